@@ -1,0 +1,1 @@
+"""Generators of CI files. Each module satisfies `mlflowc.target.Backend`."""

@@ -1,0 +1,1 @@
+"""The grammar of the language, and what editors need of it."""

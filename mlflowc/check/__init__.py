@@ -1,0 +1,1 @@
+"""Types and rules: what must hold before anything runs."""

@@ -1,0 +1,124 @@
+"""The door: dispatches to one module a subcommand, imported only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+
+from mlflowc import __version__, terminal
+from mlflowc.errors import Failure
+
+# Name -> the line in `mlpipec --help`. The module is `mlflowc.commands.<name>`, dashes as underscores.
+# In the order shown, by section.
+COMMANDS: dict[str, dict[str, str]] = {
+    "Write": {
+        "init": "Write a commented starter pipeline.",
+        "check": "Check the pipeline: types, graph, every mistake at once.",
+        "fmt": "Format pipeline files.",
+        "explain": "Explain a diagnostic code at length.",
+        "graph": "Show the graph of stages.",
+        "ir": "Print the compiled pipeline.",
+    },
+    "Run": {
+        "run": "Run what is out of date, restore what is cached.",
+        "status": "Say what a run would do.",
+        "why": "Say why a stage would run.",
+        "show": "Show a stage: its parts, key, outputs and last run.",
+        "verify": "Check that the lock file agrees with the checkout.",
+        "report": "Show metrics, parameters and plots against a baseline.",
+    },
+    "CI": {
+        "build": "Generate the files of a CI service, or a Makefile.",
+        "exec": "Run one job of a generated CI file.",
+    },
+}
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name for section in COMMANDS.values() for name in section]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        module = importlib.import_module("mlflowc.commands." + cmd_name.replace("-", "_"))
+        command: click.Command = module.command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as e:
+            from mlflowc.spell import nearest
+
+            guess = nearest(args[0], self.list_commands(ctx)) if args else None
+            if guess:
+                e.message += f" Did you mean '{guess}'?"
+            raise
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for section, commands in COMMANDS.items():
+            with formatter.section(section):
+                formatter.write_dl(list(commands.items()))
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="mlpipec", message="%(prog)s %(version)s")
+@click.option(
+    "-C", "folder", type=click.Path(exists=True, file_okay=False), help="Work in this folder instead of the current one."
+)
+def cli(folder: str | None) -> None:
+    """One file describes an ML project: data, stages, gates, reports, schedules.
+    From it come checked pipelines, cached local runs, and CI for GitHub, GitLab, Bitbucket and make.
+
+    \b
+    Start with:  mlpipec init        then:  mlpipec run
+    Complete in the shell:  eval "$(_MLPIPEC_COMPLETE=bash_source mlpipec)"   (or zsh_source, fish_source)
+    """
+    if folder:
+        os.chdir(folder)
+
+
+def main() -> None:
+    """Runs the command line and exits: 0, 1 diagnostics or a failed run, 2 usage, 3 internal, 130 interrupted."""
+    try:
+        result = cli.main(standalone_mode=False, prog_name="mlpipec")
+        code = result if isinstance(result, int) else 0
+        sys.stdout.flush()
+    except Failure as e:
+        terminal.error(e.message, e.help)
+        code = e.code
+    except click.exceptions.NoArgsIsHelpError as e:
+        e.show()
+        code = 2
+    except click.ClickException as e:
+        e.show()
+        code = e.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        print("interrupted", file=sys.stderr)
+        code = 130
+    except BrokenPipeError:
+        # The reader went away (`mlpipec graph | head`): nothing to say, and nobody to say it to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except Exception:
+        code = _internal_error()
+    sys.exit(code)
+
+
+def _internal_error() -> int:
+    import tempfile
+    import traceback
+
+    with tempfile.NamedTemporaryFile("w", prefix="mlpipec-", suffix=".log", delete=False) as log:
+        log.write(f"mlpipec {__version__}\n{sys.argv!r}\n\n{traceback.format_exc()}")
+    terminal.error(
+        f"this is a bug in mlpipec: {sys.exc_info()[1]!r}",
+        f"nothing you wrote should do this; please report it with {log.name}",
+    )
+    return 3

@@ -1,0 +1,1 @@
+"""The intermediate representation: what the compiler hands to everything behind it."""

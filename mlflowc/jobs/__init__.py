@@ -1,0 +1,1 @@
+"""Event to job graph, neutral of any CI service."""

@@ -1,0 +1,1 @@
+"""Diagnostics out: one module a format."""

@@ -1,0 +1,1 @@
+"""What a reviewer sees: metrics, parameters and plots as Markdown and HTML."""

@@ -1,0 +1,1 @@
+"""Names: which declaration each reference means."""

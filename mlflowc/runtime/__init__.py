@@ -1,0 +1,1 @@
+"""Hashing, caching, running: the same on a laptop and in every CI service."""

@@ -1,0 +1,1 @@
+"""Text to tree and back: AST, parser, parse errors, formatter."""

@@ -1,0 +1,38 @@
+"""Words on the terminal: the one place that decides about colour and width. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from typing import TextIO
+
+_CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36"}
+
+
+def coloured(stream: TextIO) -> bool:
+    """Whether `stream` takes colour: `NO_COLOR` and `TERM=dumb` say no, `FORCE_COLOR` says yes, else a terminal does."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def style(text: str, *styles: str, stream: TextIO | None = None) -> str:
+    """`text` in the given styles (`bold dim red green yellow blue cyan`) where `stream` (stdout) takes colour."""
+    if not styles or not text or not coloured(stream or sys.stdout):
+        return text
+    return f"\x1b[{';'.join(_CODES[s] for s in styles)}m{text}\x1b[0m"
+
+
+def width() -> int:
+    """Columns to write in: the terminal's, or 100 where there is none."""
+    return shutil.get_terminal_size((100, 24)).columns
+
+
+def error(message: str, help: str = "") -> None:
+    """Writes `error: message` and its help to stderr."""
+    print(style("error", "bold", "red", stream=sys.stderr) + style(f": {message}", "bold", stream=sys.stderr), file=sys.stderr)
+    for n, line in enumerate(help.splitlines()):
+        print(("  = help: " if n == 0 else "          ") + line, file=sys.stderr)
