@@ -325,7 +325,7 @@ class Metric:
     field: str
     many: bool = False
     baseline: str | None = None
-    missing: str = "fail"
+    missing: str = "pass"
 
 
 @dataclass(frozen=True, slots=True)
