@@ -1,0 +1,22 @@
+"""The only reader of the data that ships in `grammar/` and `stdlib/`."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+
+def grammar() -> str:
+    """The text of the lark grammar."""
+    return (files("mlflowc.grammar") / "mlpipe.lark").read_text("utf-8")
+
+
+def stdlib(name: str) -> str | None:
+    """The text of the standard library's file `name` (`std/notebook` is `notebook`), or None."""
+    path = files("mlflowc.stdlib") / f"{name}.mlpipe"
+    return path.read_text("utf-8") if path.is_file() else None
+
+
+def stdlib_names() -> tuple[str, ...]:
+    """The names of the standard library's files, sorted, as `use "std/..."` writes them."""
+    entries = files("mlflowc.stdlib").iterdir()
+    return tuple(sorted(f"std/{e.name.removesuffix('.mlpipe')}" for e in entries if e.name.endswith(".mlpipe")))

@@ -1,0 +1,402 @@
+"""Text to AST: lark's LALR parser with a builder that makes the tree's nodes while it parses.
+
+`parse` never raises for what stands in the text: it gives the file as far as it could be read, and the
+diagnostics. What to say of a syntax error is `mlflowc.syntax.explain`'s part.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, NamedTuple
+
+from lark import Lark, Token, Transformer
+from lark.exceptions import UnexpectedInput
+
+from mlflowc import resources
+from mlflowc.diagnostic import Diagnostic
+from mlflowc.span import Source, Span
+from mlflowc.syntax import ast, explain
+from mlflowc.syntax.lexer import Separators, TooDeep
+from mlflowc.syntax.template import bad_escapes, cook
+
+_UNITS: dict[str, tuple[str, int | float]] = {
+    "": ("int", 1),
+    "%": ("percent", 1),
+    "ms": ("duration", 0.001),
+    "s": ("duration", 1),
+    "m": ("duration", 60),
+    "h": ("duration", 3600),
+    "d": ("duration", 86400),
+    "B": ("size", 1),
+    **{f"{p}B": ("size", 1000**n) for n, p in enumerate("KMGT", 1)},
+    **{f"{p}iB": ("size", 1024**n) for n, p in enumerate("KMGT", 1)},
+}
+UNITS = tuple(u for u in _UNITS if u)
+
+
+class Parsed(NamedTuple):
+    """A file and what was wrong with it; with errors, `file` holds the declarations that could be read."""
+
+    file: ast.File
+    diagnostics: tuple[Diagnostic, ...]
+
+
+def parse(source: Source) -> Parsed:
+    """Parses a whole source file."""
+    builder = _Builder(source.name)
+    lark, comments = _lark()
+    comments.clear()
+    _forward.builder = builder
+    problems: list[Diagnostic] = []
+    decls: tuple[Any, ...] = ()
+    try:
+        decls = lark.parse(source.text)  # type: ignore[assignment]
+    except UnexpectedInput as e:
+        problems.append(explain.unexpected(source, e))
+    except TooDeep as e:
+        problems.append(explain.too_deep(source, e.token))
+    problems.extend(builder.problems)
+    edition, edition_span, rest = _take_edition(source, decls, problems)
+    notes = tuple(_comment(source, token) for token in comments)
+    return Parsed(ast.File(source.name, edition, edition_span, rest, notes), tuple(problems))
+
+
+class _Edition(NamedTuple):
+    value: ast.Num
+    span: Span
+
+
+def _take_edition(
+    source: Source, decls: tuple[Any, ...], problems: list[Diagnostic]
+) -> tuple[int | None, Span, tuple[ast.Decl, ...]]:
+    rest = tuple(d for d in decls if not isinstance(d, _Edition))
+    if not decls or not isinstance(decls[0], _Edition):
+        if not problems:
+            problems.append(explain.no_edition(source))
+        return None, Span(source.name, 0, 0), rest
+    first = decls[0]
+    problems.extend(explain.second_edition(d.span) for d in decls[1:] if isinstance(d, _Edition))
+    if first.value.kind != "int" or first.value.value != 1:
+        problems.append(explain.unknown_edition(first.value))
+    return int(first.value.value), first.span, rest
+
+
+def _comment(source: Source, token: Token) -> ast.Comment:
+    start = token.start_pos or 0
+    line_start = source.text.rfind("\n", 0, start) + 1
+    own = not source.text[line_start:start].strip()
+    return ast.Comment(str(token).rstrip(), Span(source.name, start, start + len(token.rstrip())), own)
+
+
+class _Forward:
+    """lark binds the builder when the grammar is read; the builder of a parse is set before each."""
+
+    builder: _Builder
+
+    def __getattr__(self, rule: str) -> Any:
+        method = getattr(_Builder, rule)
+        return lambda children: method(self.builder, children)
+
+
+_forward = _Forward()
+
+
+@cache
+def _lark() -> tuple[Lark, list[Token]]:
+    comments: list[Token] = []
+
+    def note(token: Token) -> Token:
+        comments.append(token)
+        return token
+
+    lark = Lark(
+        resources.grammar(),
+        parser="lalr",
+        lexer="contextual",
+        maybe_placeholders=False,
+        keep_all_tokens=True,
+        postlex=Separators(),  # type: ignore[arg-type]
+        transformer=_transformer(),
+        lexer_callbacks={"COMMENT": note},
+    )
+    return lark, comments
+
+
+def _transformer() -> Transformer[Token, Any]:
+    # A Transformer whose methods look the builder up at each call, so that one Lark serves all files.
+    methods = {n: getattr(_forward, n) for n in vars(_Builder) if not n.startswith("_")}
+    bound = {n: (lambda m: lambda self, children: m(children))(m) for n, m in methods.items()}
+    made: Transformer[Token, Any] = type("_Rules", (Transformer,), bound)()
+    return made
+
+
+class _Builder:
+    """One method a grammar rule; each takes the children (tokens and nodes) and gives a node."""
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self.problems: list[Diagnostic] = []
+
+    # -- helpers --
+
+    def _span(self, c: list[Any]) -> Span:
+        first, last = c[0], c[-1]
+        start = first.start_pos if isinstance(first, Token) else first.span.start
+        end = last.end_pos if isinstance(last, Token) else last.span.end
+        return Span(self._file, start, end)
+
+    def _name(self, token: Token) -> ast.Name:
+        return ast.Name(str(token), Span(self._file, token.start_pos or 0, token.end_pos or 0))
+
+    def _str(self, token: Token) -> ast.Str:
+        span = Span(self._file, token.start_pos or 0, token.end_pos or 0)
+        raw = str(token)
+        self.problems.extend(explain.bad_escape(b) for b in bad_escapes(raw, span))
+        return ast.Str(cook(raw), raw, span)
+
+    def _block(self, c: list[Any]) -> _Block:
+        return _Block(tuple(x for x in c if not isinstance(x, Token)), self._span(c))
+
+    # -- top --
+
+    def start(self, c: list[Any]) -> tuple[Any, ...]:
+        return tuple(x for x in c if not isinstance(x, Token))
+
+    def edition(self, c: list[Any]) -> _Edition:
+        return _Edition(self.number(c[1:]), self._span(c))
+
+    def pipeline(self, c: list[Any]) -> ast.PipelineDecl:
+        return ast.PipelineDecl(self._name(c[1]), self._span(c))
+
+    def use(self, c: list[Any]) -> ast.UseDecl:
+        return ast.UseDecl(self._str(c[1]), self._name(c[3]) if len(c) > 2 else None, self._span(c))
+
+    def params(self, c: list[Any]) -> ast.ParamsDecl:
+        return ast.ParamsDecl(self._str(c[1]), c[2].items if len(c) > 2 else (), self._span(c))
+
+    def param_decl(self, c: list[Any]) -> ast.ParamDecl:
+        return ast.ParamDecl(self.param_item(c), self._span(c))
+
+    def type_decl(self, c: list[Any]) -> ast.TypeDecl:
+        typ: ast.TypeExpr = c[3]
+        extra = tuple(c[4:])
+        if extra:
+            self.problems.append(explain.constraint_on_type(extra[0]))
+        return ast.TypeDecl(self._name(c[1]), typ, self._span(c))
+
+    def data(self, c: list[Any]) -> ast.DataDecl:
+        typ = c[3] if len(c) > 4 else None
+        return ast.DataDecl(self._name(c[1]), typ, c[-1], self._span(c))
+
+    def secret(self, c: list[Any]) -> ast.SecretDecl:
+        return ast.SecretDecl(self._name(c[1]), self._span(c))
+
+    def plain_block(self, c: list[Any]) -> ast.BlockDecl:
+        return ast.BlockDecl(self._name(c[0]), None, (), c[1].items, self._span(c))
+
+    def settings_block(self, c: list[Any]) -> ast.BlockDecl:
+        return ast.BlockDecl(self._name(c[0]), self._name(c[1]), (), c[2].items, self._span(c))
+
+    steps_block = gate = report = settings_block
+
+    def stage(self, c: list[Any]) -> ast.BlockDecl:
+        return ast.BlockDecl(self._name(c[0]), self._name(c[1]), tuple(c[2:-1]), c[-1].items, self._span(c))
+
+    def instance(self, c: list[Any]) -> ast.InstanceDecl:
+        each = tuple(x for x in c if isinstance(x, ast.EachClause))
+        component = next(x for x in c if isinstance(x, ast.Dotted))
+        items = c[-1].items if isinstance(c[-1], _Block) else ()
+        return ast.InstanceDecl(self._name(c[1]), each, component, items, self._span(c))
+
+    def each(self, c: list[Any]) -> ast.EachClause:
+        return ast.EachClause(self._name(c[1]), c[3], self._span(c))
+
+    def sweep(self, c: list[Any]) -> ast.SweepDecl:
+        return ast.SweepDecl(self._name(c[1]), c[3], c[4].items, self._span(c))
+
+    def on(self, c: list[Any]) -> ast.OnDecl:
+        args = c[2].items if len(c) > 3 else ()
+        return ast.OnDecl(self._name(c[1]), args, c[-1].items, self._span(c))
+
+    # -- blocks --
+
+    def settings(self, c: list[Any]) -> _Block:
+        return self._block(c)
+
+    requires = shows = varies = event = columns = settings
+
+    def steps(self, c: list[Any]) -> _Block:
+        """Joins `param a, b` and `in a, b`: a bare name behind a comma is one more of the item before it."""
+        items: list[Any] = []
+        separator = ""
+        for x in c:
+            if isinstance(x, Token):
+                separator = str(x) if x.type == "_SEP" else separator
+            elif isinstance(x, _Bare):
+                before = items[-1] if items and separator == "," else None
+                if isinstance(before, ast.ParamItem) and before.default is None:
+                    items.append(ast.ParamItem(x.name, x.type, (), None, x.span))
+                elif isinstance(before, ast.InItem) and before.value is None:
+                    items.append(ast.InItem(x.name, x.type, None, x.span))
+                else:
+                    self.problems.append(explain.bare_name(x.name))
+            else:
+                items.append(x)
+        return _Block(tuple(items), self._span(c))
+
+    def setting(self, c: list[Any]) -> ast.Setting:
+        return ast.Setting(c[0], c[2], self._span(c))
+
+    def nested(self, c: list[Any]) -> ast.Nested:
+        name: ast.Dotted = c[0]
+        return ast.Nested(ast.Name(name.text, name.span), c[1].items, self._span(c))
+
+    def bare(self, c: list[Any]) -> _Bare:
+        return _Bare(c[0], c[2] if len(c) > 1 else None, self._span(c))
+
+    def in_item(self, c: list[Any]) -> ast.InItem:
+        typ, value = _typed(c)
+        return ast.InItem(c[1], typ, value, self._span(c))
+
+    def out_item(self, c: list[Any]) -> ast.OutItem:
+        typ, value = _typed(c)
+        return ast.OutItem(self._name(c[1]), typ, value, self._span(c))
+
+    def keep_item(self, c: list[Any]) -> ast.KeepItem:
+        return ast.KeepItem(self._name(c[1]), c[3], self._span(c))
+
+    def param_item(self, c: list[Any]) -> ast.ParamItem:
+        typ, value = _typed(c)
+        return ast.ParamItem(c[1], typ, _constraints(c), value, self._span(c))
+
+    def input(self, c: list[Any]) -> ast.InputItem:
+        typ, value = _typed(c)
+        return ast.InputItem(c[1], typ, _constraints(c), value, self._span(c))
+
+    def vary(self, c: list[Any]) -> ast.VaryItem:
+        return ast.VaryItem(c[1], c[3], self._span(c))
+
+    def require(self, c: list[Any]) -> ast.RequireItem:
+        return ast.RequireItem(c[1], c[3] if len(c) > 2 else None, self._span(c))
+
+    def show(self, c: list[Any]) -> ast.ShowItem:
+        block = c[-1].items if isinstance(c[-1], _Block) else None
+        at = next((n for n, x in enumerate(c) if isinstance(x, Token) and x.type == "VS"), None)
+        value = c[1] if len(c) > 1 and not isinstance(c[1], Token | _Block) else None
+        return ast.ShowItem(self._name(c[0]), value, c[at + 1] if at else None, block, self._span(c))
+
+    # -- types --
+
+    def type(self, c: list[Any]) -> ast.TypeExpr:
+        args = next((x.items for x in c if isinstance(x, _Args)), ())
+        columns = next((x.items for x in c if isinstance(x, _Block)), None)
+        optional = isinstance(c[-1], Token)
+        return ast.TypeExpr(c[0], args, columns, optional, self._span(c))
+
+    def type_args(self, c: list[Any]) -> _Args:
+        items = [
+            self._str(x) if isinstance(x, Token) else x
+            for x in c
+            if not isinstance(x, Token) or x.type == "STRING"
+        ]
+        return _Args(tuple(items), self._span(c))
+
+    def column(self, c: list[Any]) -> ast.ColumnNode:
+        return ast.ColumnNode(c[0], c[2], tuple(c[3:]), self._span(c))
+
+    def table_constraint(self, c: list[Any]) -> ast.ConstraintNode:
+        return ast.ConstraintNode(self._name(c[0]), str(c[1]), c[2], self._span(c))
+
+    def constraint(self, c: list[Any]) -> ast.ConstraintNode:
+        name = self._name(c[0])
+        if len(c) == 1:
+            return ast.ConstraintNode(name, "", None, self._span(c))
+        value = self._str(c[1]) if name.text == "matches" else c[-1]
+        return ast.ConstraintNode(name, str(c[1]) if len(c) == 3 else "", value, self._span(c))
+
+    # -- expressions --
+
+    def binary(self, c: list[Any]) -> ast.BinaryExpr:
+        return ast.BinaryExpr(str(c[1]), c[0], c[2], self._span(c))
+
+    def unary(self, c: list[Any]) -> ast.UnaryExpr:
+        return ast.UnaryExpr(str(c[0]), c[1], self._span(c))
+
+    def range(self, c: list[Any]) -> ast.RangeExpr:
+        return ast.RangeExpr(c[0], c[2], self._span(c))
+
+    def attribute(self, c: list[Any]) -> ast.Attribute:
+        return ast.Attribute(c[0], self._name(c[2]), self._span(c))
+
+    def index(self, c: list[Any]) -> ast.Index:
+        return ast.Index(c[0], None if isinstance(c[2], Token) else c[2], self._span(c))
+
+    def call(self, c: list[Any]) -> ast.CallExpr:
+        return ast.CallExpr(c[0], c[1].items, self._span(c))
+
+    def args(self, c: list[Any]) -> _Args:
+        return _Args(tuple(x for x in c if not isinstance(x, Token)), self._span(c))
+
+    def arg(self, c: list[Any]) -> ast.Argument:
+        return ast.Argument(self._name(c[0]) if len(c) == 3 else None, c[-1], self._span(c))
+
+    def name(self, c: list[Any]) -> ast.NameExpr:
+        name = self._name(c[0])
+        return ast.NameExpr(name, name.span)
+
+    def string(self, c: list[Any]) -> ast.Str:
+        return self._str(c[0])
+
+    def bool(self, c: list[Any]) -> ast.Bool:
+        return ast.Bool(c[0] == "true", self._span(c))
+
+    def list(self, c: list[Any]) -> ast.ListExpr:
+        return ast.ListExpr(tuple(x for x in c if not isinstance(x, Token)), self._span(c))
+
+    def paren(self, c: list[Any]) -> ast.Paren:
+        return ast.Paren(c[1], self._span(c))
+
+    def number(self, c: list[Any]) -> ast.Num:
+        raw, span = str(c[0]), self._span(c[:1])
+        digits = raw.rstrip("%ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_")
+        unit = raw[len(digits) :]
+        if unit not in _UNITS:
+            self.problems.append(explain.unknown_unit(unit, UNITS, Span(span.file, span.end - len(unit), span.end)))
+            unit = ""
+        kind, factor = _UNITS[unit]
+        text = digits.replace("_", "")
+        if text.isdigit():
+            return ast.Num(kind, int(text) * factor, raw, span)
+        return ast.Num("float" if kind == "int" else kind, float(text) * factor, raw, span)
+
+    def dotted(self, c: list[Any]) -> ast.Dotted:
+        star = c[-1].type == "DOTSTAR"
+        names = tuple(self._name(x) for x in c if x.type not in ("DOT", "DOTSTAR"))
+        return ast.Dotted(names, self._span(c), star)
+
+
+class _Block(NamedTuple):
+    items: tuple[Any, ...]
+    span: Span
+
+
+class _Args(NamedTuple):
+    items: tuple[Any, ...]
+    span: Span
+
+
+class _Bare(NamedTuple):
+    name: ast.Dotted
+    type: ast.TypeExpr | None
+    span: Span
+
+
+def _typed(c: list[Any]) -> tuple[ast.TypeExpr | None, ast.Expr | None]:
+    """The type behind `:` and the value behind `=` of an item's children, each None where absent."""
+    typ = next((x for x in c if isinstance(x, ast.TypeExpr)), None)
+    at = next((n for n, x in enumerate(c) if isinstance(x, Token) and x.type == "EQUAL"), None)
+    return typ, c[at + 1] if at else None
+
+
+def _constraints(c: list[Any]) -> tuple[ast.ConstraintNode, ...]:
+    return tuple(x for x in c if isinstance(x, ast.ConstraintNode))
