@@ -1,0 +1,229 @@
+"""A report as a value: everything that a reviewer will see, and nothing of how it will look.
+
+`build` makes it, `markdown` and `html` render it. Text in it is the user's or the data's: renderers escape it.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from mlflowc.ir import model as ir
+from mlflowc.runtime.gates import GateResult
+from mlflowc.runtime.tables import Cell
+
+Spec: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What was compared with: the revision as written, its commit (None: there is none), a note on either."""
+
+    revision: str
+    commit: str | None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MetricRow:
+    """One metric now and before. `stage` is the stage's id; a value is None where there is none."""
+
+    stage: str
+    output: str
+    field: str
+    now: float | None
+    before: float | None = None
+
+    @property
+    def name(self) -> str:
+        """The metric's dotted name."""
+        return f"{self.stage}.{self.output}.{self.field}"
+
+    @property
+    def difference(self) -> float | None:
+        """Now minus before, None where either is missing."""
+        return None if self.now is None or self.before is None else self.now - self.before
+
+    @property
+    def relative(self) -> float | None:
+        """The difference as a share of the size of what was before, None where that is zero or unknown."""
+        difference = self.difference
+        return None if difference is None or not self.before else difference / abs(self.before)
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """A table of metrics; `baseline` is None when the report asks for no comparison."""
+
+    rows: tuple[MetricRow, ...]
+    baseline: Baseline | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ParamRow:
+    """One parameter now and before; `known` is whether the baseline has it at all, `gone` whether now lacks it."""
+
+    name: str
+    now: ir.Value = None
+    before: ir.Value = None
+    known: bool = True
+    gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    """With a baseline the parameters that changed and the number of those that did not, else all of them."""
+
+    rows: tuple[ParamRow, ...]
+    unchanged: int = 0
+    baseline: Baseline | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """One Vega-Lite picture, with the data in it. `caption` is empty when it is the only one of its plot."""
+
+    spec: Spec
+    caption: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Figures under `columns`, to read beside or instead of a picture."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """A plot: pictures (none where there is nothing to draw), one sentence that says what they show, a digest
+    of the figures, notes."""
+
+    title: str
+    charts: tuple[Chart, ...] = ()
+    alt: str = ""
+    digest: Table | None = None
+    notes: tuple[str, ...] = ()
+    baseline: Baseline | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An image file's bytes, and what shows it: its media type and a file name."""
+
+    media: str
+    name: str
+    data: bytes
+    caption: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image now, and before where the report compares and the baseline's is there and another one."""
+
+    title: str
+    pictures: tuple[Picture, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Inserted:
+    """A value that took the place of a placeholder: never markup."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """The author's words in Markdown, with values in them."""
+
+    parts: tuple[str | Inserted, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StageRow:
+    """A stage: its state is `ran`, `cached`, `changed` (its result is of older inputs) or `missing`."""
+
+    stage: str
+    state: str
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """The stages that the report shows."""
+
+    rows: tuple[StageRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DataRow:
+    """A data source: where it comes from, its content's hash and size in bytes where known."""
+
+    name: str
+    source: str
+    hash: str | None = None
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """The data sources behind the report."""
+
+    rows: tuple[DataRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """Gates decided in the same run."""
+
+    results: tuple[GateResult, ...]
+
+
+Section: TypeAlias = Metrics | Params | Plot | Image | Text | Stages | Data | Gates
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A whole report. `missing` are stages without a result, `changed` those whose result is out of date; `help`
+    is the command that mends both. `commit` is that of the checkout, None outside of git."""
+
+    pipeline: str
+    name: str
+    sections: tuple[Section, ...]
+    commit: str | None = None
+    missing: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    help: str = ""
+
+
+def to_json(document: Document) -> dict[str, Any]:
+    """The document as JSON values; each section carries its `kind`, images are base64."""
+    value = _json(document)
+    assert isinstance(value, dict)
+    return value
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    if isinstance(value, float) and value != value:
+        return "nan"
+    if isinstance(value, float) and value in (float("inf"), float("-inf")):
+        return "inf" if value > 0 else "-inf"
+    if isinstance(value, list | tuple):
+        return [_json(v) for v in value]
+    if isinstance(value, dict):
+        return {str(k): _json(v) for k, v in value.items()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: _json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        if isinstance(value, MetricRow):
+            fields |= {"difference": _json(value.difference), "relative": _json(value.relative)}
+        if isinstance(value, GateResult):
+            fields["passed"] = value.passed
+        return {"kind": type(value).__name__.lower(), **fields} if isinstance(value, Section) else fields
+    return value

@@ -1,0 +1,189 @@
+"""Earlier results to compare with: a revision becomes the `mlpipe.lock` of its commit, read by `git show`.
+
+Which commit a revision means
+- A name is looked for as written (branch, tag, hash), then as `origin/NAME`.
+- For a branch other than the one checked out, the commit is the merge base with HEAD: a change is
+  compared with where it started, not with what others merged since.
+- On that branch itself it is HEAD where the lock file has changed since, else the commit before:
+  so that a push to `main` is compared with the `main` before it.
+
+Everything that can be missing (git, the repository, the branch in a shallow clone, an earlier commit, the lock file
+in it) gives an empty snapshot with a note that says so; nothing here raises for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from mlflowc.errors import Failure
+from mlflowc.runtime.hashing import hash_file
+from mlflowc.runtime.lockfile import NAME, LockFile, StageEntry
+from mlflowc.runtime.records import OutputRecord
+from mlflowc.runtime.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The results of one commit, or of now (`revision` and `commit` None).
+
+    `note` says why there are none, or which commit was taken where that is not plain; `found` whether there are any.
+    """
+
+    revision: str | None = None
+    commit: str | None = None
+    stages: Mapping[str, StageEntry] = field(default_factory=dict)
+    note: str = ""
+    found: bool = True
+
+    def metric(self, stage: str, output: str, field: str) -> float | None:
+        """The value of a metrics field, None where there is none."""
+        entry = self.stages.get(stage)
+        return None if entry is None else entry.metrics.get(output, {}).get(field)
+
+    def output(self, stage: str, output: str) -> OutputRecord | None:
+        """What an output was, None where there is none."""
+        entry = self.stages.get(stage)
+        return None if entry is None else entry.output(output)
+
+
+class Commit(NamedTuple):
+    """What a revision came to: a commit's hash, or None and the reason; `note` may also explain the choice."""
+
+    hash: str | None
+    note: str = ""
+
+
+class _GitError(Exception):
+    """Git could not be run at all, or did not answer; the text is a sentence."""
+
+
+def current(root: Path) -> Snapshot:
+    """What the working tree's lock file says. Raises Failure for a damaged one."""
+    return Snapshot(stages=LockFile.read(root).stages())
+
+
+def at(root: Path, revision: str) -> Snapshot:
+    """The results of `revision` as seen from the working tree at `root`."""
+    commit = resolve(root, revision)
+    if commit.hash is None:
+        return Snapshot(revision, None, note=commit.note, found=False)
+    short = commit.hash[:9]
+    try:
+        text = _git(root, "show", f"{commit.hash}:./{NAME}")
+        if text is None:
+            return Snapshot(revision, commit.hash, note=f"no baseline: {short} has no {NAME}", found=False)
+        stages = LockFile.parse(text, f"{NAME} at {short}").stages()
+    except (_GitError, Failure) as e:
+        return Snapshot(revision, commit.hash, note=f"no baseline: {e}", found=False)
+    return Snapshot(revision, commit.hash, stages, commit.note)
+
+
+def locate(root: Path, store: Store, output: OutputRecord) -> Path | None:
+    """A file with exactly the content that `output` had: in the store, or still in the project. None for folders,
+    and where neither has it."""
+    if output.kind != "file":
+        return None
+    if store.has(output.hash):
+        return store.object_path(output.hash)
+    path = root / output.path
+    with contextlib.suppress(OSError):
+        if path.is_file() and hash_file(path) == output.hash:
+            return path
+    return None
+
+
+def head(root: Path) -> str | None:
+    """The commit that is checked out, None outside of git and before the first commit."""
+    try:
+        return _commit(root, "HEAD")
+    except _GitError:
+        return None
+
+
+def resolve(root: Path, revision: str) -> Commit:
+    """The commit that `revision` means for the repository around `root`; see the head of this module."""
+    try:
+        return _resolve(root, revision)
+    except _GitError as e:
+        return Commit(None, str(e))
+
+
+def _resolve(root: Path, revision: str) -> Commit:
+    if _git(root, "rev-parse", "--is-inside-work-tree") is None:
+        return Commit(None, f"no baseline `{revision}`: this is no git repository")
+    head = _commit(root, "HEAD")
+    if head is None:
+        return Commit(None, f"no baseline `{revision}`: the repository has no commit yet")
+    shallow = (_git(root, "rev-parse", "--is-shallow-repository") or "").strip() == "true"
+    for name in (revision, f"origin/{revision}"):
+        tip = _commit(root, name)
+        if tip is not None:
+            break
+    else:
+        why = "this is a shallow clone without it" if shallow else "no branch, tag or commit has that name"
+        return Commit(None, f"no baseline `{revision}`: {why}")
+    if not _is_branch(root, name):
+        return Commit(tip)
+    if tip == head:
+        return _before(root, revision, head, shallow)
+    base = (_git(root, "merge-base", head, tip) or "").strip()
+    if not base:
+        why = (
+            "the shallow clone does not reach the merge base" if shallow else "they have no commit in common"
+        )
+        return Commit(tip, f"compared with the tip of `{revision}`: {why}")
+    return Commit(base)
+
+
+def _before(root: Path, revision: str, head: str, shallow: bool) -> Commit:
+    """The baseline on the very commit that `revision` names."""
+    then = _git(root, "show", f"{head}:./{NAME}")
+    if then is not None and then != _text(root / NAME):
+        return Commit(head)
+    parent = _commit(root, "HEAD^")
+    if parent is not None:
+        return Commit(parent, f"this is `{revision}` itself: compared with the commit before")
+    why = "the shallow clone has no earlier commit" if shallow else "this is its first commit"
+    return Commit(None, f"no baseline `{revision}`: {why}")
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text("utf-8", "replace")
+    except OSError:
+        return None
+
+
+def _is_branch(root: Path, name: str) -> bool:
+    full = _git(root, "rev-parse", "--symbolic-full-name", "--end-of-options", name) or ""
+    return full.strip().split("\n")[-1].startswith(("refs/heads/", "refs/remotes/"))
+
+
+def _commit(root: Path, name: str) -> str | None:
+    out = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", name + "^{commit}")
+    return out.split()[-1] if out and out.strip() else None
+
+
+def _git(root: Path, *args: str) -> str | None:
+    """What git prints, None when it fails. Raises _GitError where git cannot be used at all."""
+    env = {**os.environ, "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
+    try:
+        done = subprocess.run(
+            ["git", *args], cwd=root, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=60
+        )
+    except FileNotFoundError:
+        raise _GitError("no baseline: git is not installed here") from None
+    except (OSError, subprocess.TimeoutExpired) as e:
+        raise _GitError(f"no baseline: git cannot be run: {e}") from None
+    if done.returncode:
+        said = done.stderr.decode("utf-8", "replace")
+        if "dubious ownership" in said:
+            raise _GitError("no baseline: git does not trust this folder (see `git config safe.directory`)")
+        return None
+    return done.stdout.decode("utf-8", "replace")

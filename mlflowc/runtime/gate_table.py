@@ -1,0 +1,114 @@
+"""Gates in words: expressions as one writes them, figures, and the table on the terminal."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from mlflowc.ir import model as ir
+
+if TYPE_CHECKING:
+    from mlflowc.runtime.gates import GateResult, Row
+
+_BINDS = {
+    "or": 1,
+    "and": 2,
+    "<": 4,
+    "<=": 4,
+    ">": 4,
+    ">=": 4,
+    "==": 4,
+    "!=": 4,
+    "+": 5,
+    "-": 5,
+    "*": 6,
+    "/": 6,
+}
+
+
+def expression(expr: ir.Expr, outer: int = 0) -> str:
+    """`expr` as one writes it, with the parentheses that it needs inside something that binds as `outer`."""
+    match expr:
+        case ir.Number():
+            return f"{expr.value}{expr.unit}"
+        case ir.ParamRef():
+            return f"params.{expr.name}"
+        case ir.Rows():
+            return f"{expr.stage}.{expr.output}.rows"
+        case ir.Metric():
+            stage = (
+                expr.stages[0].split("[")[0] + "[*]" if expr.many and expr.stages else "".join(expr.stages)
+            )
+            of = f'baseline("{expr.baseline}").' if expr.baseline is not None else ""
+            return f"{of}{stage}.{expr.output}.{expr.field}"
+        case ir.Call():
+            options = [f"{k} = {expression(v)}" for k, v in expr.options]
+            return f"{expr.function}({', '.join([expression(a) for a in expr.args] + options)})"
+        case ir.Unary(op="not"):
+            return f"not {expression(expr.operand, 3)}"
+        case ir.Unary():
+            return f"-{expression(expr.operand, 7)}"
+        case ir.Binary():
+            bind = _BINDS[expr.op]
+            text = f"{expression(expr.left, bind)} {expr.op} {expression(expr.right, bind + 1)}"
+            return f"({text})" if bind < outer else text
+
+
+def number(value: float, unit: str = "", digits: int = 4) -> str:
+    """A figure for a reader: `digits` significant ones, whole numbers whole; a fraction in `%` as a percentage."""
+    if unit == "%":
+        return f"{number(value * 100, digits=digits)} %"
+    if unit:
+        return f"{number(value, digits=digits)} {unit}"
+    if not math.isfinite(value):
+        return str(value)
+    if value == int(value) and abs(value) < 1e15:
+        return str(int(value))
+    if 1000 <= abs(value) < 1e9:
+        return f"{value:.{max(1, digits - 4)}f}"
+    return f"{value:.{digits}g}"
+
+
+def render(result: GateResult, width: int = 80, *, colour: Callable[..., str] | None = None) -> str:
+    """The result as a small table of at most `width` columns (at least 60), with a line break at its end.
+
+    `colour` is `terminal.style` where colour is wanted.
+    """
+    paint = colour or (lambda text, *_: text)
+    based = any(r.baseline is not None for r in result.rows)
+    heads = ("found", "required", *(("baseline", "change") if based else ()))
+    cells = [_cells(r, based) for r in result.rows]
+    sizes = [max(len(h), *(len(c[n]) for c in cells)) if cells else len(h) for n, h in enumerate(heads)]
+    room = max(18, min(width, 110) - 4 - sum(s + 2 for s in sizes))
+    texts = [textwrap.wrap(r.text, room, break_on_hyphens=False) or [""] for r in result.rows]
+    room = max(len(t) for lines in [*texts, ["gate " + result.name]] for t in lines)
+    head = f"gate {result.name}".ljust(room) + "".join(
+        "  " + h.rjust(s) for h, s in zip(heads, sizes, strict=True)
+    )
+    lines = ["    " + paint(head.rstrip(), "dim")]
+    for row, figures, text in zip(result.rows, cells, texts, strict=True):
+        mark = paint("ok  ", "green") if row.passed else paint("FAIL", "red", "bold")
+        columns = "".join("  " + c.rjust(s) for c, s in zip(figures, sizes, strict=True))
+        lines.append(f"{mark}{text[0].ljust(room)}{columns}".rstrip())
+        lines += ["    " + t for t in text[1:]]
+        if row.note:
+            wrapped = textwrap.wrap(row.note, width - 6)
+            lines += ["      " + paint(t, "yellow" if row.passed else "red") for t in wrapped]
+    held = sum(r.passed for r in result.rows)
+    words = f"gate {result.name}: {held} of {len(result.rows)} hold"
+    lines.append(paint(words, "green") if result.passed else paint(words, "red", "bold"))
+    return "\n".join(lines) + "\n"
+
+
+def _cells(row: Row, based: bool) -> tuple[str, ...]:
+    base = "" if row.baseline is None else number(row.baseline)
+    change = "" if row.difference is None else signed(row.difference)
+    return (row.found, row.required, base, change) if based else (row.found, row.required)
+
+
+def signed(value: float) -> str:
+    """A difference with its sign: `+0.02`, `-3`, `0`."""
+    text = number(value)
+    return text if value <= 0 else "+" + text
