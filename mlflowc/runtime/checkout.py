@@ -1,0 +1,160 @@
+"""What is in the project folder now: content of its files and folders, by way of the stat index."""
+
+from __future__ import annotations
+
+import glob
+import marshal
+import os
+import stat
+import threading
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from mlflowc.errors import Failure
+from mlflowc.runtime import tree
+from mlflowc.runtime.hashing import hash_bytes, hash_file, hash_files
+from mlflowc.runtime.index import Signature, StatIndex, TreeRow
+
+
+class Seen(NamedTuple):
+    """A file or folder as it was seen: `kind` is `file` or `dir`, `size` in bytes, of all files.
+
+    `looks` is what must be the same for it to be taken as unchanged: a file's signature, a folder's walk.
+    """
+
+    path: str
+    kind: str
+    hash: str
+    size: int
+    executable: bool
+    looks: Signature | str
+
+
+class Checkout:
+    """Looks at paths relative to the project folder. Each is looked at once, until told to `forget`.
+
+    `source=True` is for inputs from the repository: droppings such as `__pycache__` do not count there.
+    Raises `Failure` when something is there and cannot be read. Safe to use from several threads.
+    """
+
+    def __init__(self, root: Path, index: StatIndex) -> None:
+        self.root = root
+        self._prefix = os.fspath(root) + "/"
+        self._index = index
+        self._seen: dict[tuple[str, bool], Seen | None] = {}
+        self._globs: dict[str, tuple[str, ...]] = {}
+        self._guard = threading.Lock()
+
+    def look(self, path: str, *, source: bool = True, ours: bool = False) -> Seen | None:
+        """What is at `path`; None when nothing is. `ours`: see `StatIndex.remember_file`."""
+        path = path.rstrip("/")
+        try:
+            return self._seen[path, source]
+        except KeyError:
+            pass
+        try:
+            seen = self._look(path, source, ours)
+        except (FileNotFoundError, NotADirectoryError):
+            seen = None
+        except OSError as e:
+            raise Failure(f"cannot read `{path}`: {e.strerror}") from e
+        with self._guard:
+            self._seen[path, source] = seen
+        return seen
+
+    def same(self, seen: Seen, *, source: bool = True) -> bool:
+        """Whether it looks as it did, by stat alone."""
+        full = self._prefix + seen.path
+        try:
+            if seen.kind == "file":
+                return Signature.of(os.stat(full)) == seen.looks  # noqa: PTH116
+            return _walk_hash(tree.walk(full, tree.DROPPINGS if source else frozenset())) == seen.looks
+        except OSError:
+            return False
+
+    def forget(self, path: str) -> None:
+        """The next `look` looks again."""
+        path = path.rstrip("/")
+        with self._guard:
+            self._seen.pop((path, True), None)
+            self._seen.pop((path, False), None)
+            # A folder that is an input may hold it.
+            for known in [k for k, s in self._seen.items() if s and s.kind == "dir" and path.startswith(k[0] + "/")]:
+                del self._seen[known]
+
+    def glob(self, pattern: str) -> tuple[str, ...]:
+        """The files that match, sorted; `**` crosses folders, hidden files only where the pattern says so."""
+        if pattern not in self._globs:
+            found = glob.glob(pattern, root_dir=self.root, recursive=True)  # noqa: PTH207
+            files = {
+                p.replace(os.sep, "/")
+                for p in found
+                if os.path.isfile(self._prefix + p)  # noqa: PTH113
+                and not any(part in tree.DROPPINGS for part in p.split(os.sep))
+            }
+            self._globs[pattern] = tuple(sorted(files))
+        return self._globs[pattern]
+
+    def _look(self, path: str, source: bool, ours: bool) -> Seen:
+        full = self._prefix + path
+        st = os.stat(full) if source else os.lstat(full)  # noqa: PTH116
+        if stat.S_ISDIR(st.st_mode):
+            return self._look_folder(path, full, source, ours)
+        if not stat.S_ISREG(st.st_mode):
+            what = "a symbolic link" if stat.S_ISLNK(st.st_mode) else "neither a file nor a folder"
+            if not source:
+                return Seen(path, "other", "", 0, False, what)
+            raise Failure(f"`{path}` is {what}")
+        now = Signature.of(st)
+        digest = self._index.file(path, now)
+        if digest is None:
+            started = time.time_ns()
+            digest = hash_file(full)
+            after = Signature.of(os.stat(full))  # noqa: PTH116
+            if after == now:
+                self._index.remember_file(path, now, digest, started, ours=ours)
+            elif not ours:
+                raise Failure(f"`{path}` changed while it was read", help="run again when its writer is done")
+        return Seen(path, "file", digest, st.st_size, bool(st.st_mode & 0o100), now)
+
+    def _look_folder(self, path: str, full: str, source: bool, ours: bool) -> Seen:
+        started = time.time_ns()
+        found = tree.walk(full, tree.DROPPINGS if source else frozenset())
+        walk = _walk_hash(found)
+        row_name = path if source else path + "/"
+        row = self._index.tree(row_name)
+        leads_out = any(f.kind == "l" and tree.link_hash(full, f.path, f.target) for f in found)
+        if row is not None and row.walk == walk and not leads_out:
+            return Seen(path, "dir", row.hash, row.size, False, walk)
+        entries, row = self._hash_folder(full, found, walk, row)
+        changed = max((f.ctime_ns for f in found), default=0)
+        self._index.remember_tree(row_name, row, changed, started, ours=ours)
+        return Seen(path, "dir", row.hash, tree.total_size(entries), False, walk)
+
+    def _hash_folder(
+        self, full: str, found: list[tree.Found], walk: str, row: TreeRow | None
+    ) -> tuple[list[tree.Entry], TreeRow]:
+        known = row.files if row else {}
+        files = [f for f in found if f.kind in "fx"]
+        hashes: dict[str, str] = {}
+        for f in files:
+            before = known.get(f.path)
+            if before and before[0] == (f.size, f.mtime_ns, f.ctime_ns, f.inode):
+                hashes[f.path] = before[1]
+        missing = [f.path for f in files if f.path not in hashes]
+        hashes.update(zip(missing, hash_files([f"{full}/{p}" for p in missing]), strict=True))
+        entries = [tree.to_entry(full, f, hashes.get(f.path, "")) for f in found]
+        files_row = {f.path: ((f.size, f.mtime_ns, f.ctime_ns, f.inode), hashes[f.path]) for f in files}
+        return entries, TreeRow(walk, hash_bytes(tree.encode(entries)), tree.total_size(entries), files_row)
+
+    def entries(self, path: str) -> list[tree.Entry]:
+        """The listing of an output's folder, from what `look` has just found out; hashes what it must."""
+        full = self._prefix + path.rstrip("/")
+        found = tree.walk(full)
+        return self._hash_folder(full, found, "", self._index.tree(path.rstrip("/") + "/"))[0]
+
+
+def _walk_hash(found: list[tree.Found]) -> str:
+    # Version 2 of the format: later ones write equal values differently, by how often they are referred to.
+    return hash_bytes(marshal.dumps([tuple(f) for f in found], 2))

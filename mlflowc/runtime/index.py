@@ -1,0 +1,338 @@
+"""What is remembered between runs, in SQLite: which content a path had when it looked as it does now.
+
+A row says: when `path` had this size, mtime, ctime and inode, its content had this hash. A row may be believed
+only if every later change must show in the stat. File systems stamp with a clock that ticks (up to 10 ms),
+so content that was hashed within a tick of its last change is *racy*, as in git: it is not written down.
+
+Objects of the cache have rows of their own, which also hold the boot in which they were written until they were
+flushed to disk: after a power cut such a row is not believed, and the object is hashed before it is used.
+
+Losing the file loses no result. A damaged file is made anew, a locked or read-only one is done without.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import marshal
+import os
+import sqlite3
+import sys
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mlflowc.runtime.hashing import hash_bytes
+
+_TICK = 20_000_000
+_COARSE_TICK = 2_000_000_000
+_VERSION = f"1 {sys.version_info.major}.{sys.version_info.minor}"
+_SCHEMA = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
+CREATE TABLE stat (path TEXT PRIMARY KEY, size INT, mtime INT, ctime INT, inode INT, hash TEXT) WITHOUT ROWID;
+CREATE TABLE tree (path TEXT PRIMARY KEY, walk TEXT, hash TEXT, size INT, files BLOB);
+CREATE TABLE object (hash TEXT PRIMARY KEY, size INT, mtime INT, ctime INT, inode INT, boot TEXT) WITHOUT ROWID;
+CREATE TABLE history (id INTEGER PRIMARY KEY, stage TEXT, key TEXT, finished REAL, seconds REAL, outcome TEXT);
+CREATE INDEX history_stage ON history (stage, id);
+"""
+
+
+class Signature(NamedTuple):
+    """What must stay the same for a file's content to be taken as the same."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, st: os.stat_result) -> Signature:
+        """From `os.stat`."""
+        return cls(st.st_size, st.st_mtime_ns, st.st_ctime_ns, st.st_ino)
+
+
+class TreeRow(NamedTuple):
+    """A folder as last seen: hash of the walk, of the listing, bytes, and `path -> (signature, hash)` of files."""
+
+    walk: str
+    hash: str
+    size: int
+    files: dict[str, tuple[tuple[int, int, int, int], str]]
+
+
+class Run(NamedTuple):
+    """A line of the history. `outcome` is `ran`, `restored` or `failed`; `finished` in seconds since 1970."""
+
+    stage: str
+    key: str
+    finished: float
+    seconds: float
+    outcome: str
+
+
+def boot_id() -> str:
+    """Names the time since the machine started: differs after a crash, or a power cut."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return str(int(time.time() - time.monotonic()) // 60)
+
+
+def racy(changed_ns: int, hashed_ns: int) -> bool:
+    """Whether a file last changed at `changed_ns` may have changed unseen after it was hashed at `hashed_ns`."""
+    tick = _COARSE_TICK if changed_ns % 1_000_000_000 == 0 else _TICK
+    return hashed_ns - changed_ns < tick
+
+
+class StatIndex:
+    """The index of one project. Safe to use from several threads; several processes may share the file."""
+
+    def __init__(self, path: Path | None) -> None:
+        """`path` is that of the database (None: memory only). Never fails: see the module."""
+        self._path = path
+        self._guard = threading.RLock()
+        self._db: sqlite3.Connection | None = None
+        self._opened = False
+        self._stats: dict[str, tuple[Signature, str]] | None = None
+        self._new_stats: dict[str, tuple[Signature, str]] = {}
+        self._new_trees: dict[str, TreeRow] = {}
+        self._new_objects: dict[str, tuple[Signature, str | None]] = {}
+        self._new_runs: list[Run] = []
+        self._gone: set[str] = set()
+        self._settled_ns = 0
+        self._boot: str | None = None
+
+    # --- files
+
+    def file(self, path: str, now: Signature) -> str | None:
+        """The hash of the file at `path`, if it is known to look as it does `now`."""
+        with self._guard:
+            known = self._new_stats.get(path) or self._all_stats().get(path)
+        return known[1] if known and known[0] == now else None
+
+    def remember_file(self, path: str, now: Signature, digest: str, hashed_ns: int, *, ours: bool = False) -> None:
+        """Remembers a file's hash, unless that is racy.
+
+        `hashed_ns` is the time (`time.time_ns`) before its reading began. `ours` says that its writer has
+        ended under our eyes: then nobody else is expected to write before `flush` returns, and it sees to it
+        that a later change shows.
+        """
+        if ours:
+            self._settled_ns = max(self._settled_ns, now.ctime_ns)
+        elif racy(now.ctime_ns, hashed_ns):
+            return
+        with self._guard:
+            self._new_stats[path] = (now, digest)
+
+    # --- folders
+
+    def tree(self, path: str) -> TreeRow | None:
+        """The folder as last seen."""
+        with self._guard:
+            if path in self._new_trees:
+                return self._new_trees[path]
+            rows = self._read("SELECT walk, hash, size, files FROM tree WHERE path = ?", (path,))
+        for walk, digest, size, blob in rows:
+            with contextlib.suppress(Exception):
+                check, data = blob[:64].decode(), blob[64:]
+                if hash_bytes(data) == check:
+                    return TreeRow(walk, digest, size, marshal.loads(data))
+        return None
+
+    def remember_tree(self, path: str, row: TreeRow, changed_ns: int, hashed_ns: int, *, ours: bool = False) -> None:
+        """Remembers a folder; `changed_ns` is the latest ctime within. The rest as for `remember_file`."""
+        if ours:
+            self._settled_ns = max(self._settled_ns, changed_ns)
+        elif racy(changed_ns, hashed_ns):
+            return
+        with self._guard:
+            self._new_trees[path] = row
+
+    # --- objects
+
+    def object(self, digest: str) -> Signature | None:
+        """What the object's file looked like when its content was known to be right."""
+        with self._guard:
+            if digest in self._gone:
+                return None
+            if digest in self._new_objects:
+                return self._new_objects[digest][0]
+            rows = self._read("SELECT size, mtime, ctime, inode, boot FROM object WHERE hash = ?", (digest,))
+        for size, mtime, ctime, inode, boot in rows:
+            if boot is None or boot == self._this_boot():
+                return Signature(size, mtime, ctime, inode)
+        return None
+
+    def remember_object(self, digest: str, now: Signature, *, durable: bool) -> None:
+        """Remembers what a good object looks like. `durable`: its content is known to be on the disk itself."""
+        with self._guard:
+            self._gone.discard(digest)
+            known_durable = digest in self._new_objects and self._new_objects[digest][1] is None
+            self._new_objects[digest] = (now, None if durable or known_durable else self._this_boot())
+            self._settled_ns = max(self._settled_ns, now.ctime_ns)
+
+    def forget_object(self, digest: str) -> None:
+        """The object is not there, or not what it should be."""
+        with self._guard:
+            self._new_objects.pop(digest, None)
+            self._gone.add(digest)
+
+    def volatile_objects(self) -> list[str]:
+        """Hashes of objects that were written in this process and not yet flushed to the disk itself."""
+        with self._guard:
+            return [h for h, (_, boot) in self._new_objects.items() if boot is not None]
+
+    def objects_are_durable(self, digests: Iterable[str]) -> None:
+        """They have been flushed."""
+        with self._guard:
+            for digest in digests:
+                if digest in self._new_objects:
+                    self._new_objects[digest] = (self._new_objects[digest][0], None)
+
+    # --- history
+
+    def remember_run(self, run: Run) -> None:
+        """Adds a line to the history."""
+        with self._guard:
+            self._new_runs.append(run)
+
+    def history(self, stage: str, limit: int = 50) -> list[Run]:
+        """The stage's runs, latest first."""
+        with self._guard:
+            rows = self._read(
+                "SELECT stage, key, finished, seconds, outcome FROM history WHERE stage = ? ORDER BY id DESC LIMIT ?",
+                (stage, limit),
+            )
+            new = [r for r in reversed(self._new_runs) if r.stage == stage]
+        return [*new, *(Run(*row) for row in rows)][:limit]
+
+    # --- the file
+
+    def flush(self) -> None:
+        """Writes what is new. Waits, a tick at most, until a change to what is written down must show."""
+        with self._guard:
+            if not (self._new_stats or self._new_trees or self._new_objects or self._new_runs or self._gone):
+                return
+            tick = _COARSE_TICK if self._settled_ns and self._settled_ns % 1_000_000_000 == 0 else _TICK
+            wait = self._settled_ns + tick - time.time_ns()
+            if self._settled_ns and 0 < wait <= tick:
+                time.sleep(wait / 1e9)
+            db = self._connect(create=True)
+            if db is None:
+                return
+            try:
+                self._write(db)
+            except sqlite3.Error:
+                # Locked by another process, a full disk, ...: what was not written is found out again.
+                with contextlib.suppress(sqlite3.Error):
+                    db.rollback()
+                return
+            stats = self._stats
+            if stats is not None:
+                stats.update(self._new_stats)
+            for new in (self._new_stats, self._new_trees, self._new_objects):
+                new.clear()  # type: ignore[attr-defined]
+            self._new_runs.clear()
+            self._gone.clear()
+
+    def close(self) -> None:
+        """Writes what is new and lets go of the file."""
+        self.flush()
+        with self._guard:
+            if self._db is not None:
+                self._db.close()
+            self._db, self._opened = None, True
+
+    def _write(self, db: sqlite3.Connection) -> None:
+        db.execute("BEGIN IMMEDIATE")
+        db.executemany(
+            "INSERT OR REPLACE INTO stat VALUES (?, ?, ?, ?, ?, ?)",
+            [(path, *signature, digest) for path, (signature, digest) in self._new_stats.items()],
+        )
+        trees = []
+        for path, row in self._new_trees.items():
+            data = marshal.dumps(row.files)
+            trees.append((path, row.walk, row.hash, row.size, hash_bytes(data).encode() + data))
+        db.executemany("INSERT OR REPLACE INTO tree VALUES (?, ?, ?, ?, ?)", trees)
+        db.executemany(
+            "INSERT OR REPLACE INTO object VALUES (?, ?, ?, ?, ?, ?)",
+            [(h, *signature, boot) for h, (signature, boot) in self._new_objects.items()],
+        )
+        db.executemany("DELETE FROM object WHERE hash = ?", [(h,) for h in self._gone])
+        db.executemany(
+            "INSERT INTO history (stage, key, finished, seconds, outcome) VALUES (?, ?, ?, ?, ?)", self._new_runs
+        )
+        db.execute("COMMIT")
+
+    def _this_boot(self) -> str:
+        if self._boot is None:
+            self._boot = boot_id()
+        return self._boot
+
+    def _all_stats(self) -> dict[str, tuple[Signature, str]]:
+        if self._stats is None:
+            rows = self._read("SELECT path, size, mtime, ctime, inode, hash FROM stat", ())
+            self._stats = {p: (Signature(s, m, c, i), h) for p, s, m, c, i, h in rows}
+        return self._stats
+
+    def _read(self, query: str, args: Sequence[object]) -> list[Any]:
+        db = self._connect(create=False)
+        if db is None:
+            return []
+        try:
+            return db.execute(query, args).fetchall()
+        except sqlite3.OperationalError:
+            return []  # locked
+        except sqlite3.DatabaseError:
+            self._rebuild()
+            return []
+
+    def _connect(self, *, create: bool) -> sqlite3.Connection | None:
+        if self._db is not None or self._path is None or (self._opened and not create):
+            return self._db
+        if not create and not self._path.exists():
+            return None
+        self._opened = True
+        try:
+            self._db = self._open(self._path)
+        except sqlite3.OperationalError:
+            self._db = None
+        except (sqlite3.DatabaseError, ValueError):
+            self._rebuild()
+        return self._db
+
+    def _open(self, path: Path) -> sqlite3.Connection:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        db = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
+        try:
+            if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
+                db.execute("PRAGMA journal_mode = WAL")
+                # One statement at a time: `executescript` would commit before another process's schema is seen.
+                db.execute("BEGIN IMMEDIATE")
+                if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
+                    for statement in _SCHEMA.strip().split(";\n"):
+                        db.execute(statement)
+                    db.execute("INSERT INTO meta VALUES ('version', ?)", (_VERSION,))
+                db.execute("COMMIT")
+            version = db.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()
+            if version is None or version[0] != _VERSION:
+                raise ValueError("an index of another version")
+            db.execute("PRAGMA synchronous = NORMAL")
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _rebuild(self) -> None:
+        if self._db is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.close()
+        self._db = None
+        if self._path is None:
+            return
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            with contextlib.suppress(OSError):
+                Path(f"{self._path}{suffix}").unlink()
+        with contextlib.suppress(sqlite3.Error, ValueError, OSError):
+            self._db = self._open(self._path)

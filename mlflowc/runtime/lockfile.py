@@ -1,0 +1,181 @@
+"""`mlpipe.lock`: what a checkout's results are, committed with it.
+
+Text, one entry a line, sorted: `<kind> <name> <canonical JSON>`; lines that start with `#` say something to
+people. A name with anything but word characters and `.-[],=` is written as a JSON string. So two
+branches that changed different stages merge line by line.
+
+The entry of kind `stage` holds the stage's key, the content of its outputs, its metric values and the values
+of its parameters. Other kinds (`env`, `data`) belong to the modules that pin things.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlflowc.errors import Failure
+from mlflowc.ir.model import Value
+from mlflowc.runtime.ports import FileSystem
+from mlflowc.runtime.records import Metrics, OutputRecord
+
+NAME = "mlpipe.lock"
+_HEADER = "# Written by mlpipec; commit it. After a merge conflict: keep either side of each line, then `mlpipec run`.\n"
+_PLAIN = re.compile(r"[\w.\-\[\],=]+")
+_decoder = json.JSONDecoder()
+
+Entry = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class StageEntry:
+    """A stage's line."""
+
+    key: str
+    outputs: tuple[OutputRecord, ...]
+    metrics: Metrics = field(default_factory=dict)
+    params: dict[str, Value] = field(default_factory=dict)
+
+    def output(self, name: str) -> OutputRecord | None:
+        """The output of that name."""
+        return next((o for o in self.outputs if o.name == name), None)
+
+
+@dataclass(frozen=True)
+class LockFile:
+    """All entries by kind and name. A value: `with_` and `without` give another."""
+
+    entries: Mapping[tuple[str, str], Entry] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str, name: str = NAME) -> LockFile:
+        """Raises `Failure` that names the line when one is not an entry."""
+        entries: dict[tuple[str, str], Entry] = {}
+        for number, line in enumerate(text.split("\n"), 1):
+            if not line or line.startswith("#"):
+                continue
+            if line.startswith(("<<<<<<<", "=======", ">>>>>>>", "|||||||")):
+                raise _damaged(name, number, "a merge conflict that was not settled")
+            try:
+                kind, title, entry = _parse_line(line)
+            except (ValueError, TypeError):
+                raise _damaged(name, number, "not an entry") from None
+            if kind == "stage":
+                try:
+                    _stage_entry(entry)
+                except (KeyError, TypeError, AttributeError):
+                    raise _damaged(name, number, f"not the entry of a stage: `{title}`") from None
+            entries[kind, title] = entry
+        return cls(entries)
+
+    @classmethod
+    def read(cls, root: Path) -> LockFile:
+        """The lock of the project at `root`; an empty one when there is none."""
+        path = root / NAME
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            return cls()
+        except OSError as e:
+            raise Failure(f"cannot read `{NAME}`: {e.strerror}") from None
+        try:
+            return cls.parse(data.decode())
+        except UnicodeDecodeError:
+            raise _damaged(NAME, data[:1_000_000].count(b"\n") + 1, "not UTF-8") from None
+
+    def render(self) -> str:
+        """The text; equal locks give equal text."""
+        lines = [
+            f"{kind} {name if _PLAIN.fullmatch(name) else json.dumps(name)} "
+            + json.dumps(entry, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+            for (kind, name), entry in self.entries.items()
+        ]
+        return _HEADER + "".join(line + "\n" for line in sorted(lines))
+
+    def write(self, root: Path, fs: FileSystem) -> None:
+        """Replaces the project's lock file, durably, if that changes a byte."""
+        data = self.render().encode()
+        path = root / NAME
+        try:
+            if path.read_bytes() == data:
+                return
+        except OSError:
+            pass
+        try:
+            fs.write(path, data, sync=True)
+        except OSError as e:
+            raise Failure(f"cannot write `{NAME}`: {e.strerror}") from e
+
+    def stage(self, stage: str) -> StageEntry | None:
+        """The entry of the stage with that id."""
+        entry = self.entries.get(("stage", stage))
+        return None if entry is None else _stage_entry(entry)
+
+    def stages(self) -> dict[str, StageEntry]:
+        """All entries of stages by id."""
+        return {name: _stage_entry(e) for (kind, name), e in self.entries.items() if kind == "stage"}
+
+    def get(self, kind: str, name: str) -> Entry | None:
+        """The raw entry."""
+        return self.entries.get((kind, name))
+
+    def with_(self, kind: str, name: str, entry: Entry) -> LockFile:
+        """This lock with one entry set."""
+        return LockFile({**self.entries, (kind, name): entry})
+
+    def with_stages(self, entries: Mapping[str, StageEntry]) -> LockFile:
+        """This lock with those entries of stages set."""
+        return LockFile({**self.entries, **{("stage", name): _raw(e) for name, e in entries.items()}})
+
+    def keeping_stages(self, stages: Iterable[str]) -> LockFile:
+        """This lock without the entries of stages other than those."""
+        wanted = set(stages)
+        return LockFile({k: e for k, e in self.entries.items() if k[0] != "stage" or k[1] in wanted})
+
+
+def _parse_line(line: str) -> tuple[str, str, Entry]:
+    kind, _, rest = line.partition(" ")
+    if not re.fullmatch(r"[a-z]+", kind):
+        raise ValueError(line)
+    if rest.startswith('"'):
+        title, end = _decoder.raw_decode(rest)
+        rest = rest[end + 1 :]
+    else:
+        title, _, rest = rest.partition(" ")
+    entry = json.loads(rest)
+    if not isinstance(entry, dict) or not isinstance(title, str):
+        raise ValueError(line)
+    return kind, title, entry
+
+
+def _stage_entry(raw: Entry) -> StageEntry:
+    outputs = tuple(
+        OutputRecord(name, o["path"], o["kind"], o["hash"], o["size"], o.get("exec", False))
+        for name, o in raw["outputs"].items()
+    )
+    return StageEntry(raw["key"], outputs, raw.get("metrics", {}), raw.get("params", {}))
+
+
+def _raw(entry: StageEntry) -> Entry:
+    outputs = {}
+    for o in entry.outputs:
+        outputs[o.name] = {"path": o.path, "kind": o.kind, "hash": o.hash, "size": o.size}
+        if o.executable:
+            outputs[o.name]["exec"] = True
+    raw: Entry = {"key": entry.key, "outputs": outputs}
+    if entry.metrics:
+        raw["metrics"] = entry.metrics
+    if entry.params:
+        raw["params"] = entry.params
+    return raw
+
+
+def _damaged(name: str, line: int, what: str) -> Failure:
+    return Failure(
+        f"`{name}` is damaged at line {line}: {what}",
+        help=f"mend that line, take the committed file back with `git checkout -- {name}`, "
+        f"or delete the file: `mlpipec run` writes it again",
+    )

@@ -1,0 +1,130 @@
+"""Running a command: its own process group, its output as it comes, an end when it must end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import threading
+import time
+from collections.abc import Callable
+
+from mlflowc.errors import Failure
+from mlflowc.runtime.ports import Command, Exit
+
+_POLL = 0.1
+_GRACE = 5.0
+_DRAIN = 0.5
+_CHUNK = 65536
+
+
+class BashRunner:
+    """Runs commands under `bash -euo pipefail`."""
+
+    def __init__(self, grace: float = _GRACE) -> None:
+        """`grace`: seconds between asking a command to end (SIGTERM) and ending it (SIGKILL)."""
+        self._grace = grace
+
+    def run(self, command: Command, sink: Callable[[bytes], None], cancel: threading.Event) -> Exit:
+        """Runs it to its end. What it left running in the background is ended with it."""
+        import subprocess
+
+        try:
+            process = subprocess.Popen(
+                ["bash", "-euo", "pipefail", "-c", command.script],
+                cwd=command.cwd,
+                env=dict(command.env),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                bufsize=0,
+                process_group=0,
+                pass_fds=command.inherit,
+            )
+        except FileNotFoundError as e:
+            if not command.cwd.is_dir():
+                raise Failure(f"the folder `{command.cwd}` does not exist", help="the stage's `dir` names it") from e
+            raise Failure("`bash` was not found", help="commands of stages run under bash; install it") from e
+        except OSError as e:
+            raise Failure(f"cannot start the command: {e.strerror}", help=_too_long(e)) from e
+        assert process.stdout is not None
+        with process.stdout as pipe:
+            end = _End(process.pid, command.timeout, self._grace, cancel)
+            _pump(pipe.fileno(), process.poll, sink, end)
+            end.kill()
+            process.wait()
+        return Exit(process.returncode, end.timed_out, end.cancelled)
+
+
+def _too_long(e: OSError) -> str:
+    import errno
+
+    return "the command with its file names is longer than the system allows" if e.errno == errno.E2BIG else ""
+
+
+class _End:
+    """Decides when a process group must end, and ends it."""
+
+    def __init__(self, group: int, timeout: float | None, grace: float, cancel: threading.Event) -> None:
+        self._group = group
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self._grace = grace
+        self._cancel = cancel
+        self._kill_at: float | None = None
+        self.timed_out = False
+        self.cancelled = False
+
+    def check(self) -> None:
+        """Asks the group to end when it is time, and ends it when it does not."""
+        now = time.monotonic()
+        if self._kill_at is not None:
+            if now >= self._kill_at:
+                self.kill()
+        elif self._cancel.is_set():
+            self.cancelled = True
+            self._ask(now)
+        elif self._deadline is not None and now >= self._deadline:
+            self.timed_out = True
+            self._ask(now)
+
+    def wait(self) -> float:
+        """Seconds until the next `check` is due."""
+        due = self._kill_at if self._kill_at is not None else self._deadline
+        return _POLL if due is None else min(_POLL, max(0.0, due - time.monotonic()))
+
+    def kill(self) -> None:
+        """Ends every process of the group, now."""
+        self._signal(signal.SIGKILL)
+
+    def _ask(self, now: float) -> None:
+        self._kill_at = now + self._grace
+        self._signal(signal.SIGTERM)
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._group, number)
+
+
+def _pump(fd: int, poll: Callable[[], int | None], sink: Callable[[bytes], None], end: _End) -> None:
+    """Hands over output until the pipe closes, or shortly after the command has ended while a child holds it open."""
+    poller = select.poll()
+    poller.register(fd, select.POLLIN)
+    ended_at: float | None = None
+    while True:
+        if poller.poll(end.wait() * 1000):
+            data = os.read(fd, _CHUNK)
+            if not data:
+                break
+            sink(data)
+        end.check()
+        if ended_at is None:
+            if poll() is not None:
+                ended_at = time.monotonic()
+                end.kill()
+        elif time.monotonic() - ended_at > _DRAIN:
+            return
+    while poll() is None:
+        # Its output is closed, but it works on.
+        time.sleep(min(0.005, end.wait()))
+        end.check()

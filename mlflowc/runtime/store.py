@@ -1,0 +1,287 @@
+"""The cache of results: contents, folder listings and records, under `.mlpipe/cache`.
+
+    objects/ab/cdef…   the content of a file whose hash is `abcdef…`, read-only
+    trees/ab/cdef…     the listing of a folder (`mlflowc.runtime.tree`) whose hash is `abcdef…`
+    records/ab/cdef…   what a key led to (`mlflowc.runtime.records`)
+
+Everything is written to a temporary name and renamed; objects first, then trees, then the record, so a record
+means that all it names was there. Nothing is believed because it is there: a listing and a record carry
+their own hash, and an object is used only while it looks as it did when its content was known to be right
+(size, mtime, ctime, inode, in the index), else it is hashed again. What turns out wrong is dropped: a miss.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import itertools
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from mlflowc.runtime import tree
+from mlflowc.runtime.hashing import hash_bytes, hash_file
+from mlflowc.runtime.index import Signature, StatIndex
+from mlflowc.runtime.ports import FileSystem
+from mlflowc.runtime.records import OutputRecord, Record, decode, encode
+
+# Below this, a copy costs what a link costs, and leaves nothing that writing in place could spoil.
+_COPIED = 64 * 1024
+
+_names = itertools.count()
+
+
+class Store:
+    """The cache in the folder `root` (`.mlpipe/cache`)."""
+
+    def __init__(self, root: Path, fs: FileSystem, index: StatIndex) -> None:
+        self.root = root
+        self._fs = fs
+        self._index = index
+        self._folders: set[str] = set()
+
+    # --- asking
+
+    def object_path(self, digest: str) -> Path:
+        """Where the object is, or would be."""
+        return self._path("objects", digest)
+
+    def has(self, digest: str) -> bool:
+        """Whether the object is there and good. One that looks different from before is hashed; a bad one dropped."""
+        path = self._path("objects", digest)
+        try:
+            st = os.stat(path, follow_symlinks=False)  # noqa: PTH116
+        except OSError:
+            return False
+        now = Signature.of(st)
+        if self._index.object(digest) == now:
+            return True
+        try:
+            good = stat.S_ISREG(st.st_mode) and hash_file(path) == digest
+        except OSError:
+            return False
+        if good:
+            # Seen durable only if it is: a reader cannot tell, and asking the disk is cheap beside the hashing.
+            with contextlib.suppress(OSError):
+                self._fs.sync(path)
+            self._index.remember_object(digest, now, durable=True)
+            return True
+        self._index.forget_object(digest)
+        with contextlib.suppress(OSError):
+            self._fs.remove(path)
+        return False
+
+    def listing(self, digest: str) -> list[tree.Entry] | None:
+        """The entries of a folder's listing; None when it is not there or damaged (and then dropped)."""
+        path = self._path("trees", digest)
+        try:
+            data = path.read_bytes()
+        except OSError:
+            return None
+        if hash_bytes(data) == digest:
+            with contextlib.suppress(ValueError):
+                return tree.decode(data)
+        with contextlib.suppress(OSError):
+            self._fs.remove(path)
+        return None
+
+    def has_output(self, output: OutputRecord) -> bool:
+        """Whether all of an output's content is there and good."""
+        if output.kind == "file":
+            return self.has(output.hash)
+        entries = self.listing(output.hash)
+        return entries is not None and all(self.has(e.hash) for e in entries if e.kind in "fx")
+
+    def record(self, key: str) -> Record | None:
+        """The record of a key; None when there is none, or a damaged one (which is then dropped)."""
+        path = self._path("records", key)
+        try:
+            data = path.read_bytes()
+        except OSError:
+            return None
+        try:
+            record = decode(data)
+            if record.key == key:
+                return record
+        except (ValueError, KeyError, TypeError):
+            pass
+        with contextlib.suppress(OSError):
+            self._fs.remove(path)
+        return None
+
+    def records(self) -> Iterator[Record]:
+        """All good records, in no useful order."""
+        for path in sorted((self.root / "records").glob("??/*")):
+            record = self.record(path.parent.name + path.name)
+            if record is not None:
+                yield record
+
+    # --- putting. All raise OSError (no space left, a read-only file system, ...).
+
+    def put_bytes(self, data: bytes) -> str:
+        """Adds an object; returns its hash."""
+        digest = hash_bytes(data)
+        if not self.has(digest):
+            path = self._place("objects", digest)
+            temporary = self._temporary()
+            self._fs.write(temporary, data)
+            self._finish(temporary, path, digest)
+        return digest
+
+    def put_file(self, source: Path, digest: str, *, move: bool = False) -> None:
+        """Adds the content of `source`, whose hash is `digest`, as an object. With `move` it is the file itself."""
+        if self.has(digest):
+            if move:
+                self._fs.remove(source)
+            return
+        path = self._place("objects", digest)
+        if move:
+            self._finish(source, path, digest)
+            return
+        temporary = self._temporary()
+        try:
+            if not self._fs.clone(source, temporary):
+                self._fs.copy(source, temporary)
+            self._finish(temporary, path, digest)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self._fs.remove(temporary)
+            raise
+
+    def put_output_file(self, source: Path, digest: str, executable: bool) -> None:
+        """Adds an output's file. A large one that cannot be cloned is linked: it becomes read-only in place."""
+        if self.has(digest):
+            return
+        size = os.stat(source, follow_symlinks=False).st_size  # noqa: PTH116
+        path = self._place("objects", digest)
+        temporary = self._temporary()
+        try:
+            if size <= _COPIED or not self._fs.clone(source, temporary):
+                if size <= _COPIED or not self._try_link(source, temporary):
+                    self._fs.copy(source, temporary)
+            self._finish(temporary, path, digest, executable)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self._fs.remove(temporary)
+            raise
+
+    def put_listing(self, entries: list[tree.Entry]) -> str:
+        """Adds a folder's listing; returns its hash. The objects it names must be there already."""
+        data = tree.encode(entries)
+        digest = hash_bytes(data)
+        if self.listing(digest) is None:
+            self._fs.write(self._place("trees", digest), data)
+        return digest
+
+    def put_record(self, record: Record) -> None:
+        """Adds a record, in place of another of its key. All that it names must be there already."""
+        self._fs.write(self._place("records", record.key), encode(record))
+
+    def sync(self) -> None:
+        """Makes what this process added survive a power cut; until then, it is checked before use."""
+        fresh = self._index.volatile_objects()
+        if not fresh:
+            return
+        with contextlib.suppress(OSError):
+            if len(fresh) <= 8 or not self._sync_all():
+                for digest in fresh:
+                    self._fs.sync(self.object_path(digest))
+            self._index.objects_are_durable(fresh)
+
+    # --- giving back
+
+    def restore(self, output: OutputRecord, target: Path) -> bool:
+        """Puts an output at `target`, where nothing may be. False, leaving nothing, when content is missing.
+
+        Raises `OSError`.
+        """
+        try:
+            if output.kind == "file":
+                return self._restore_file(output.hash, target, output.executable)
+            entries = self.listing(output.hash)
+            if entries is None:
+                return False
+            self._fs.make_folder(target)
+            for entry in entries:
+                path = target / entry.path
+                if entry.kind == "d":
+                    self._fs.make_folder(path)
+                    continue
+                self._fs.make_folder(path.parent)
+                if entry.kind == "l":
+                    self._fs.symlink(entry.target, path)
+                elif not self._restore_file(entry.hash, path, entry.kind == "x"):
+                    self._fs.remove(target)
+                    return False
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._fs.remove(target)
+            raise
+        return True
+
+    def _restore_file(self, digest: str, target: Path, executable: bool) -> bool:
+        if not self.has(digest):
+            return False
+        source = self._path("objects", digest)
+        st = os.stat(source)  # noqa: PTH116
+        if st.st_size > _COPIED:
+            if self._fs.clone(source, target):
+                self._fs.chmod(target, 0o755 if executable else 0o644)
+                return True
+            # A link shares its mode with the object, and so must want the same exec bit.
+            if bool(st.st_mode & 0o100) == executable and self._try_link(source, target):
+                self._index.remember_object(digest, Signature.of(os.stat(source)), durable=False)  # noqa: PTH116
+                return True
+        self._fs.copy(source, target)
+        self._fs.chmod(target, 0o755 if executable else 0o644)
+        return True
+
+    # --- places
+
+    def _path(self, kind: str, digest: str) -> Path:
+        return self.root / kind / digest[:2] / digest[2:]
+
+    def _place(self, kind: str, digest: str) -> Path:
+        path = self._path(kind, digest)
+        folder = f"{kind}/{digest[:2]}"
+        if folder not in self._folders:
+            self._fs.make_folder(path.parent)
+            self._folders.add(folder)
+        return path
+
+    def _temporary(self) -> Path:
+        folder = self.root / "tmp"
+        if "tmp" not in self._folders:
+            self._fs.make_folder(folder)
+            self._folders.add("tmp")
+        return folder / f"{os.getpid()}-{next(_names)}"
+
+    def _finish(self, temporary: Path, path: Path, digest: str, executable: bool = False) -> None:
+        self._fs.chmod(temporary, 0o555 if executable else 0o444)
+        self._fs.rename(temporary, path)
+        self._index.remember_object(digest, Signature.of(os.stat(path)), durable=False)  # noqa: PTH116
+
+    def _try_link(self, source: Path, target: Path) -> bool:
+        try:
+            self._fs.link(source, target)
+        except FileExistsError:
+            raise
+        except OSError:
+            return False
+        return True
+
+    def _sync_all(self) -> bool:
+        """Flushes the whole file system of the cache in one call, where there is one for it."""
+        if not sys.platform.startswith("linux"):
+            return False
+        try:
+            syncfs = ctypes.CDLL(None, use_errno=True).syncfs
+        except (AttributeError, OSError):
+            return False
+        fd = os.open(self.root, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return bool(syncfs(fd) == 0)
+        finally:
+            os.close(fd)

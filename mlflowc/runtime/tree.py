@@ -1,0 +1,170 @@
+"""The canonical listing of a folder: what makes two folders the same.
+
+A listing is text. Its first line is `mlpipe-tree 1`; then comes a line for each entry, sorted by path:
+
+    f HASH SIZE "path"          a file
+    x HASH SIZE "path"          a file with its exec bit (of the owner) set
+    l "target" "path"           a symbolic link that stays within the folder
+    l "target" HASH "path"      one that leads out of it: what it leads to counts too
+    d "path"                    a folder with nothing in it
+
+Paths are relative, POSIX, in Unicode's NFC, as JSON strings. The folder's hash is BLAKE3 of the listing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import unicodedata
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from mlflowc.errors import Failure
+from mlflowc.runtime.hashing import hash_bytes, hash_file
+
+_HEADER = "mlpipe-tree 1"
+
+# Left out of folders that are *inputs*: droppings of interpreters, file managers and version control.
+DROPPINGS = frozenset({"__pycache__", ".git", ".mlpipe", ".DS_Store", ".ipynb_checkpoints"})
+
+
+class Entry(NamedTuple):
+    """A line of a listing: `kind` is `f x l d`. `target` is that of a link, `hash` and `size` a file's."""
+
+    path: str
+    kind: str
+    hash: str = ""
+    size: int = 0
+    target: str = ""
+
+
+class Found(NamedTuple):
+    """Something found on disk in a folder: its relative path, its kind and what `lstat` says of it."""
+
+    path: str
+    kind: str
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+    target: str = ""
+
+
+def encode(entries: list[Entry]) -> bytes:
+    """The listing. Raises `Failure` when two names are the same in NFC."""
+    lines = [_HEADER]
+    last = None
+    for e in sorted(entries):
+        if e.path == last:
+            raise Failure(f"two files are both named `{e.path}` once their names are normalised (Unicode NFC)")
+        last = e.path
+        path = json.dumps(e.path)
+        if e.kind in "fx":
+            lines.append(f"{e.kind} {e.hash} {e.size} {path}")
+        elif e.kind == "l":
+            lines.append(" ".join(["l", json.dumps(e.target), *([e.hash] if e.hash else []), path]))
+        else:
+            lines.append(f"d {path}")
+    return ("\n".join(lines) + "\n").encode()
+
+
+def decode(data: bytes) -> list[Entry]:
+    """The entries of a listing. Raises `ValueError` for anything that `encode` does not write."""
+    lines = data.decode().split("\n")
+    if lines[0] != _HEADER or lines[-1] != "":
+        raise ValueError("not a listing")
+    entries = []
+    for line in lines[1:-1]:
+        kind, _, rest = line.partition(" ")
+        if kind in ("f", "x"):
+            digest, size, path = rest.split(" ", 2)
+            entries.append(Entry(json.loads(path), kind, digest, int(size)))
+        elif kind == "l":
+            target, end = json.JSONDecoder().raw_decode(rest)
+            rest = rest[end + 1 :]
+            digest, _, path = ("", "", rest) if rest.startswith('"') else rest.partition(" ")
+            entries.append(Entry(json.loads(path), kind, digest, 0, target))
+        elif kind == "d":
+            entries.append(Entry(json.loads(rest), kind))
+        else:
+            raise ValueError(f"an entry of kind {kind!r}")
+    if any(not _safe(e.path) for e in entries):
+        raise ValueError("a path leads out of the folder")
+    return entries
+
+
+def total_size(entries: list[Entry]) -> int:
+    """Bytes of all files."""
+    return sum(e.size for e in entries)
+
+
+def walk(folder: str, ignore: frozenset[str] = frozenset()) -> list[Found]:
+    """Everything in a folder, sorted by path; folders only when empty. Raises `OSError`, and `Failure` for a
+    socket, a pipe or a device. Names in `ignore` are left out wherever they occur."""
+    found = list(_walk(folder, "", ignore))
+    found.sort()
+    return found
+
+
+def _walk(folder: str, prefix: str, ignore: frozenset[str]) -> Iterator[Found]:
+    empty = True
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = entry.name
+            if name in ignore:
+                continue
+            empty = False
+            path = prefix + name
+            st = entry.stat(follow_symlinks=False)
+            mode = st.st_mode
+            if stat.S_ISDIR(mode):
+                yield from _walk(entry.path, path + "/", ignore)
+            elif stat.S_ISREG(mode):
+                kind = "x" if mode & 0o100 else "f"
+                yield Found(path, kind, st.st_size, st.st_mtime_ns, st.st_ctime_ns, st.st_ino)
+            elif stat.S_ISLNK(mode):
+                yield Found(path, "l", 0, st.st_mtime_ns, st.st_ctime_ns, st.st_ino, os.readlink(entry.path))
+            else:
+                raise Failure(f"`{entry.path}` is neither a file, a folder nor a link")
+    if empty and prefix:
+        yield Found(prefix[:-1], "d", 0, 0, 0, 0)
+
+
+def link_hash(folder: str, path: str, target: str, depth: int = 0) -> str:
+    """For a link at `path` in `folder` that leads out of it, the hash of what it leads to; else "".
+
+    A link that leads nowhere, or round in circles, has the hash of its own words.
+    """
+    inside = os.path.normpath(os.path.join(os.path.dirname(path), target))  # noqa: PTH118, PTH120
+    if not target.startswith("/") and inside != ".." and not inside.startswith("../"):
+        return ""
+    real = os.path.join(folder, path)  # noqa: PTH118
+    try:
+        if not os.path.isdir(real):  # noqa: PTH112
+            return hash_file(real)
+        if depth > 8:
+            raise OSError("links within links")
+        return hash_bytes(encode(scan(real, DROPPINGS, depth + 1)))
+    except OSError:
+        return hash_bytes(target.encode("utf-8", "surrogateescape"))
+
+
+def scan(folder: str, ignore: frozenset[str] = frozenset(), depth: int = 0) -> list[Entry]:
+    """The entries of a folder, hashed without any memory of earlier times. See `Checkout` for the quick way."""
+    return [
+        to_entry(folder, f, hash_file(os.path.join(folder, f.path)) if f.kind in "fx" else "", depth)  # noqa: PTH118
+        for f in walk(folder, ignore)
+    ]
+
+
+def to_entry(folder: str, found: Found, digest: str, depth: int = 0) -> Entry:
+    """What was found, as an entry; `digest` is the hash of a file's content."""
+    path = found.path if found.path.isascii() else unicodedata.normalize("NFC", found.path)
+    if found.kind == "l":
+        return Entry(path, "l", link_hash(folder, found.path, found.target, depth), 0, found.target)
+    return Entry(path, found.kind, digest, found.size)
+
+
+def _safe(path: str) -> bool:
+    return not path.startswith("/") and all(p not in ("", ".", "..") for p in path.split("/"))

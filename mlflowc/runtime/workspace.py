@@ -1,0 +1,112 @@
+"""One project's runtime: the pipeline, its folder, and everything kept for it. Opening it changes nothing."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from mlflowc.errors import Failure
+from mlflowc.ir.model import Env, Pipeline, Runner, Stage, Value
+from mlflowc.runtime.checkout import Checkout
+from mlflowc.runtime.index import StatIndex
+from mlflowc.runtime.lockfile import LockFile
+from mlflowc.runtime.ports import Clock, CommandRunner, FileSystem, LocalFileSystem, SystemClock
+from mlflowc.runtime.store import Store
+
+STATE = ".mlpipe"
+
+
+@dataclass
+class Workspace:
+    """`lock` is the lock file as read, or as last written by a run; everything else stays."""
+
+    root: Path
+    pipeline: Pipeline
+    fs: FileSystem
+    clock: Clock
+    runner: CommandRunner
+    index: StatIndex
+    store: Store
+    checkout: Checkout
+    lock: LockFile
+    _stages: dict[str, Stage] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        self._stages = {s.id: s for s in self.pipeline.stages}
+
+    @property
+    def state(self) -> Path:
+        """The project's `.mlpipe` folder."""
+        return self.root / STATE
+
+    def stage(self, stage: str) -> Stage:
+        """The stage with that id. Raises `KeyError`."""
+        return self._stages[stage]
+
+    @cached_property
+    def stages(self) -> dict[str, Stage]:
+        """All stages by id, in the pipeline's order."""
+        return dict(self._stages)
+
+    @cached_property
+    def params(self) -> dict[str, Value]:
+        """The values of all parameters by dotted name."""
+        return {p.name: p.value for p in self.pipeline.params}
+
+    @cached_property
+    def envs(self) -> dict[str, Env]:
+        """All environments by name."""
+        return {e.name: e for e in self.pipeline.envs}
+
+    @cached_property
+    def runners(self) -> dict[str, Runner]:
+        """All runners by name."""
+        return {r.name: r for r in self.pipeline.runners}
+
+    @cached_property
+    def data(self) -> dict[str, str]:
+        """The path of each data source by name."""
+        return {d.name: str(dict(d.args)["path"]) for d in self.pipeline.data if "path" in dict(d.args)}
+
+    def prepare(self) -> None:
+        """Makes `.mlpipe`, ignored by git through a file of its own. Raises `Failure` when it cannot."""
+        try:
+            self.fs.make_folder(self.state)
+            ignore = self.state / ".gitignore"
+            if not ignore.exists():
+                self.fs.write(ignore, b"*\n")
+        except OSError as e:
+            raise Failure(
+                f"cannot write in `{STATE}`: {e.strerror}",
+                help="a run keeps its results there; check permissions and free space",
+            ) from e
+
+    def close(self) -> None:
+        """Writes what the index learned."""
+        with contextlib.suppress(OSError):
+            self.index.close()
+
+
+def open_workspace(
+    root: Path,
+    pipeline: Pipeline,
+    *,
+    fs: FileSystem | None = None,
+    clock: Clock | None = None,
+    runner: CommandRunner | None = None,
+) -> Workspace:
+    """The workspace of the project at `root`. Raises `Failure` when `mlpipe.lock` is damaged."""
+    # Only a run starts processes: status, verify and a run with nothing to do never import this.
+    if runner is None:
+        from mlflowc.runtime.process import BashRunner
+
+        runner = BashRunner()
+    fs = fs or LocalFileSystem()
+    root = root.resolve()
+    index = StatIndex(root / STATE / "index.db")
+    store = Store(root / STATE / "cache", fs, index)
+    return Workspace(
+        root, pipeline, fs, clock or SystemClock(), runner, index, store, Checkout(root, index), LockFile.read(root)
+    )
