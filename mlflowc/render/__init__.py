@@ -1,1 +1,1 @@
-"""Diagnostics out: one module a format."""
+"""Diagnostics out: one module a format, each with one function `render`."""
