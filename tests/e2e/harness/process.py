@@ -8,11 +8,15 @@ import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
+
+
+Completed: TypeAlias = "subprocess.CompletedProcess[str]"
 
 
 def run(
     command: Sequence[str], *, cwd: Path, env: Mapping[str, str], timeout: float, input: str = ""
-) -> subprocess.CompletedProcess[str]:
+) -> Completed:
     """Runs `command` in a session of its own; after `timeout` seconds the whole process group is killed.
 
     SIGKILL at once: gitlab-ci-local in a cycle ignores SIGTERM. Raises `TimeoutExpired` with what was printed.

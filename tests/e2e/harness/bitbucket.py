@@ -1,0 +1,116 @@
+"""Bitbucket pipelines: on the host under bb-run (quick, weak), in containers under pipeline-runner (faithful).
+
+Traps of bb-run 1.3.0:
+
+- all steps of a run work in one folder, so a step sees more than its artifacts: `HostBitbucket` gives it a fresh
+  clone for each run, and what hand-over needs is proved in containers only;
+- scripts run under `/bin/sh`, joined by `&&`; on Debian that is dash;
+- only what is under `definitions.caches` with a path below the clone is kept between runs (`.bb-run/caches`);
+- steps inherit its whole environment: it is started with a small one.
+
+Traps of pipeline-runner (bitbucket-pipeline-runner) 0.6.3:
+
+- it exits 0 although a step failed: its last line tells;
+- it ignores `condition` and `artifacts.upload`, and runs `parallel` in sequence;
+- it clones the repository, so that only commits count, and asks on standard input before manual steps;
+- a step takes 3.5 to 5 s; it keeps caches and logs under XDG_CACHE_HOME and XDG_DATA_HOME.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.e2e.harness import process
+from tests.e2e.harness.tools import Tools
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineRun:
+    """`output` is all that was printed; `workspace` is the folder in which the steps worked (None: gone)."""
+
+    ok: bool
+    output: str
+    workspace: Path | None
+
+
+class HostBitbucket:
+    """One repository at the service; its caches live on between runs."""
+
+    def __init__(self, tools: Tools, repository: Path, state: Path) -> None:
+        self.tools = tools
+        self.repository = repository
+        self.state = state
+        self.runs = 0
+
+    def run(
+        self,
+        target: str,
+        *,
+        branch: str = "main",
+        variables: Mapping[str, str] | None = None,
+        timeout: float = 600,
+    ) -> PipelineRun:
+        """Runs the pipeline `target` (`branches.main`, `pull-requests.**`, `custom.nightly`) at HEAD."""
+        self.runs += 1
+        workspace = self.state / f"run{self.runs}"
+        self.state.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["git", "clone", "-q", self.repository.as_uri(), str(workspace)], check=True)
+        kept = self.state / f"run{self.runs - 1}" / ".bb-run" / "caches"
+        if kept.is_dir():
+            shutil.copytree(kept, workspace / ".bb-run" / "caches")
+        command = [str(self.tools.program("bb-run")), "--mode", "host", "--target", target, "--branch", branch]
+        command += ["--color", "never", "--repo", str(workspace)]
+        for name, value in (variables or {}).items():
+            command += ["--variables", f"{name}={value}"]
+        env = self.tools.environment(self.state / "home")
+        done = process.run(command, cwd=workspace, env=env, timeout=timeout)
+        return PipelineRun(done.returncode == 0, done.stdout + done.stderr, workspace)
+
+    def validate(self) -> str:
+        """What bb-run finds wrong with the file, "" for nothing."""
+        command = [str(self.tools.program("bb-run")), "--validate", "--repo", str(self.repository)]
+        env = self.tools.environment(self.state / "home")
+        done = process.run(command, cwd=self.repository, env=env, timeout=60)
+        return "" if done.returncode == 0 else done.stdout + done.stderr
+
+
+class ContainerBitbucket:
+    """One repository at the service, each step in a container of its own."""
+
+    def __init__(self, tools: Tools, repository: Path, state: Path, docker_host: str) -> None:
+        self.tools = tools
+        self.repository = repository
+        self.state = state
+        self.docker_host = docker_host
+
+    def run(self, pipeline: str, *, volumes: tuple[str, ...] = (), timeout: float = 900) -> PipelineRun:
+        """Runs `pipeline` (`branches.main`, `custom.nightly`) at HEAD; manual steps are confirmed."""
+        command = [str(self.tools.program("pipeline-runner")), "run", "--no-color"]
+        command += ["-r", str(self.repository)]
+        for volume in volumes:
+            command += ["--volume", volume]
+        done = process.run(
+            [*command, pipeline], cwd=self.repository, env=self._environment(), timeout=timeout, input="\n" * 50
+        )
+        output = done.stdout + done.stderr
+        ok = done.returncode == 0 and bool(re.search(r"Pipeline .*: Successful", output))
+        return PipelineRun(ok, output, None)
+
+    def parse(self) -> str:
+        """What pipeline-runner finds wrong with the file, "" for nothing. Needs no containers."""
+        command = [str(self.tools.program("pipeline-runner")), "parse", "-r", str(self.repository)]
+        done = process.run(command, cwd=self.repository, env=self._environment(), timeout=60)
+        return "" if done.returncode == 0 else done.stdout + done.stderr
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            **self.tools.environment(self.state / "home"),
+            "DOCKER_HOST": self.docker_host,
+            "XDG_CACHE_HOME": str(self.state / "cache"),
+            "XDG_DATA_HOME": str(self.state / "data"),
+        }
