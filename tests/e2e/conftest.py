@@ -1,0 +1,62 @@
+"""What end-to-end tests share: the tools, one wheel of this checkout, and containers."""
+
+from __future__ import annotations
+
+import fcntl
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import CHECKOUT, IN_CI
+from tests.e2e.harness import containers
+from tests.e2e.harness import tools as toolbox
+from tests.e2e.harness.tools import Tools
+
+
+def absent(reason: str) -> None:
+    """Something that the machine should have is missing: a developer's test is skipped, CI's fails."""
+    if IN_CI:
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def tools() -> Tools:
+    """Executors and linters."""
+    found = toolbox.ready()
+    if found is None:
+        absent("the executors are not installed: run `make tools`")
+    assert found
+    return found
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel of this checkout, built once for all workers of a run."""
+    base = tmp_path_factory.getbasetemp()
+    # A worker's base is a folder in the run's own, which all workers share.
+    shared = (base.parent if base.name.startswith("popen-") else base) / "wheel"
+    shared.mkdir(exist_ok=True)
+    with (shared / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not list(shared.glob("*.whl")):
+            # The wheel comes from the source archive, as at a release: `build/lib` of the checkout may hold
+            # modules that are gone.
+            command = [sys.executable, "-m", "build", "-q", "--installer", "uv", "--outdir", str(shared), "."]
+            subprocess.run(command, cwd=CHECKOUT, check=True, capture_output=True)
+        (built,) = shared.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="session")
+def docker_host(tools: Tools) -> Iterator[str]:
+    """DOCKER_HOST of a container service, ended with the session. Tests that use it are marked `containers`."""
+    reason = containers.missing()
+    if reason:
+        absent(reason)
+    containers.provide(tools, [])
+    with containers.service() as address:
+        yield address
