@@ -1,0 +1,80 @@
+"""The project's folders as the code search sees them: each listed once, files that stages write left out."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class Tree:
+    """The project's folders, each listed once. Paths are POSIX, relative to the root; "" is the root."""
+
+    def __init__(self, root: Path, produced: Iterable[str]) -> None:
+        self.root = root.absolute()
+        self._produced = frozenset(clean(p) for p in produced)
+        self._listed: dict[str, dict[str, bool]] = {}
+
+    def entries(self, folder: str) -> dict[str, bool]:
+        """Names in `folder` and whether each is a folder; empty where there is no such folder."""
+        known = self._listed.get(folder)
+        if known is None:
+            known = {}
+            if inside(folder):
+                try:
+                    with os.scandir(self.root / folder) as found:
+                        known = {e.name: e.is_dir() for e in found}
+                except OSError:
+                    known = {}
+            self._listed[folder] = known
+        return known
+
+    def is_file(self, path: str) -> bool:
+        """Whether `path` is a file of the project that no stage writes."""
+        folder, name = posixpath.split(path)
+        return self.entries(folder).get(name) is False and not self.is_produced(path)
+
+    def is_folder(self, path: str) -> bool:
+        if not path:
+            return True
+        folder, name = posixpath.split(path)
+        return self.entries(folder).get(name) is True
+
+    def is_produced(self, path: str) -> bool:
+        return bool(self._produced) and below(path, self._produced)
+
+    def relative(self, path: str) -> str:
+        """A path, absolute perhaps, as seen from the root; one outside stays absolute or starts with `..`."""
+        root = str(self.root)
+        if path == root or path.startswith(root.rstrip("/") + "/"):
+            path = path[len(root) :].lstrip("/")
+        return clean(path)
+
+    def read(self, path: str) -> bytes:
+        """The file's bytes; an unreadable file has none (hashing it will say what is wrong)."""
+        try:
+            return (self.root / path).read_bytes()
+        except OSError:
+            return b""
+
+
+def below(path: str, places: Iterable[str]) -> bool:
+    """Whether `path` is one of `places` or in one of them."""
+    known = places if isinstance(places, frozenset) else frozenset(places)
+    while path:
+        if path in known:
+            return True
+        path = posixpath.dirname(path)
+    return False
+
+
+def clean(path: str) -> str:
+    """The path without `.` and `..` where that can be; "" is the root."""
+    path = posixpath.normpath(path) if path else ""
+    return "" if path == "." else path
+
+
+def inside(path: str) -> bool:
+    """Whether a clean path is in the project."""
+    return not (path == ".." or path.startswith(("../", "/")))
