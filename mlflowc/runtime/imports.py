@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 from collections.abc import Callable, Iterable, MutableMapping
+from pathlib import Path
 from typing import TypeAlias, cast
 
 from mlflowc.runtime.folders import Tree, clean, inside
@@ -165,10 +167,15 @@ class Program:
                 portions.append(package)
         return portions
 
-    def _everything(self, folder: str) -> None:
+    def _everything(self, folder: str, above: frozenset[str] = frozenset()) -> None:
+        # A link to a folder that it is in itself must not be followed for ever.
+        real = os.path.realpath(self.tree.root / folder)
+        if real in above or not (above or folder):
+            return
+        above = above | {real} if above else frozenset([real, *map(str, Path(real).parents)])
         for name, is_folder in self.tree.entries(folder).items():
             if is_folder and name not in _NOT_CODE:
-                self._everything(posixpath.join(folder, name))
+                self._everything(posixpath.join(folder, name), above)
             elif name.endswith(".py"):
                 self._add(posixpath.join(folder, name))
 

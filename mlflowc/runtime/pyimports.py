@@ -108,6 +108,9 @@ def _dump(node: object) -> Iterator[str]:
                 continue
             if name in ("ctx", "type_comment", "kind", "type_ignores") or value == []:
                 continue
+            if isinstance(node, ast.JoinedStr) and isinstance(value, list):
+                # Python 3.12 leaves an empty text behind a nested format; the others do not.
+                value = [v for v in value if _text(v) != ""]
             yield name + "="
             yield from _dump(value)
             yield ","
