@@ -1,0 +1,114 @@
+"""Text by templates: the words that templates use, and how values get into YAML safely."""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib import resources
+from shlex import quote
+from typing import Any
+
+import jinja2
+
+from mlflowc.backends.checks import labels, runner_of
+from mlflowc.ir.model import Pipeline, Value
+from mlflowc.jobs.model import Job, JobKind, Workflow
+from mlflowc.target import Settings
+
+BUNDLES = "mlpipe-bundles"
+REPORTS = "mlpipe-report"
+PYTHON_IMAGE = "python"
+
+_PLAIN = re.compile(r"[A-Za-z_./][A-Za-z0-9_./ @+=,()-]*(?<! )")
+_WORDS = {"true", "false", "yes", "no", "on", "off", "null", "y", "n", "~"}
+
+
+def yaml_scalar(value: Value) -> str:
+    """A value as a YAML scalar on one line: plain where no reader can take it for something else."""
+    if value is None or isinstance(value, bool | int | float):
+        return json.dumps(value)
+    text = str(value)
+    if _PLAIN.fullmatch(text) and text.lower() not in _WORDS:
+        return text
+    return json.dumps(text)
+
+
+def shown(text: str) -> str:
+    """Text for people in a place where a service would look for expressions: it finds none."""
+    return text.replace("${{", "$ {{")
+
+
+def install(pipeline: Pipeline, settings: Settings, extra: str = "") -> str:
+    """The command that installs this tool, to be run in the project's folder.
+
+    `ci.install` is a requirement, a git URL, or the path of a wheel or folder in the repository; `extra` is
+    an optional dependency of ours that the job needs.
+    """
+    spec = pipeline.ci.install or f"mlflowc=={settings.version}"
+    with_extra = f"mlflowc[{extra}]" if extra else "mlflowc"
+    if spec.startswith(("git+", "http://", "https://")):
+        spec = f"{with_extra} @ {spec}" if extra else spec
+    elif spec.endswith(".whl") or "/" in spec:
+        up = "/".join([".."] * len([p for p in settings.folder.split("/") if p])) or "."
+        spec = f"{up}/{spec.removeprefix('./')}" + (f"[{extra}]" if extra else "")
+    elif extra and "[" not in spec:
+        spec = re.sub(r"^([A-Za-z0-9._-]+)", rf"\1[{extra}]", spec)
+    return f"uv tool install --quiet --python {quote(pipeline.ci.python)} {quote(spec)}"
+
+
+def extra_of(pipeline: Pipeline, job: Job) -> str:
+    """The optional dependency of ours that `job` needs: drawing plots takes more than running stages."""
+    drawn = {r.name for r in pipeline.reports if any(i.kind == "plot" for i in r.items)}
+    return "report" if job.kind is JobKind.CHECK and drawn & set(job.reports) else ""
+
+
+def exec_command(job: str, workflow: Workflow, settings: Settings) -> str:
+    """The one command of a generated job, to be run in the project's folder."""
+    file = f" -f {quote(settings.file)}" if settings.file else ""
+    return f"mlpipec exec {job} --on {workflow.id}{file}"
+
+
+def check_command(target: str, settings: Settings) -> str:
+    """What the plan job runs first."""
+    file = f" -f {quote(settings.file)}" if settings.file else ""
+    return f"mlpipec build --target {target} --check{file}"
+
+
+def inside(settings: Settings, path: str) -> str:
+    """A path of the project as seen from the repository's root."""
+    return f"{settings.folder}/{path}" if settings.folder else path
+
+
+def bundle(job: str) -> str:
+    """The file that carries a job's results, relative to the project."""
+    return f"{BUNDLES}/{job}.tar"
+
+
+def own_labels(pipeline: Pipeline, job: Job, service: str) -> tuple[str, ...]:
+    """The labels of the machines that may take `job` at `service`; empty: any."""
+    return labels(runner_of(pipeline, job), service)
+
+
+def render(template: str, **values: Any) -> str:
+    """The text of a template of this package, with `values`."""
+    source = resources.files(__package__).joinpath("templates", template).read_text(encoding="utf-8")
+    return _environment().from_string(source).render(**values)
+
+
+def _environment() -> jinja2.Environment:
+    # Not `{{ }}`: that is what GitHub's expressions look like, and the templates should stay readable.
+    environment = jinja2.Environment(
+        block_start_string="<%",
+        block_end_string="%>",
+        variable_start_string="<<",
+        variable_end_string=">>",
+        comment_start_string="<#",
+        comment_end_string="#>",
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,
+    )
+    environment.filters["y"] = yaml_scalar
+    return environment

@@ -1,0 +1,84 @@
+"""The job graph of an event as a value: what a CI service has to start, in which order, with what.
+
+Nothing here knows a service. The backends turn it into text; `mlpipec exec` looks jobs up in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from mlflowc.ir.model import Event, ScalarType, Value
+
+
+class JobKind(StrEnum):
+    """What a job does: resolve hits, run stages, decide gates and write reports, or act on the world."""
+
+    PLAN = "plan"
+    STAGES = "stages"
+    CHECK = "check"
+    ACTION = "action"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One machine's work.
+
+    `id` is unique in its workflow and fit for a file name, a YAML key and a shell word
+    (`[a-z_][a-z0-9_-]*`, at most 64 characters). `stages` are in topological order. `needs` are the jobs
+    that must have ended well (or been skipped on a hit) before; `imports`, among them, are those whose
+    bundle this job reads. `secrets` are names. `trusted`: never started for a fork's pull request.
+    `skippable`: costs enough (or holds secrets) that it is skipped when its results are cached.
+    `timeout` is seconds (None: the service's default). `history`: wants the whole git history, for
+    baselines. `approve` is the environment whose reviewers must agree first.
+    """
+
+    id: str
+    kind: JobKind
+    title: str
+    stages: tuple[str, ...] = ()
+    gates: tuple[str, ...] = ()
+    reports: tuple[str, ...] = ()
+    action: str | None = None
+    runner: str | None = None
+    needs: tuple[str, ...] = ()
+    imports: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    trusted: bool = False
+    skippable: bool = False
+    timeout: int | None = None
+    history: bool = False
+    approve: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowInput:
+    """A parameter that a person sets when starting the workflow.
+
+    `id` is its name in a form (`train-epochs`), `variable` the environment variable that carries the
+    text to `mlpipec exec` (`MLPIPE_INPUT_TRAIN_EPOCHS`); an unset or empty variable means the default.
+    """
+
+    param: str
+    id: str
+    variable: str
+    type: ScalarType
+    default: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Workflow:
+    """All jobs of one event, in a topological order; the first is the `plan` job."""
+
+    id: str
+    event: Event
+    jobs: tuple[Job, ...]
+    inputs: tuple[WorkflowInput, ...] = ()
+
+    def job(self, id: str) -> Job | None:
+        """The job called `id`, if there is one."""
+        return next((j for j in self.jobs if j.id == id), None)
+
+    def making(self, stage: str) -> Job | None:
+        """The job that runs the stage `stage`."""
+        return next((j for j in self.jobs if stage in j.stages), None)
