@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -27,6 +28,15 @@ class Check(NamedTuple):
     severity: Severity
     title: str
     explanation: str
+
+
+def explanation(why: str, fails: str, mended: str) -> str:
+    """The Markdown of a `Check`: why it matters, a source that it finds, and the same source mended.
+
+    The sources are what stands below `mlpipe 1`; all three may be indented as their place in code asks for.
+    """
+    texts = (textwrap.dedent(text).strip() for text in (why, fails, mended))
+    return "{}\n\nFails:\n\n```mlpipe\n{}\n```\n\nMended:\n\n```mlpipe\n{}\n```\n".format(*texts)
 
 
 class Label(NamedTuple):
