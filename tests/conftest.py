@@ -1,4 +1,4 @@
-"""One environment for all tests: nothing of the machine's CI service, colours, git or caches shows through."""
+"""One environment for all tests: nothing of the machine's CI service, colours or git shows through."""
 
 from __future__ import annotations
 
@@ -17,7 +17,15 @@ _KEPT = ("MLPIPEC_TEST_",)
 for name in list(os.environ):
     if name == "CI" or (name.startswith(_FOREIGN) and not name.startswith(_KEPT)):
         del os.environ[name]
-for name in ("NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "COLUMNS", "GIT_DIR", "GIT_WORK_TREE", "PYTHONPATH"):
+for name in (
+    "NO_COLOR",
+    "FORCE_COLOR",
+    "CLICOLOR_FORCE",
+    "COLUMNS",
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "PYTHONPATH",
+):
     os.environ.pop(name, None)
 
 os.environ |= {

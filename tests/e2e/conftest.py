@@ -53,7 +53,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def docker_host(tools: Tools) -> Iterator[str]:
-    """DOCKER_HOST of a container service, ended with the session. Tests that use it are marked `containers`."""
+    """DOCKER_HOST of a container service. Tests that use it are marked `containers`."""
     reason = containers.missing()
     if reason:
         absent(reason)

@@ -1,1 +1,1 @@
-"""What runs generated CI files here: the tools, stub actions and drivers. Traps of each tool are in its module."""
+"""What runs generated CI files here: tools, stand-in actions, drivers. A tool's traps are in its module."""

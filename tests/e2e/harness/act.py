@@ -1,12 +1,12 @@
 """GitHub workflows under act, on the host and offline.
 
-`uses: owner/name@ref` is served from `actions/name`, whatever the ref: stand-ins that keep the protocol real by
-going through GitHub's own npm clients to act's own cache and artifact servers.
+`uses: owner/name@ref` is served from `actions/name`, whatever the ref: stand-ins that keep the protocol real
+by going through GitHub's own npm clients to act's own cache and artifact servers.
 
 Traps of act 0.2.89 that this file works around, or that a test must know:
 
-- it exits 0 although a job failed whose dependents were skipped, and colours its text: `--json` is read instead;
-- its artifact server does not know `mime_type` and wants a signature's base64 padding: `_Shim` stands between;
+- it exits 0 although a job failed whose dependents were skipped, and colours its text: `--json` is read;
+- its artifact server does not know `mime_type` and wants a signature's base64 padding: `_Shim` mends both;
 - every `owner/name@ref` must be mapped one by one (`--local-repository`), as written in the workflow;
 - it takes `ACTIONS_RUNTIME_URL` from its own environment, not from `--env`;
 - it ignores `on.*.paths`, job `timeout-minutes`, job `continue-on-error`, `concurrency` and `permissions`;
@@ -36,7 +36,7 @@ _USES = re.compile(r"uses:\s*([\w.-]+)/([\w.-]+)(?:/[\w./-]+)?@([\w.-]+)")
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """`result` is `success` or `failure`; `log` is what its steps printed, and errors, warnings and summaries."""
+    """`result` is `success` or `failure`; `log` is what its steps printed, errors and summaries too."""
 
     id: str
     result: str
@@ -175,7 +175,7 @@ def _shim(artifact_port: int) -> Iterator[int]:
 
 
 class _Shim(http.server.BaseHTTPRequestHandler):
-    """A reverse proxy before act's artifact server that mends what current clients and that server disagree on."""
+    """A proxy before act's artifact server that mends what current clients and that server disagree on."""
 
     protocol_version = "HTTP/1.1"
     artifact_port = 0

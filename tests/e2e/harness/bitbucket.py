@@ -1,11 +1,11 @@
-"""Bitbucket pipelines: on the host under bb-run (quick, weak), in containers under pipeline-runner (faithful).
+"""Bitbucket pipelines: on the host by bb-run (quick, weak), in containers by pipeline-runner (faithful).
 
 Traps of bb-run 1.3.0:
 
-- all steps of a run work in one folder, so a step sees more than its artifacts: `HostBitbucket` gives it a fresh
-  clone for each run, and what hand-over needs is proved in containers only;
+- all steps of a run work in one folder, so a step sees more than its artifacts: `HostBitbucket` gives it a
+  fresh clone for each run, and what hand-over needs is proved in containers only;
 - scripts run under `/bin/sh`, joined by `&&`; on Debian that is dash;
-- only what is under `definitions.caches` with a path below the clone is kept between runs (`.bb-run/caches`);
+- it knows no cache with a `key`: `HostBitbucket` restores and saves those, before and after a run;
 - steps inherit its whole environment: it is started with a small one.
 
 Traps of pipeline-runner (bitbucket-pipeline-runner) 0.6.3:
@@ -13,17 +13,21 @@ Traps of pipeline-runner (bitbucket-pipeline-runner) 0.6.3:
 - it exits 0 although a step failed: its last line tells;
 - it ignores `condition` and `artifacts.upload`, and runs `parallel` in sequence;
 - it clones the repository, so that only commits count, and asks on standard input before manual steps;
+- it moves a cache's folder away before it collects artifacts: one folder cannot be both;
 - a step takes 3.5 to 5 s; it keeps caches and logs under XDG_CACHE_HOME and XDG_DATA_HOME.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+import yaml
 
 from tests.e2e.harness import process
 from tests.e2e.harness.tools import Tools
@@ -60,16 +64,40 @@ class HostBitbucket:
         workspace = self.state / f"run{self.runs}"
         self.state.mkdir(parents=True, exist_ok=True)
         subprocess.run(["git", "clone", "-q", self.repository.as_uri(), str(workspace)], check=True)
-        kept = self.state / f"run{self.runs - 1}" / ".bb-run" / "caches"
-        if kept.is_dir():
-            shutil.copytree(kept, workspace / ".bb-run" / "caches")
-        command = [str(self.tools.program("bb-run")), "--mode", "host", "--target", target, "--branch", branch]
+        caches = self._caches(workspace)
+        for entry, folder in caches.items():
+            if entry.is_dir():
+                shutil.copytree(entry, folder)
+        command = [
+            str(self.tools.program("bb-run")),
+            "--mode",
+            "host",
+            "--target",
+            target,
+            "--branch",
+            branch,
+        ]
         command += ["--color", "never", "--repo", str(workspace)]
         for name, value in (variables or {}).items():
             command += ["--variables", f"{name}={value}"]
         env = self.tools.environment(self.state / "home")
         done = process.run(command, cwd=workspace, env=env, timeout=timeout)
+        for entry, folder in caches.items():
+            if done.returncode == 0 and folder.is_dir() and not entry.exists():
+                shutil.copytree(folder, entry)
         return PipelineRun(done.returncode == 0, done.stdout + done.stderr, workspace)
+
+    def _caches(self, workspace: Path) -> dict[Path, Path]:
+        """Where each cache is kept, by the content of the files of its key, and its folder in `workspace`."""
+        file = yaml.safe_load((workspace / "bitbucket-pipelines.yml").read_text())
+        found = {}
+        for name, cache in file.get("definitions", {}).get("caches", {}).items():
+            if isinstance(cache, dict):
+                digest = hashlib.sha256()
+                for key_file in cache["key"]["files"]:
+                    digest.update((workspace / key_file).read_bytes())
+                found[self.state / "caches" / f"{name}-{digest.hexdigest()}"] = workspace / cache["path"]
+        return found
 
     def validate(self) -> str:
         """What bb-run finds wrong with the file, "" for nothing."""
@@ -95,7 +123,11 @@ class ContainerBitbucket:
         for volume in volumes:
             command += ["--volume", volume]
         done = process.run(
-            [*command, pipeline], cwd=self.repository, env=self._environment(), timeout=timeout, input="\n" * 50
+            [*command, pipeline],
+            cwd=self.repository,
+            env=self._environment(),
+            timeout=timeout,
+            input="\n" * 50,
         )
         output = done.stdout + done.stderr
         ok = done.returncode == 0 and bool(re.search(r"Pipeline .*: Successful", output))

@@ -1,8 +1,8 @@
 """Local containers with images made from Debian's own packages: no image registry is asked.
 
-`service()` gives a Docker-compatible API (podman); `provide()` makes one image and gives it every name that a
-generated file or an executor asks for. Image and store live in `.cache/containers` of the checkout, apart from
-the user's own podman, and are kept between runs (about 90 s the first time).
+`service()` gives a Docker-compatible API (podman); `provide()` makes one image and gives it every name that
+a generated file or an executor asks for. Image and store live in `.cache/containers` of the checkout, apart
+from the user's own podman, and are kept between runs (about 90 s the first time).
 
 Needs root and Debian's `podman runc netavark aardvark-dns iptables debootstrap`.
 
@@ -34,13 +34,17 @@ from tests.e2e.harness.tools import CHECKOUT, Tools
 CACHE = Path(os.environ.get("MLPIPEC_TEST_CONTAINERS") or CHECKOUT / ".cache" / "containers")
 PACKAGES = "ca-certificates,bash,git,make,python3,python3-venv,python3-pip,nodejs,rsync,zstd,curl,jq,procps"
 BASE = "localhost/ci-base:latest"
-# What pipeline-runner itself starts: a container that only waits, one whose command is git, one to copy files.
+# What pipeline-runner itself starts: one that only waits, one whose command is git, one to copy files.
 PAUSE = "k8s-docker.packages.atlassian.com/pause:3.8"
 GIT = "docker.io/alpine/git:latest"
 COPY = "docker.io/library/alpine:latest"
 
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 _PROGRAMS = ("podman", "runc", "debootstrap", "iptables")
+
+_UNWANTED = ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/locale")
+_SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_TRUSTING = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
 
 _CONTAINERS_CONF = """\
 [containers]
@@ -65,7 +69,7 @@ def missing() -> str | None:
     """Why there are no containers here, or None."""
     if os.geteuid() != 0:
         return "containers need root here"
-    absent = [name for name in _PROGRAMS if not shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin")]
+    absent = [name for name in _PROGRAMS if not shutil.which(name, path=_path())]
     return f"containers need {', '.join(absent)}" if absent else None
 
 
@@ -99,14 +103,15 @@ def service() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="mlp") as folder:
         socket = Path(folder, "podman.sock")
         command = ["podman", "system", "service", "--time=0", socket.as_uri().replace("file:", "unix:")]
-        with (CACHE / "service.log").open("w") as log, subprocess.Popen(command, env=_env(), stderr=log) as server:
+        log = CACHE / "service.log"
+        with log.open("w") as errors, subprocess.Popen(command, env=_env(), stderr=errors) as server:
             try:
                 for _ in range(300):
                     if socket.exists():
                         break
                     time.sleep(0.1)
                 else:
-                    raise RuntimeError(f"podman's service did not come up: {(CACHE / 'service.log').read_text()}")
+                    raise RuntimeError(f"podman's service did not come up: {log.read_text()}")
                 yield f"unix://{socket}"
             finally:
                 server.terminate()
@@ -125,15 +130,16 @@ def _make_base(tools: Tools) -> None:
                 stderr=log,
             )
         (root / "usr/bin/python").symlink_to("python3")
-        unwanted = [f"--exclude=./{p}" for p in ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/locale")]
+        unwanted = [f"--exclude=./{path}" for path in _UNWANTED]
         subprocess.run(["tar", "-C", str(root), *unwanted, "-cf", str(archive) + ".part", "."], check=True)
         Path(str(archive) + ".part").replace(archive)
         shutil.rmtree(root)
     raw = "localhost/ci-raw:latest"
-    _podman("import", "-q", "-c", "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", str(archive), raw)
-    _derive(raw, BASE, [(path.resolve(), f"/usr/local/bin/{path.name}") for path in map(tools.program, ("node", "uv", "uvx"))])
-    _derive(BASE, PAUSE, [], "ENTRYPOINT [\"/bin/sleep\",\"infinity\"]", "CMD []")
-    _derive(BASE, GIT, [], "ENTRYPOINT [\"git\"]", "CMD []")
+    _podman("import", "-q", "-c", f"ENV PATH={_SEARCH}", str(archive), raw)
+    programs = [tools.program(name) for name in ("node", "uv", "uvx")]
+    _derive(raw, BASE, [(path.resolve(), f"/usr/local/bin/{path.name}") for path in programs])
+    _derive(BASE, PAUSE, [], 'ENTRYPOINT ["/bin/sleep","infinity"]', "CMD []")
+    _derive(BASE, GIT, [], 'ENTRYPOINT ["git"]', "CMD []")
     _podman("rmi", "-f", raw)
     _stamp().write_text(_digest(tools))
 
@@ -141,7 +147,7 @@ def _make_base(tools: Tools) -> None:
 def _derive(source: str, name: str, files: list[tuple[Path, str]], *changes: str) -> None:
     """An image `name` from `source` with `files` added and the machine's certificates trusted."""
     trusted = str(_CERTIFICATES)
-    variables = [f"ENV {k}={trusted}" for k in ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")]
+    variables = [f"ENV {name}={trusted}" for name in _TRUSTING]
     container = _output("create", source, "true")
     try:
         for file, target in [*files, (_CERTIFICATES, trusted)]:
@@ -160,14 +166,19 @@ def _stamp() -> Path:
 
 
 def _digest(tools: Tools) -> str:
-    text = [PACKAGES, str(tools.node.resolve()), str(tools.program("uv").resolve()), _CERTIFICATES.read_text()]
+    programs = [str(tools.program(name).resolve()) for name in ("node", "uv")]
+    text = [PACKAGES, *programs, _CERTIFICATES.read_text()]
     return hashlib.sha256("\0".join(text).encode()).hexdigest()
+
+
+def _path() -> str:
+    return os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 
 
 def _env() -> dict[str, str]:
     return {
         **os.environ,
-        "PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin",
+        "PATH": _path(),
         "CONTAINERS_CONF": str(CACHE / "containers.conf"),
         "CONTAINERS_STORAGE_CONF": str(CACHE / "storage.conf"),
     }
@@ -181,4 +192,6 @@ def _podman(*args: str, check: bool = True) -> int:
 
 
 def _output(*args: str) -> str:
-    return subprocess.run(["podman", *args], env=_env(), capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run(
+        ["podman", *args], env=_env(), capture_output=True, text=True, check=True
+    ).stdout.strip()

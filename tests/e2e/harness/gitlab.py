@@ -1,15 +1,15 @@
 """GitLab pipelines under gitlab-ci-local, on the host (`shell` executor) or in containers.
 
-Every job gets a fresh copy of the work tree, the artifacts of the jobs that it needs and its cache. Caches are
-kept under `.gitlab-ci-local/` of the repository, so they live on between runs, as at the service.
+Every job gets a fresh copy of the work tree, the artifacts of the jobs that it needs and its cache. Caches
+are kept under `.gitlab-ci-local/` of the repository, so they live on between runs, as at the service.
 
 Traps of gitlab-ci-local 4.75.1:
 
 - a cycle of `needs` hangs and ignores SIGTERM: `process.run` ends it with SIGKILL;
 - it has no `retry` and no job `timeout`, and `image` means nothing to the `shell` executor;
 - `rules:changes` needs `refs/remotes/origin/{main,HEAD}`, which `Repository` sets;
-- files that are included must be committed, and a job sees tracked files and untracked ones, but no ignored ones:
-  a wheel to install must not be ignored by git;
+- files that are included must be committed, and a job sees tracked files and untracked ones, but no ignored
+  ones: a wheel to install must not be ignored by git;
 - a cache entry is a folder that every run overwrites, where the service keeps one archive a key;
 - jobs of the `shell` executor inherit its whole environment: it is started with a small one.
 """
@@ -84,8 +84,8 @@ class GitLab:
         ok = done.returncode == 0 and bool(jobs) and "failure" not in results.values()
         return PipelineRun(ok, jobs, done.stdout + done.stderr)
 
-    def list(self, source: str = "push", *, variables: Mapping[str, str] | None = None) -> dict[str, str]:
-        """The jobs that `source` would start, with their `when`. Raises AssertionError for an invalid file."""
+    def jobs(self, source: str = "push", *, variables: Mapping[str, str] | None = None) -> dict[str, str]:
+        """The jobs that `source` would start, with their `when`. AssertionError for an invalid file."""
         done = self._start(source, variables, ["--list-csv-all"], 60)
         if done.returncode != 0:
             raise AssertionError(done.stdout + done.stderr)

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-
 Completed: TypeAlias = "subprocess.CompletedProcess[str]"
 
 
@@ -19,7 +18,7 @@ def run(
 ) -> Completed:
     """Runs `command` in a session of its own; after `timeout` seconds the whole process group is killed.
 
-    SIGKILL at once: gitlab-ci-local in a cycle ignores SIGTERM. Raises `TimeoutExpired` with what was printed.
+    SIGKILL at once: gitlab-ci-local in a cycle ignores SIGTERM. Raises `TimeoutExpired` with the output.
     """
     with subprocess.Popen(
         command,

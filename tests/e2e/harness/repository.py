@@ -30,7 +30,7 @@ class Repository:
     def create(
         cls, path: Path, files: Mapping[str, str] | None = None, *, copy: Path | None = None
     ) -> Repository:
-        """A fresh repository with the given files, or a copy of the tracked kind of files of `copy`, committed."""
+        """A fresh repository with the given files, on top of a copy of the folder `copy`, committed."""
         if copy:
             shutil.copytree(
                 copy, path, ignore=shutil.ignore_patterns(".mlpipe", "__pycache__", ".venv", "mlpipe-bundles")

@@ -8,7 +8,7 @@ interpreter is looked for on the machine; without one it is left out and `Tools.
 
 Traps that this file works around:
 
-- a pyenv shim called `python3.12` may be on PATH and still refuse to start, so candidates are run, not only found;
+- a pyenv shim called `python3.12` may be on PATH and still refuse to start, so candidates are run;
 - actions need Node >= 24, Debian 12 has 18;
 - the npm packages of GitHub's parser import without file extensions: esbuild has to bundle them;
 - the project's own `.venv/bin` must not be on an executor's PATH: the jobs would find this checkout's
@@ -68,7 +68,7 @@ class Tools:
         return self.root / "bin" / name
 
     def environment(self, home: Path) -> dict[str, str]:
-        """A small, clean environment for an executor: nothing of the caller's but its proxies and certificates."""
+        """A small, clean environment for an executor: of the caller's only proxies and certificates."""
         home.mkdir(parents=True, exist_ok=True)
         return {
             **{
