@@ -23,7 +23,11 @@ ROOTS: dict[str, str] = PYPROJECT["tool"]["setuptools"]["package-dir"]
 HEAVY = {"lark", "networkx", "jinja2", "jsonschema", "yaml", "rich", "altair", "vl_convert"}
 
 MODULE_LINES = 500
-FUNCTION_LINES = 60
+FUNCTION_LINES = 60  # without the docstring
+# Longer for a reason.
+LONG_MODULES = {
+    "mlflowc.ir.model": "one small value type after another; splitting it would scatter the contract"
+}
 
 
 def folder_of(package: str) -> Path:
@@ -69,7 +73,7 @@ def test_layers_hold() -> None:
 
 
 def test_no_module_imports_itself_in_a_circle() -> None:
-    graph = networkx.DiGraph()
+    graph: networkx.DiGraph[str] = networkx.DiGraph()
     for module, path in MODULES.items():
         graph.add_edges_from((module, other) for other in imports(module, path))
     cycles = [sorted(group) for group in networkx.strongly_connected_components(graph) if len(group) > 1]
@@ -77,13 +81,21 @@ def test_no_module_imports_itself_in_a_circle() -> None:
     assert graph.number_of_edges() > len(MODULES), "the imports were not found"
 
 
-@pytest.mark.parametrize("path", MODULES.values(), ids=MODULES)
-def test_modules_and_functions_are_small(path: Path) -> None:
-    text = path.read_text()
-    assert len(text.splitlines()) < MODULE_LINES
+def length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of a function without its docstring."""
+    first = function.body[0]
+    documented = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+    docstring = (first.end_lineno or 0) - first.lineno + 1 if documented else 0
+    return (function.end_lineno or 0) - function.lineno + 1 - docstring
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_modules_and_functions_are_small(module: str) -> None:
+    text = MODULES[module].read_text()
+    assert len(text.splitlines()) < MODULE_LINES or module in LONG_MODULES
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            assert (node.end_lineno or 0) - node.lineno < FUNCTION_LINES, f"{node.name} is too long"
+            assert length(node) <= FUNCTION_LINES, f"{node.name} is too long"
 
 
 def test_every_package_on_disk_is_listed() -> None:
