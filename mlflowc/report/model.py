@@ -1,6 +1,7 @@
 """A report as a value: everything that a reviewer will see, and nothing of how it will look.
 
-`build` makes it, `markdown` and `html` render it. Text in it is the user's or the data's: renderers escape it.
+`build` makes it, `markdown` and `html` render it. Text in it is the user's or the data's: renderers
+escape it.
 """
 
 from __future__ import annotations
@@ -19,11 +20,15 @@ Spec: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """What was compared with: the revision as written, its commit (None: there is none), a note on either."""
+    """What was compared with: the revision as written, its commit (None: there is none), a note on either.
+
+    `found` is whether that commit has results at all; without, nothing is compared and the note says why.
+    """
 
     revision: str
     commit: str | None
     note: str = ""
+    found: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,7 @@ class Metrics:
 
 @dataclass(frozen=True, slots=True)
 class ParamRow:
-    """One parameter now and before; `known` is whether the baseline has it at all, `gone` whether now lacks it."""
+    """One parameter now and before; `known` is whether the baseline has it, `gone` whether now lacks it."""
 
     name: str
     now: ir.Value = None
@@ -146,7 +151,8 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class StageRow:
-    """A stage: its state is `ran`, `cached`, `changed` (its result is of older inputs) or `missing`."""
+    """A stage. Its state is `ran` or `cached` in the run that reports, else `current` (up to date), `changed`
+    (its result is of older inputs) or `missing`; `seconds` is how long the run that made the result took."""
 
     stage: str
     state: str
@@ -189,8 +195,8 @@ Section: TypeAlias = Metrics | Params | Plot | Image | Text | Stages | Data | Ga
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A whole report. `missing` are stages without a result, `changed` those whose result is out of date; `help`
-    is the command that mends both. `commit` is that of the checkout, None outside of git."""
+    """A whole report. `missing` are stages without a result, `changed` those whose result is out of date;
+    `help` is the command that mends both. `commit` is that of the checkout, None outside of git."""
 
     pipeline: str
     name: str

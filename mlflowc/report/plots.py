@@ -213,12 +213,3 @@ def _trend(values: list[float]) -> str:
     if low == high:
         return _BARS[0] * n
     return "".join(_BARS[min(7, int((m - low) / (high - low) * 8))] for m in means)
-
-
-def words(cell: Cell) -> str:
-    """A cell for a reader: four digits of a number, nothing for None."""
-    if cell is None:
-        return ""
-    if isinstance(cell, bool):
-        return "true" if cell else "false"
-    return number(cell) if isinstance(cell, int | float) else cell

@@ -63,11 +63,6 @@ class _GitError(Exception):
     """Git could not be run at all, or did not answer; the text is a sentence."""
 
 
-def current(root: Path) -> Snapshot:
-    """What the working tree's lock file says. Raises Failure for a damaged one."""
-    return Snapshot(stages=LockFile.read(root).stages())
-
-
 def at(root: Path, revision: str) -> Snapshot:
     """The results of `revision` as seen from the working tree at `root`."""
     commit = resolve(root, revision)

@@ -119,8 +119,8 @@ def evaluate(gate: ir.Gate, facts: Facts) -> GateResult:
 
 
 def check(ws: Workspace, gate: ir.Gate) -> GateResult:
-    """Decides `gate` on what the lock file holds now, and on baselines from git."""
-    now = baseline.current(ws.root)
+    """Decides `gate` on what the workspace's lock holds now, and on baselines from git."""
+    now = Snapshot(stages=ws.lock.stages())
     kinds = {(s.id, o.name): o.type.kind for s in ws.pipeline.stages for o in s.outputs}
 
     def rows(stage: str, output: str) -> int:
@@ -135,9 +135,8 @@ def check(ws: Workspace, gate: ir.Gate) -> GateResult:
         except tables.TableError as e:
             raise LookupError(str(e)) from None
 
-    params = {p.name: p.value for p in ws.pipeline.params}
     before = functools.cache(lambda revision: baseline.at(ws.root, revision))
-    return evaluate(gate, Facts(now, before, params, rows))
+    return evaluate(gate, Facts(now, before, ws.params, rows))
 
 
 # --- evaluation --------------------------------------------------------------------------------

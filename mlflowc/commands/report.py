@@ -1,0 +1,121 @@
+"""`mlpipec report`: metrics, parameters and plots against a baseline, as Markdown, HTML or JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from mlflowc import project, terminal
+from mlflowc.commands.options import file_option, overrides, set_option
+from mlflowc.errors import Failure
+from mlflowc.ir import model as ir
+from mlflowc.report import build, html, markdown, pictures
+from mlflowc.report.model import Document, Plot, to_json
+from mlflowc.runtime.workspace import open_workspace
+from mlflowc.spell import nearest
+
+
+@click.command("report")
+@click.argument("name", required=False)
+@click.option(
+    "--html",
+    "page",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write one self-contained HTML file.",
+)
+@click.option(
+    "--markdown",
+    "text",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write Markdown, with pictures beside it.",
+)
+@click.option("--vs", metavar="REV", help="Compare everything with this branch, tag or commit instead.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@set_option
+@file_option
+def command(
+    name: str | None,
+    page: Path | None,
+    text: Path | None,
+    vs: str | None,
+    as_json: bool,
+    settings: tuple[str, ...],
+    file: str | None,
+) -> None:
+    """Show metrics, parameters and plots against a baseline.
+
+    NAME may be left out where the pipeline has one report. Without --html and --markdown the report is printed.
+    Nothing is run: what has no result yet is listed, with the command that makes it.
+    """
+    loaded = project.load(file, overrides=overrides(settings))
+    chosen = _chosen(loaded.pipeline, name)
+    ws = open_workspace(loaded.root, loaded.pipeline)
+    try:
+        document = build.build(ws, chosen, vs)
+    finally:
+        ws.close()
+    if as_json:
+        print(json.dumps(to_json(document), indent=2, ensure_ascii=False, allow_nan=False))
+    if page is not None:
+        _write(page, html.render(document).encode())
+    if text is not None:
+        _write_markdown(text, document)
+    if page is None and text is None and not as_json:
+        width = max(40, min(terminal.width(), 120))
+        sys.stdout.write(_coloured(markdown.render(document, width=width)))
+
+
+def _chosen(pipeline: ir.Pipeline, name: str | None) -> ir.Report:
+    reports = {r.name: r for r in pipeline.reports}
+    if not reports:
+        raise Failure(
+            f"the pipeline `{pipeline.name}` has no report",
+            help='add one to the file, as in: report review { metrics train.scores vs "main" }',
+        )
+    if name is None:
+        if len(reports) > 1:
+            raise Failure(
+                "there are several reports: say which", help="mlpipec report " + " | ".join(reports), code=2
+            )
+        return next(iter(reports.values()))
+    if name not in reports:
+        guess = nearest(name, reports)
+        words = f"did you mean `{guess}`?" if guess else "there are: " + ", ".join(reports)
+        raise Failure(f"there is no report `{name}`", help=words, code=2)
+    return reports[name]
+
+
+def _write_markdown(path: Path, document: Document) -> None:
+    """Markdown and its pictures; plots are small tables where the library that draws them is not installed."""
+    plots = any(isinstance(s, Plot) and s.charts for s in document.sections)
+    if plots and not pictures.available():
+        _write(path, markdown.render(document).encode())
+        note = "plots are written as tables: for pictures, pip install 'mlflowc[report]'"
+        print(terminal.style("note", "bold", stream=sys.stderr) + f": {note}", file=sys.stderr)
+        return
+    for name, data in pictures.files(document, path.stem).items():
+        _write(path.parent / name, data)
+    _write(path, markdown.render(document, images="files", stem=path.stem).encode())
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Writes the file whole or not at all, making its folder."""
+    temporary = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    except OSError as e:
+        temporary.unlink(missing_ok=True)
+        raise Failure(f"cannot write `{path}`: {e.strerror or e}") from e
+
+
+def _coloured(text: str) -> str:
+    """Headings in bold; everything else as it is."""
+    lines = (terminal.style(line, "bold") if line.startswith("#") else line for line in text.split("\n"))
+    return "\n".join(lines)

@@ -1,0 +1,157 @@
+"""A report as one HTML file: everything is inside, nothing is fetched, and scripts run by their hash alone."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import json
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+from markupsafe import Markup, escape
+
+from mlflowc import __version__
+from mlflowc.report import pictures
+from mlflowc.report.model import Document, Image, MetricRow, Picture, Plot, Text, to_json
+from mlflowc.report.words import cell, difference, digest, duration, literal, size, states
+from mlflowc.runtime.gate_table import number, signed
+
+_TEMPLATES = files("mlflowc.report") / "templates"
+
+
+def render(document: Document) -> str:
+    """The page. Raises Failure when it has plots and the extra `report` is not installed."""
+    import jinja2  # only those who write a page pay for it
+
+    charts = _charts(document)
+    scripts = [_inline(_bundle()), _inline(_script())] if charts else []
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters |= {
+        "cell": cell,
+        "difference": difference,
+        "digest": digest,
+        "duration": duration,
+        "literal": literal,
+        "number": number,
+        "prose": prose,
+        "signed": signed,
+        "size": size,
+        "state": states,
+        "uri": data_uri,
+        "kind": lambda section: type(section).__name__.lower(),
+        "bar": share,
+    }
+    page = environment.from_string(_template("page.html.j2"))
+    return page.render(
+        document=document,
+        version=__version__,
+        style=Markup(_template("page.css")),
+        policy=_policy(scripts),
+        scripts=[Markup(s) for s in scripts],
+        charts=Markup(in_script(charts)) if charts else "",
+        data=Markup(in_script(_light(document))),
+        largest=_largest(document),
+    )
+
+
+def data_uri(picture: Picture) -> str:
+    """The picture as a `data:` address."""
+    return f"data:{picture.media};base64,{base64.b64encode(picture.data).decode('ascii')}"
+
+
+def in_script(value: Any) -> str:
+    """JSON that is safe inside a script element: it can neither end it nor open a comment in it."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    for char in "<>&\u2028\u2029":
+        text = text.replace(char, f"\\u{ord(char):04x}")
+    return text
+
+
+def prose(text: Text) -> Markup:
+    """The author's Markdown as HTML. Raw HTML in it is shown, not used; links lead only where a browser may go;
+    pictures from elsewhere are not fetched. Values put in are plain text, whatever they hold."""
+    from markdown_it import MarkdownIt
+
+    # A placeholder becomes a word of private-use characters that Markdown leaves alone, and that text cannot have.
+    values: list[str] = []
+    source = ""
+    for part in text.parts:
+        if isinstance(part, str):
+            source += part.replace("\ue000", "").replace("\ue001", "")
+        else:
+            source += f"\ue000{len(values)}\ue001"
+            values.append(str(escape(part.text)))
+    html = (
+        MarkdownIt("commonmark", {"html": False})
+        .enable(["table", "strikethrough"])
+        .disable("image")
+        .render(source)
+    )
+    for n, value in enumerate(values):
+        html = html.replace(f"\ue000{n}\ue001", f'<span class="value">{value}</span>')
+    return Markup(html)
+
+
+def share(row: MetricRow, largest: float) -> float:
+    """The length of the bar of a change, -50..50, in percent of the cell; 0 where there is no change to show."""
+    if row.relative is None or not largest:
+        return 0.0
+    return round(50 * row.relative / largest, 2)
+
+
+def _largest(document: Document) -> float:
+    from mlflowc.report.model import Metrics
+
+    changes = [abs(r.relative or 0) for s in document.sections if isinstance(s, Metrics) for r in s.rows]
+    return max(changes, default=0.0)
+
+
+def _charts(document: Document) -> list[dict[str, Any]]:
+    """The specs in the order in which the page has places for them."""
+    return [c.spec for s in document.sections if isinstance(s, Plot) for c in s.charts]
+
+
+def _light(document: Document) -> Any:
+    """The document for machines that read the page: without what the page holds elsewhere."""
+    value = to_json(document)
+    for section, source in zip(value["sections"], document.sections, strict=True):
+        if isinstance(source, Plot):
+            del section["charts"]
+        if isinstance(source, Image):
+            for picture in section["pictures"]:
+                del picture["data"]
+    return value
+
+
+def _policy(scripts: Sequence[str]) -> str:
+    """Nothing from outside; the scripts of this file by their hashes, so that no other text can become one."""
+    hashes = " ".join(
+        "'sha256-" + base64.b64encode(hashlib.sha256(s.encode()).digest()).decode("ascii") + "'"
+        for s in scripts
+    )
+    return f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {hashes or chr(39) + 'none' + chr(39)}; base-uri 'none'; form-action 'none'"
+
+
+@functools.cache
+def _template(name: str) -> str:
+    return (_TEMPLATES / name).read_text("utf-8")
+
+
+def _script() -> str:
+    return _template("page.js").replace("{{CONFIG}}", in_script(pictures.CONFIG))
+
+
+@functools.cache
+def _bundle() -> str:
+    """Vega, Vega-Lite and vega-embed as one script that defines `vegaEmbed`."""
+    bundle: str = pictures.library().javascript_bundle(vl_version=pictures.VEGA_LITE)
+    return bundle
+
+
+def _inline(script: str) -> str:
+    """A script that cannot end its own element. What it guards against is only ever inside of string literals."""
+    return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
