@@ -154,6 +154,32 @@ class Checkout:
         found = tree.walk(full)
         return self._hash_folder(full, found, "", self._index.tree(path.rstrip("/") + "/"))[0]
 
+    def learn_file(self, path: str, digest: str) -> Seen:
+        """The file at `path` has that content: its writer has ended, and it was hashed just now."""
+        st = os.lstat(self._prefix + path)
+        now = Signature.of(st)
+        self._index.remember_file(path, now, digest, 0, ours=True)
+        return self._learn(Seen(path, "file", digest, st.st_size, bool(st.st_mode & 0o100), now))
+
+    def learn_folder(self, path: str, digest: str, entries: list[tree.Entry]) -> Seen:
+        """As `learn_file`, for a folder with those entries."""
+        found = tree.walk(self._prefix + path)
+        hashes = {e.path: e.hash for e in entries}
+        files = {
+            f.path: ((f.size, f.mtime_ns, f.ctime_ns, f.inode), hashes[f.path])
+            for f in found
+            if f.kind in "fx" and f.path in hashes
+        }
+        row = TreeRow(_walk_hash(found), digest, tree.total_size(entries), files)
+        self._index.remember_tree(path + "/", row, max((f.ctime_ns for f in found), default=0), 0, ours=True)
+        return self._learn(Seen(path, "dir", digest, row.size, False, row.walk))
+
+    def _learn(self, seen: Seen) -> Seen:
+        self.forget(seen.path)
+        with self._guard:
+            self._seen[seen.path, False] = seen
+        return seen
+
 
 def _walk_hash(found: list[tree.Found]) -> str:
     # Version 2 of the format: later ones write equal values differently, by how often they are referred to.

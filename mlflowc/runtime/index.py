@@ -13,13 +13,14 @@ Losing the file loses no result. A damaged file is made anew, a locked or read-o
 from __future__ import annotations
 
 import contextlib
+import json
 import marshal
 import os
 import sqlite3
 import sys
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +34,7 @@ CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 CREATE TABLE stat (path TEXT PRIMARY KEY, size INT, mtime INT, ctime INT, inode INT, hash TEXT) WITHOUT ROWID;
 CREATE TABLE tree (path TEXT PRIMARY KEY, walk TEXT, hash TEXT, size INT, files BLOB);
 CREATE TABLE object (hash TEXT PRIMARY KEY, size INT, mtime INT, ctime INT, inode INT, boot TEXT) WITHOUT ROWID;
+CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 CREATE TABLE history (id INTEGER PRIMARY KEY, stage TEXT, key TEXT, finished REAL, seconds REAL, outcome TEXT);
 CREATE INDEX history_stage ON history (stage, id);
 """
@@ -85,6 +87,28 @@ def racy(changed_ns: int, hashed_ns: int) -> bool:
     return hashed_ns - changed_ns < tick
 
 
+class FactTable(dict[str, Any]):
+    """A mapping that reads the table `fact` when it is first asked, and knows what is new."""
+
+    def __init__(self, read: Callable[[], list[tuple[str, str]]]) -> None:
+        super().__init__()
+        self._read: Callable[[], list[tuple[str, str]]] | None = read
+        self.new: set[str] = set()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value, or `default`."""
+        if self._read is not None:
+            read, self._read = self._read, None
+            for name, value in read():
+                with contextlib.suppress(ValueError):
+                    self.setdefault(name, json.loads(value))
+        return super().get(key, default)
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.new.add(key)
+        super().__setitem__(key, value)
+
+
 class StatIndex:
     """The index of one project. Safe to use from several threads; several processes may share the file."""
 
@@ -102,6 +126,7 @@ class StatIndex:
         self._gone: set[str] = set()
         self._settled_ns = 0
         self._boot: str | None = None
+        self._facts = FactTable(lambda: self._read("SELECT name, value FROM fact", ()))
 
     # --- files
 
@@ -151,7 +176,7 @@ class StatIndex:
 
     # --- objects
 
-    def object(self, digest: str) -> Signature | None:
+    def known_object(self, digest: str) -> Signature | None:
         """What the object's file looked like when its content was known to be right."""
         with self._guard:
             if digest in self._gone:
@@ -190,6 +215,13 @@ class StatIndex:
                 if digest in self._new_objects:
                     self._new_objects[digest] = (self._new_objects[digest][0], None)
 
+    # --- facts about source files, by content: what the import scanner found out
+
+    @property
+    def facts(self) -> FactTable:
+        """Names to JSON values, kept between runs."""
+        return self._facts
+
     # --- history
 
     def remember_run(self, run: Run) -> None:
@@ -213,7 +245,8 @@ class StatIndex:
         """Writes what is new. Waits, a tick at most, until a change to what is written down must show."""
         with self._guard:
             if not (self._new_stats or self._new_trees or self._new_objects or self._new_runs or self._gone):
-                return
+                if not self._facts.new:
+                    return
             tick = _COARSE_TICK if self._settled_ns and self._settled_ns % 1_000_000_000 == 0 else _TICK
             wait = self._settled_ns + tick - time.time_ns()
             if self._settled_ns and 0 < wait <= tick:
@@ -232,8 +265,9 @@ class StatIndex:
             if stats is not None:
                 stats.update(self._new_stats)
             for new in (self._new_stats, self._new_trees, self._new_objects):
-                new.clear()  # type: ignore[attr-defined]
+                new.clear()
             self._new_runs.clear()
+            self._facts.new.clear()
             self._gone.clear()
 
     def close(self) -> None:
@@ -262,6 +296,9 @@ class StatIndex:
         db.executemany("DELETE FROM object WHERE hash = ?", [(h,) for h in self._gone])
         db.executemany(
             "INSERT INTO history (stage, key, finished, seconds, outcome) VALUES (?, ?, ?, ?, ?)", self._new_runs
+        )
+        db.executemany(
+            "INSERT OR REPLACE INTO fact VALUES (?, ?)", [(n, json.dumps(self._facts[n])) for n in self._facts.new]
         )
         db.execute("COMMIT")
 

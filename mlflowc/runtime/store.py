@@ -56,7 +56,7 @@ class Store:
         except OSError:
             return False
         now = Signature.of(st)
-        if self._index.object(digest) == now:
+        if self._index.known_object(digest) == now:
             return True
         try:
             good = stat.S_ISREG(st.st_mode) and hash_file(path) == digest
@@ -166,6 +166,12 @@ class Store:
             with contextlib.suppress(OSError):
                 self._fs.remove(temporary)
             raise
+
+    def put_log(self, source: Path) -> str:
+        """Adds a log, which goes from where it was; returns its hash."""
+        digest = hash_file(source)
+        self.put_file(source, digest, move=True)
+        return digest
 
     def put_listing(self, entries: list[tree.Entry]) -> str:
         """Adds a folder's listing; returns its hash. The objects it names must be there already."""

@@ -1,0 +1,286 @@
+"""Runs a plan: as many stages at once as there is room for, each as soon as those before it are done."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import os
+import queue
+import signal
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from types import FrameType
+from typing import TypeAlias
+
+from mlflowc.errors import Failure
+from mlflowc.runtime import targets
+from mlflowc.runtime.events import Listener, Outcome, RunResult, Silent, StageResult
+from mlflowc.runtime.lockfile import LockFile, StageEntry
+from mlflowc.runtime.plan import Action, Outputs, Plan, Planner, Step
+from mlflowc.runtime.resources import Resources, Share
+from mlflowc.runtime.worker import Shared, work
+from mlflowc.runtime.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """`jobs`: stages at once (None: one a processor). `keep_going`: run what does not depend on a failed stage."""
+
+    jobs: int | None = None
+    keep_going: bool = False
+
+
+def run(ws: Workspace, plan: Plan, options: Options | None = None, listener: Listener | None = None) -> RunResult:
+    """Does what the plan says. Writes `mlpipe.lock` and the index, whatever happens.
+
+    An interrupt (SIGINT, SIGTERM, SIGHUP) ends the commands and gives a result that is `interrupted`. Raises `Failure` before anything runs when an input is missing.
+    """
+    options = options or Options()
+    told = _OneByOne(listener or Silent())
+    began = ws.clock.monotonic()
+    blocked = [s for s in plan.steps if s.action is Action.BLOCKED]
+    if blocked and not options.keep_going:
+        raise Failure(
+            f"stage `{blocked[0].stage.id}` cannot run: {blocked[0].reason}",
+            help="restore the file, or correct the pipeline; `mlpipec check` finds such mistakes",
+        )
+    told.planned(plan)
+    schedule = _Schedule(ws, plan, options, told)
+    if schedule.todo:
+        ws.prepare()
+        schedule.run()
+    results = tuple(schedule.results[s.stage.id] for s in plan.steps)
+    result = RunResult(results, ws.clock.monotonic() - began, schedule.interrupted)
+    remember(ws, plan, result)
+    told.ended(result)
+    return result
+
+
+def remember(ws: Workspace, plan: Plan, result: RunResult) -> None:
+    """Writes the results into `mlpipe.lock` (beside what another process wrote meanwhile), and the index."""
+    entries = {}
+    for r in result.stages:
+        if r.outcome.good:
+            params = {p: ws.params[p] for p in ws.stage(r.stage).params}
+            entry = StageEntry(r.key, r.outputs, r.metrics, params)
+            if ws.lock.stage(r.stage) != entry:
+                entries[r.stage] = entry
+    stale = any(kind == "stage" and name not in ws.stages for kind, name in ws.lock.entries)
+    if entries or stale:
+        ws.prepare()
+        with _lock_file(ws):
+            ws.lock = LockFile.read(ws.root).with_stages(entries).keeping_stages(ws.stages)
+            ws.lock.write(ws.root, ws.fs)
+    if any(r.outcome is not Outcome.KEPT for r in result.stages):
+        ws.store.sync()
+    ws.index.flush()
+
+
+@contextlib.contextmanager
+def _lock_file(ws: Workspace) -> Iterator[None]:
+    try:
+        fd = os.open(ws.state / "lock.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as e:
+        raise Failure(f"cannot write in `.mlpipe`: {e.strerror}") from e
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+_Finished: TypeAlias = "queue.SimpleQueue[tuple[str, StageResult | BaseException, Share] | None]"
+
+
+class _Schedule:
+    """The state of one run. Only the thread that calls `run` touches it."""
+
+    def __init__(self, ws: Workspace, plan: Plan, options: Options, listener: Listener) -> None:
+        self.ws = ws
+        self.results: dict[str, StageResult] = {}
+        self.interrupted = False
+        self._plan = plan
+        self._options = options
+        self._listener = listener
+        self._outputs: dict[str, Outputs | None] = {}
+        self._jobs = options.jobs or os.cpu_count() or 1
+        self._resources = Resources(self._jobs)
+        self._stopping = False
+        self._shared = Shared(ws, Planner(ws, plan.force), listener, functools.cache(lambda: _commit(ws)))
+        self._steps = {s.stage.id: s for s in plan.steps}
+        self._waiting: dict[str, int] = {}
+        self._after: dict[str, list[str]] = {}
+        self._ready: deque[str] = deque()
+        self._finished: _Finished = queue.SimpleQueue()
+        self._running = 0
+        self._bug: BaseException | None = None
+        self.todo: dict[str, Step] = {}
+        for step in plan.steps:
+            if step.action is Action.KEEP:
+                self._done(_up_to_date(step), quiet=True)
+            elif step.action is Action.BLOCKED:
+                self._done(StageResult(step.stage.id, Outcome.FAILED, message=step.reason))
+            else:
+                self.todo[step.stage.id] = step
+
+    def run(self) -> None:
+        """Until everything is done, one way or another."""
+        self._prepare()
+        with _interrupts(self._finished), ThreadPoolExecutor(self._jobs, thread_name_prefix="stage") as pool:
+            while True:
+                self._start(pool)
+                if not self._running:
+                    break
+                self._take_one()
+        if self._bug is not None:
+            raise self._bug
+        for stage in self.todo:
+            if stage not in self.results:
+                outcome = Outcome.CANCELLED if self.interrupted else Outcome.SKIPPED
+                self._done(StageResult(stage, outcome))
+
+    def _take_one(self) -> None:
+        news = self._finished.get()
+        if news is None:
+            self.interrupted = True
+            self._stop()
+            return
+        stage, outcome, share = news
+        self._running -= 1
+        self._resources.give(share)
+        if isinstance(outcome, BaseException):
+            self._bug = self._bug or outcome
+            self._stop()
+            outcome = StageResult(stage, Outcome.FAILED, message=repr(outcome))
+        self._done(outcome)
+
+    def _prepare(self) -> None:
+        for stage, step in self.todo.items():
+            before = [s for s in targets.upstream(step.stage) if s in self.todo]
+            self._waiting[stage] = len(before)
+            for s in before:
+                self._after.setdefault(s, []).append(stage)
+            failed = [s for s in targets.upstream(step.stage) if s in self.results and not self._good(s)]
+            if failed:
+                self._skip(stage)
+        self._ready.extend(s for s in self.todo if not self._waiting[s] and s not in self.results)
+
+    def _start(self, pool: ThreadPoolExecutor) -> None:
+        passed: list[str] = []
+        while self._ready and not self._stopping and not self._resources.full:
+            stage = self._ready.popleft()
+            step = self._steps[stage]
+            share = self._resources.take(self.ws.runners.get(step.stage.runner or ""))
+            if share is None:
+                passed.append(stage)
+                continue
+            upstream = {s: self._outputs.get(s) for s in targets.upstream(step.stage)}
+            self._running += 1
+            pool.submit(self._job, step, upstream, share)
+        self._ready.extendleft(reversed(passed))
+
+    def _job(self, step: Step, upstream: dict[str, Outputs | None], share: Share) -> None:
+        try:
+            self._finished.put((step.stage.id, work(self._shared, step, upstream, share.gpus), share))
+        except BaseException as e:
+            self._finished.put((step.stage.id, e, share))
+
+    def _done(self, result: StageResult, *, quiet: bool = False) -> None:
+        self.results[result.stage] = result
+        self._outputs[result.stage] = result.outputs if result.outcome.good else None
+        if not quiet:
+            self._listener.finished(result)
+        if quiet:
+            return
+        if result.outcome.good:
+            for after in self._after.get(result.stage, ()):
+                self._waiting[after] -= 1
+                if not self._waiting[after] and after not in self.results:
+                    self._ready.append(after)
+            return
+        if result.outcome is Outcome.FAILED and not self._options.keep_going:
+            self._stopping = True
+        for after in self._after.get(result.stage, ()):
+            self._skip(after)
+
+    def _skip(self, stage: str) -> None:
+        if stage not in self.results and not self.interrupted:
+            self._done(StageResult(stage, Outcome.SKIPPED))
+
+    def _good(self, stage: str) -> bool:
+        return self.results[stage].outcome.good
+
+    def _stop(self) -> None:
+        self._stopping = True
+        self._shared.cancel.set()
+
+
+def _up_to_date(step: Step) -> StageResult:
+    saved = step.record.seconds if step.record else 0.0
+    return StageResult(step.stage.id, Outcome.KEPT, step.key, step.outputs, step.metrics, saved=saved)
+
+
+class _OneByOne:
+    """Passes on to a listener, one call at a time."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._guard = threading.Lock()
+
+    def planned(self, plan: Plan) -> None:
+        with self._guard:
+            self._listener.planned(plan)
+
+    def started(self, stage: str, reason: str) -> None:
+        with self._guard:
+            self._listener.started(stage, reason)
+
+    def output(self, stage: str, lines: bytes) -> None:
+        with self._guard:
+            self._listener.output(stage, lines)
+
+    def note(self, stage: str, text: str) -> None:
+        with self._guard:
+            self._listener.note(stage, text)
+
+    def finished(self, result: StageResult) -> None:
+        with self._guard:
+            self._listener.finished(result)
+
+    def ended(self, result: RunResult) -> None:
+        with self._guard:
+            self._listener.ended(result)
+
+
+@contextlib.contextmanager
+def _interrupts(finished: _Finished) -> Iterator[None]:
+    """SIGINT, SIGTERM and SIGHUP become None in the queue, where this is the main thread: nothing is torn in the middle."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        finished.put(None)
+
+    before = {s: signal.signal(s, interrupt) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _commit(ws: Workspace) -> str | None:
+    """The commit that is checked out; None outside of git."""
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=ws.root, capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None

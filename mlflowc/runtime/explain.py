@@ -1,0 +1,117 @@
+"""Why a key is another than before: the difference between two sets of components, in words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+from mlflowc.ir.model import Stage
+
+if TYPE_CHECKING:
+    from mlflowc.runtime.records import Record
+    from mlflowc.runtime.workspace import Workspace
+
+_LOOK_BACK = 20
+
+
+class Change(NamedTuple):
+    """A component that differs; `before` is None when it is new, `now` when it is gone."""
+
+    component: str
+    before: str | None
+    now: str | None
+
+    @property
+    def text(self) -> str:
+        """One line for a reader."""
+        kind, _, name = self.component.partition(":")
+        what = {
+            "command": "the command",
+            "input": f"input `{name}`",
+            "param": f"parameter `{name}`",
+            "each": f"`{name}` of `each`",
+            "code": f"code `{name}`",
+            "env": f"environment: {name}",
+            "output": f"output `{name}`",
+            "secret": f"secret `{name}`",
+        }.get(kind, self.component)
+        if self.before is None:
+            return f"{what} is new"
+        if self.now is None:
+            return f"{what} is gone"
+        if kind == "input":
+            return f"{what} changed: {_inputs(self.before, self.now)}"
+        if kind in ("param", "each") or (kind in ("env", "output") and len(self.before) + len(self.now) < 100):
+            return f"{what} changed: {self.before} → {self.now}"
+        if kind == "command":
+            return f"{what} changed: {shown_command(self.before)} → {shown_command(self.now)}"
+        return f"{what} changed"
+
+
+def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[Change]:
+    """The components that differ, in the order in which a reader cares."""
+    order = ("param", "each", "input", "code", "command", "env", "output", "secret")
+    names = [n for n in before.keys() | now.keys() if before.get(n) != now.get(n)]
+
+    def rank(name: str) -> tuple[int, str]:
+        kind = name.partition(":")[0]
+        return (order.index(kind) if kind in order else len(order), name)
+
+    return [Change(n, before.get(n), now.get(n)) for n in sorted(names, key=rank)]
+
+
+def nearest_record(ws: Workspace, stage: Stage, components: Mapping[str, str], key: str) -> Record | None:
+    """Of the stage's earlier results, the one whose key has the fewest other components; the latest of equals."""
+    candidates: list[str] = []
+    locked = ws.lock.stage(stage.id)
+    if locked is not None:
+        candidates.append(locked.key)
+    candidates += [r.key for r in ws.index.history(stage.id, _LOOK_BACK) if r.outcome != "failed"]
+    best: tuple[int, Record] | None = None
+    for candidate in dict.fromkeys(candidates):
+        record = None if candidate == key else ws.store.record(candidate)
+        if record is not None:
+            distance = len(changes(record.components, components))
+            if best is None or distance < best[0]:
+                best = (distance, record)
+    return best[1] if best else None
+
+
+def reason_to_run(ws: Workspace, stage: Stage, key: str, components: Mapping[str, str]) -> str:
+    """Why there is no result for `key`, in a line."""
+    locked = ws.lock.stage(stage.id)
+    if locked is not None and locked.key == key:
+        return "its result is in the lock file, but not in this cache"
+    before = nearest_record(ws, stage, components, key)
+    if before is None:
+        return "it never ran here" if locked is None else "something changed since it last ran"
+    lines = [c.text for c in changes(before.components, components)]
+    more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
+    return lines[0] + more if lines else "its result is gone from the cache"
+
+
+def shown_command(component: str) -> str:
+    """A command's component, as it was written."""
+    try:
+        *commands, folder = json.loads(component)
+        text = " && ".join(
+            "".join(p if isinstance(p, str) else "{{" + _slot_name(p) + "}}" for p in command) for command in commands
+        )
+    except (ValueError, TypeError):
+        return component
+    return f"`{text}`" + (f" in `{folder}`" if folder else "")
+
+
+def _slot_name(slot: list[str]) -> str:
+    return f"params.{slot[1]}" if slot[0] == "param" else slot[1]
+
+
+def _inputs(before: str, now: str) -> str:
+    old = {path: (kind, digest) for path, kind, digest in json.loads(before)}
+    new = {path: (kind, digest) for path, kind, digest in json.loads(now)}
+    words = [f"`{p}` is new" for p in new if p not in old]
+    words += [f"`{p}` is gone" for p in old if p not in new]
+    words += [f"`{p}`" for p in new if p in old and old[p] != new[p]]
+    shown = ", ".join(words[:3]) or "their order"
+    return shown + (f" and {len(words) - 3} more" if len(words) > 3 else "")

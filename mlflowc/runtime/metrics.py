@@ -1,0 +1,96 @@
+"""Numbers from a metrics file: JSON or YAML, nested names joined by dots."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from mlflowc.ir.model import Output
+from mlflowc.runtime.records import Number
+
+_LIMIT = 16 * 1024 * 1024
+
+
+class Unreadable(Exception):
+    """The file holds no metrics; the text says why."""
+
+
+def read(path: Path) -> dict[str, Number]:
+    """The file's finite numbers by dotted name; lists count by position (`loss.0`), anything else is left out.
+
+    Raises `Unreadable`.
+    """
+    try:
+        if path.stat().st_size > _LIMIT:
+            raise Unreadable(f"it is larger than {_LIMIT // 1024 // 1024} MiB, which is no file of metrics")
+        text = path.read_text("utf-8")
+    except UnicodeDecodeError:
+        raise Unreadable("it is not UTF-8") from None
+    except OSError as e:
+        raise Unreadable(e.strerror or "it cannot be read") from None
+    value = _parse(text, path.suffix.lower())
+    if not isinstance(value, dict):
+        raise Unreadable("its top level is not a mapping of names to numbers")
+    found: dict[str, Number] = {}
+    _flatten(value, "", found)
+    return found
+
+
+def _parse(text: str, suffix: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as e:
+        if suffix not in (".yaml", ".yml"):
+            raise Unreadable(f"it is not JSON ({e})") from None
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError) as e:
+        raise Unreadable(f"it is not YAML ({str(e).splitlines()[0]})") from None
+
+
+def _flatten(value: Any, prefix: str, found: dict[str, Number]) -> None:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            _flatten(inner, f"{prefix}.{name}" if prefix else str(name), found)
+    elif isinstance(value, list):
+        for n, inner in enumerate(value):
+            _flatten(inner, f"{prefix}.{n}", found)
+    elif isinstance(value, bool):
+        found[prefix] = int(value)
+    elif isinstance(value, (int, float)):
+        found[prefix] = value
+
+
+def finite(numbers: dict[str, Number]) -> dict[str, Number]:
+    """Those that are finite: the only ones that records and the lock hold."""
+    return {name: n for name, n in numbers.items() if math.isfinite(n)}
+
+
+def problem(output: Output, numbers: dict[str, Number]) -> str | None:
+    """Why `numbers` are not what the output declares: a field that is missing, or not a finite number; else None."""
+    for column in output.type.columns:
+        name = column.name
+        if name not in numbers:
+            if column.type.optional or column.type.name in ("str", "enum", "list"):
+                continue
+            known = ", ".join(f"`{n}`" for n in sorted(numbers)[:12]) or "no numbers"
+            return f"has no number `{name}` (it has {known})"
+        value = numbers[name]
+        if not math.isfinite(value):
+            return f"says that `{name}` is {value}, which is not a number to work with"
+        if column.type.name == "int" and value != int(value):
+            return f"says that `{name}` is {value}, and `int` was declared"
+        for c in column.constraints:
+            if c.op == "range" and not (
+                (c.low is None or value >= c.low) and (c.high is None or value <= c.high)
+            ):
+                return f"says that `{name}` is {value}, outside of {_bound(c.low)}..{_bound(c.high)}"
+    return None
+
+
+def _bound(value: float | int | None) -> str:
+    return "" if value is None else str(value)

@@ -1,0 +1,343 @@
+"""The one planner: run, dry run, status and why all ask it, so they cannot disagree.
+
+`Planner.decide` says what becomes of one stage, given what the stages before it made. A plan asks for all stages
+before anything ran; a stage behind one that will run cannot be decided yet (`WAIT`). The run asks again,
+stage by stage, as results come in: when a rerun made the same as before, what follows is up to date after all.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import threading
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from mlflowc.errors import Failure
+from mlflowc.ir.model import DataRef, GlobRef, Input, PathRef, Stage, StageOutput, Value
+from mlflowc.runtime import closure, environments, keys, metrics, targets
+from mlflowc.runtime.checkout import Checkout, Seen
+from mlflowc.runtime.commands import render
+from mlflowc.runtime.explain import reason_to_run
+from mlflowc.runtime.records import Metrics, OutputRecord, Record
+from mlflowc.runtime.workspace import Workspace
+
+Outputs = tuple[OutputRecord, ...]
+
+
+class Action(StrEnum):
+    """What is to be done for a stage.
+
+    `KEEP`: its outputs are in place. `RESTORE`: they come from the cache. `RUN`: its command runs. `WAIT`: that
+    depends on what a stage before it will make. `BLOCKED`: an input is not there.
+    """
+
+    KEEP = "up to date"
+    RESTORE = "restore"
+    RUN = "run"
+    WAIT = "depends"
+    BLOCKED = "blocked"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What is to be done for one stage, and why.
+
+    `key` and `components` are empty while they depend on a stage before (`WAIT`). `outputs` and `metrics` are
+    those of the result that is there (`KEEP`, `RESTORE`). `seen` is what the key was made from.
+    `record` is the result in the cache, if it was needed to decide.
+    """
+
+    stage: Stage
+    action: Action
+    reason: str = ""
+    key: str = ""
+    components: Mapping[str, str] = field(default_factory=dict)
+    outputs: Outputs = ()
+    metrics: Metrics = field(default_factory=dict)
+    record: Record | None = None
+    seen: tuple[tuple[Seen, bool], ...] = ()
+    values: Mapping[tuple[str, str], Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`steps` of all stages concerned, in topological order. `wanted` is what was asked for."""
+
+    steps: tuple[Step, ...]
+    wanted: targets.Wanted
+    force: frozenset[str] = frozenset()
+    exact: bool = False
+
+    def step(self, stage: str) -> Step | None:
+        """The step of the stage with that id."""
+        return next((s for s in self.steps if s.stage.id == stage), None)
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to do."""
+        return all(s.action is Action.KEEP for s in self.steps)
+
+
+def make_plan(
+    ws: Workspace, names: Sequence[str] = (), *, force: bool = False, exact: Collection[str] | None = None
+) -> Plan:
+    """What a run for `names` (see `targets.resolve`) would do now.
+
+    `force` runs what was named (everything, if nothing was), whatever is cached. With `exact`, a set of stage ids,
+    only those are brought up to date, and stages before them only give their results: see `Planner.result`.
+    Raises `Failure` for unknown names.
+    """
+    wanted = targets.resolve(ws.pipeline, names)
+    if exact is not None:
+        wanted = targets.Wanted(tuple(s for s in ws.stages if s in exact), wanted.gates, wanted.reports)
+    forced = frozenset(wanted.stages) if force else frozenset()
+    planner = Planner(ws, forced)
+    known: dict[str, Outputs | None] = {}
+    steps = []
+    for stage in targets.closure(ws.pipeline, wanted.stages):
+        lazy = exact is not None and stage.id not in exact
+        step = planner.decide(stage, known, lazy=lazy)
+        known[stage.id] = step.outputs if step.action in (Action.KEEP, Action.RESTORE) else None
+        steps.append(step)
+    return Plan(tuple(steps), wanted, forced, exact is not None)
+
+
+class Planner:
+    """Decides for stages of one workspace. Safe to use from several threads."""
+
+    def __init__(self, ws: Workspace, force: frozenset[str] = frozenset()) -> None:
+        self._ws = ws
+        self._force = force
+        self._static: dict[str, dict[str, str]] = {}
+        self._envs: dict[str | None, dict[str, str]] = {}
+        self._guard = threading.Lock()
+        self._scanner: closure.Scanner | None = None
+
+    def decide(self, stage: Stage, upstream: Mapping[str, Outputs | None], *, lazy: bool = False) -> Step:
+        """What becomes of `stage`. `upstream` holds the outputs of the stages before it, None while unknown.
+
+        With `lazy`, a result that the cache or the lock knows counts as there (`KEEP`) wherever its content is.
+        """
+        waiting = [s for s in targets.upstream(stage) if upstream[s] is None]
+        if waiting:
+            if stage.id in self._force:
+                return Step(stage, Action.RUN, "forced")
+            return Step(stage, Action.WAIT, f"depends on what `{waiting[0]}` makes")
+        facts = self._facts(stage, upstream)
+        if isinstance(facts, str):
+            return Step(stage, Action.BLOCKED, facts)
+        components, seen, values = facts
+        key = keys.digest(components)
+        if stage.id in self._force:
+            return Step(stage, Action.RUN, "forced", key, components, seen=seen, values=values)
+        found = self._result(stage, key, lazy)
+        if found is None:
+            reason = reason_to_run(self._ws, stage, key, components)
+            return Step(stage, Action.RUN, reason, key, components, seen=seen, values=values)
+        action, reason, outputs, numbers, record = found
+        return Step(stage, action, reason, key, components, outputs, numbers, record, seen, values)
+
+    def deep_key(self, stage: Stage, deep: Mapping[str, str]) -> str | None:
+        """The stage's deep key, given those of the stages before it; None when an input is not there."""
+        stand_ins = {
+            s: tuple(
+                OutputRecord(o.name, o.path, "deep", deep[s], 0) for o in self._ws.stage(s).outputs
+            )
+            for s in targets.upstream(stage)
+        }
+        facts = self._facts(stage, stand_ins)
+        return None if isinstance(facts, str) else keys.deep_digest(facts[0])
+
+    def env_parts(self, env: str | None) -> dict[str, str]:
+        """What an environment adds to keys."""
+        with self._guard:
+            if env not in self._envs:
+                ws = self._ws
+                self._envs[env] = environments.key_parts(ws.root, ws.envs[env] if env else None, ws.lock)
+            return self._envs[env]
+
+    # --- the key
+
+    def _facts(
+        self, stage: Stage, upstream: Mapping[str, Outputs | None]
+    ) -> tuple[dict[str, str], tuple[tuple[Seen, bool], ...], dict[tuple[str, str], Value]] | str:
+        """Components, what they were made from, and values of placeholders; or the input that is missing."""
+        components = dict(self._static_of(stage))
+        seen: list[tuple[Seen, bool]] = []
+        values = self._values(stage)
+        for name, text in self.env_parts(stage.env).items():
+            components[f"env:{name}"] = text
+        for entry in stage.inputs:
+            found = self._input(entry, upstream)
+            if isinstance(found, str):
+                return found
+            sources, looked = found
+            seen += looked
+            components[f"input:{entry.name}"] = keys.input_component(sources)
+            paths = tuple(_from_folder(stage, path) for path, _, _ in sources)
+            values["input", entry.name] = paths if entry.many else paths[0]
+        for path in self._code(stage, values):
+            looked_at = self._ws.checkout.look(path)
+            if looked_at is None:
+                return f"`{path}`, declared as code, does not exist"
+            seen.append((looked_at, True))
+            components[f"code:{path}"] = self._code_hash(stage, looked_at)
+        return components, tuple(seen), values
+
+    def _static_of(self, stage: Stage) -> dict[str, str]:
+        if stage.id not in self._static:
+            self._static[stage.id] = keys.static_components(stage, self._ws.params)
+        return self._static[stage.id]
+
+    def _values(self, stage: Stage) -> dict[tuple[str, str], Value]:
+        values: dict[tuple[str, str], Value] = {}
+        values |= {("output", o.name): _from_folder(stage, o.path) for o in stage.outputs}
+        values |= {("keep", k.name): _from_folder(stage, k.path) for k in stage.keeps}
+        values |= {("param", p): self._ws.params[p] for p in stage.params}
+        values |= {("each", name): value for name, value in stage.each}
+        return values
+
+    def _input(
+        self, entry: Input, upstream: Mapping[str, Outputs | None]
+    ) -> tuple[list[tuple[str, str, str]], list[tuple[Seen, bool]]] | str:
+        sources: list[tuple[str, str, str]] = []
+        seen: list[tuple[Seen, bool]] = []
+        for source in entry.sources:
+            if isinstance(source, StageOutput):
+                made = next((o for o in upstream[source.stage] or () if o.name == source.output), None)
+                if made is None:
+                    return f"`{source.stage}` has no output `{source.output}`"
+                sources.append((made.path.rstrip("/"), made.kind, made.hash))
+                continue
+            for path in self._paths(source):
+                looked = self._ws.checkout.look(path)
+                if looked is None:
+                    return f"input `{entry.name}`: `{path}` does not exist"
+                sources.append((looked.path, looked.kind, looked.hash))
+                seen.append((looked, True))
+        if not sources:
+            patterns = ", ".join(f"`{s.pattern}`" for s in entry.sources if isinstance(s, GlobRef))
+            return f"input `{entry.name}`: no file matches {patterns}" if patterns else f"input `{entry.name}` is empty"
+        return sources, seen
+
+    def _paths(self, source: DataRef | PathRef | GlobRef) -> tuple[str, ...]:
+        if isinstance(source, GlobRef):
+            return self._ws.checkout.glob(source.pattern)
+        if isinstance(source, PathRef):
+            return (source.path,)
+        try:
+            return (self._ws.data[source.data],)
+        except KeyError:
+            raise Failure(f"data source `{source.data}` is of a kind that this version cannot fetch") from None
+
+    # --- code
+
+    def _code(self, stage: Stage, values: Mapping[tuple[str, str], Value]) -> tuple[str, ...]:
+        if stage.code.mode == "none":
+            return ()
+        if stage.code.mode == "paths":
+            return tuple(sorted(p.rstrip("/") for p in stage.code.paths))
+        texts = [render(c, values) for c in stage.commands]
+        env = self._ws.envs.get(stage.env or "")
+        with self._guard:
+            scanner = self._scan()
+            return scanner.files(stage, texts, variables=dict(env.vars) if env else None)
+
+    def _scan(self) -> closure.Scanner:
+        if self._scanner is None:
+            produced = [o.path for s in self._ws.pipeline.stages for o in s.outputs]
+            self._scanner = closure.Scanner(
+                self._ws.root,
+                produced=produced,
+                facts=self._ws.index.facts,
+                digest=lambda path: _content(self._ws.checkout, path),
+            )
+        return self._scanner
+
+    def _code_hash(self, stage: Stage, seen: Seen) -> str:
+        if stage.code.key == "ast" and seen.path.endswith(".py"):
+            return closure_ast_hash(self._ws, seen)
+        return seen.hash
+
+    # --- the result
+
+    def _result(
+        self, stage: Stage, key: str, lazy: bool
+    ) -> tuple[Action, str, Outputs, Metrics, Record | None] | None:
+        ws = self._ws
+        locked = ws.lock.stage(stage.id)
+        if (
+            locked
+            and locked.key == key
+            and self._fits(stage, locked.outputs, locked.metrics)
+            and (lazy or self._in_place(locked.outputs))
+        ):
+            return Action.KEEP, "", locked.outputs, locked.metrics, None
+        record = ws.store.record(key)
+        if record is None or not self._fits(stage, record.outputs, record.metrics):
+            return None
+        if lazy or self._in_place(record.outputs):
+            return Action.KEEP, "", record.outputs, record.metrics, record
+        # Two machines may have made different things from one key: what was committed goes first.
+        committed = locked.outputs if locked and locked.key == key else ()
+        if committed and self._fits(stage, committed, locked.metrics if locked else {}):
+            if all(ws.store.has_output(o) for o in committed) and locked:
+                return Action.RESTORE, self._misplaced(committed), committed, locked.metrics, record
+        if all(ws.store.has_output(o) for o in record.outputs):
+            return Action.RESTORE, self._misplaced(record.outputs), record.outputs, record.metrics, record
+        return None
+
+    def _fits(self, stage: Stage, outputs: Outputs, numbers: Metrics) -> bool:
+        """Whether a result has all that the stage declares now (metric fields are not in the key)."""
+        return {(o.name, o.path) for o in outputs} == {(o.name, o.path.rstrip("/")) for o in stage.outputs} and all(
+            metrics.problem(o, numbers.get(o.name, {})) is None for o in stage.outputs if o.type.kind == "metrics"
+        )
+
+    def _in_place(self, outputs: Outputs) -> bool:
+        return all(self._at(o) == "" for o in outputs)
+
+    def _at(self, output: OutputRecord) -> str:
+        seen = self._ws.checkout.look(output.path, source=False)
+        if seen is None:
+            return "is missing"
+        same = (seen.kind, seen.hash, seen.executable) == (output.kind, output.hash, output.executable)
+        return "" if same else "was changed"
+
+    def _misplaced(self, outputs: Outputs) -> str:
+        return next((f"`{o.path}` {what}" for o in outputs if (what := self._at(o))), "")
+
+
+def deep_keys(ws: Workspace) -> dict[str, str | None]:
+    """Every stage's deep key by id; None where an input is not there, or behind such a stage."""
+    planner = Planner(ws)
+    known: dict[str, str | None] = {}
+    for stage in ws.pipeline.stages:
+        before = {s: known[s] for s in targets.upstream(stage)}
+        complete = {s: k for s, k in before.items() if k is not None}
+        known[stage.id] = planner.deep_key(stage, complete) if len(complete) == len(before) else None
+    return known
+
+
+def closure_ast_hash(ws: Workspace, seen: Seen) -> str:
+    """The hash of a Python file's syntax tree: comments and layout do not count. Of its bytes, if it has no tree."""
+    import ast
+
+    try:
+        tree = ast.parse((ws.root / seen.path).read_bytes())
+    except (SyntaxError, ValueError, OSError):
+        return seen.hash
+    from mlflowc.runtime.hashing import hash_bytes
+
+    return "ast " + hash_bytes(ast.unparse(tree).encode("utf-8", "surrogateescape"))
+
+
+def _from_folder(stage: Stage, path: str) -> str:
+    """A project path as the command must say it, which runs in the stage's `dir`."""
+    path = path.rstrip("/")
+    return posixpath.relpath(path, stage.dir) if stage.dir else path
+
+
+def _content(checkout: Checkout, path: str) -> str:
+    seen = checkout.look(path)
+    return seen.hash if seen else ""

@@ -1,0 +1,356 @@
+"""One stage, from its locks to its record."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import platform
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from mlflowc import __version__
+from mlflowc.errors import Failure
+from mlflowc.ir.model import Stage, StageOutput
+from mlflowc.runtime import childenv, commands, environments, locks, publish
+from mlflowc.runtime.events import Listener, Outcome, StageResult
+from mlflowc.runtime.index import Run
+from mlflowc.runtime.logs import Log
+from mlflowc.runtime.plan import Action, Outputs, Planner, Step
+from mlflowc.runtime.ports import Command, Exit
+from mlflowc.runtime.records import OutputRecord, Record
+from mlflowc.runtime.workspace import Workspace
+
+PREEMPTED = 75
+_PREEMPTIONS = 3
+_LONGEST_PAUSE = 60.0
+
+_names = itertools.count()
+
+
+@dataclass
+class Shared:
+    """What the workers of one run have in common. `commit` is that of the checkout; `cancel` ends everything."""
+
+    ws: Workspace
+    planner: Planner
+    listener: Listener
+    commit: Callable[[], str | None]
+    cancel: threading.Event = field(default_factory=threading.Event)
+    prepared: dict[str, dict[str, str]] = field(default_factory=dict)
+    preparing: threading.Lock = field(default_factory=threading.Lock)
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """One try of a command: why it failed (None: it did not), how long it took, the log that was kept."""
+
+    failure: Failure | None
+    seconds: float
+    log: Path | None
+    published: publish.Published | None = None
+    again: bool = False
+    preempted: bool = False
+
+
+def work(shared: Shared, step: Step, upstream: Mapping[str, Outputs | None], gpus: tuple[str, ...] = ()) -> StageResult:
+    """Brings one stage up to date. Failures of all kinds are in the result; only bugs raise."""
+    stage = step.stage
+    try:
+        return _work(shared, step, upstream, gpus)
+    except Failure as e:
+        return StageResult(stage.id, Outcome.FAILED, step.key, message=e.message, help=e.help)
+    except OSError as e:
+        failure = _disk(e)
+        return StageResult(stage.id, Outcome.FAILED, step.key, message=failure.message, help=failure.help)
+
+
+def _work(shared: Shared, step: Step, upstream: Mapping[str, Outputs | None], gpus: tuple[str, ...]) -> StageResult:
+    ws, stage = shared.ws, step.stage
+    if not step.key:
+        step = shared.planner.decide(stage, upstream)
+    if step.action is Action.KEEP:
+        return _kept(shared, step)
+    inputs = _upstream_outputs(stage, upstream)
+    waited: list[str] = []
+
+    def waiting(holder: str) -> None:
+        waited.append(holder)
+        shared.listener.note(stage.id, f"waiting: {holder} works on it")
+
+    held = locks.acquire(
+        ws.state / "locks",
+        [f"key {step.key}", *(f"path {o.path.rstrip('/')}" for o in stage.outputs)],
+        [f"path {o.path}" for o in inputs],
+        ws.clock,
+        shared.cancel,
+        waiting,
+    )
+    if held is None:
+        return StageResult(stage.id, Outcome.CANCELLED, step.key)
+    try:
+        if waited or not _inputs_same(ws, step):
+            _forget(ws, step)
+            step = shared.planner.decide(stage, upstream)
+        if step.action is Action.KEEP:
+            return _kept(shared, step)
+        if step.action is Action.BLOCKED:
+            raise Failure(f"cannot run: {step.reason}", help="restore the file, or correct the pipeline")
+        if step.action is Action.RESTORE:
+            restored = _restore(shared, step)
+            if restored is not None:
+                return restored
+            step = replace(step, action=Action.RUN, reason="its result in the cache is damaged")
+        return _run(shared, step, inputs, gpus, held.descriptors)
+    finally:
+        held.release()
+
+
+def _kept(shared: Shared, step: Step) -> StageResult:
+    saved = step.record.seconds if step.record else 0.0
+    return StageResult(step.stage.id, Outcome.KEPT, step.key, step.outputs, step.metrics, saved=saved)
+
+
+def _restore(shared: Shared, step: Step) -> StageResult | None:
+    ws = shared.ws
+    began = ws.clock.monotonic()
+    if not publish.restore(ws, step.outputs):
+        return None
+    seconds = ws.clock.monotonic() - began
+    saved = step.record.seconds if step.record else 0.0
+    ws.index.remember_run(Run(step.stage.id, step.key, ws.clock.now(), seconds, "restored"))
+    return StageResult(step.stage.id, Outcome.RESTORED, step.key, step.outputs, step.metrics, seconds, saved)
+
+
+def _upstream_outputs(stage: Stage, upstream: Mapping[str, Outputs | None]) -> list[OutputRecord]:
+    wanted = [s for i in stage.inputs for s in i.sources if isinstance(s, StageOutput)]
+    return [o for w in wanted for o in upstream[w.stage] or () if o.name == w.output]
+
+
+def _inputs_same(ws: Workspace, step: Step) -> bool:
+    return all(ws.checkout.same(seen, source=source) for seen, source in step.seen)
+
+
+def _forget(ws: Workspace, step: Step) -> None:
+    for seen, _ in step.seen:
+        ws.checkout.forget(seen.path)
+    for output in step.stage.outputs:
+        ws.checkout.forget(output.path)
+
+
+# --- running
+
+
+def _run(
+    shared: Shared, step: Step, inputs: list[OutputRecord], gpus: tuple[str, ...], descriptors: tuple[int, ...]
+) -> StageResult:
+    ws, stage = shared.ws, step.stage
+    shared.listener.started(stage.id, step.reason)
+    began = ws.clock.monotonic()
+    ready = _materialise(ws, inputs)
+    variables = _variables(shared, stage, gpus)
+    started = ws.clock.now()
+    publish.move_aside(ws, stage)
+    log: Path | None = None
+    try:
+        tried = _tries(shared, step, ready, variables, descriptors)
+        log = tried.log
+        if tried.failure is None and tried.published is not None:
+            try:
+                return _finish(shared, step, tried, started, began)
+            except OSError as e:
+                tried = replace(tried, failure=_disk(e))
+        failure = tried.failure or Failure("it was interrupted")
+        outcome = Outcome.CANCELLED if shared.cancel.is_set() else Outcome.FAILED
+        left = publish.put_back(ws, stage, log)
+        ws.index.remember_run(Run(stage.id, step.key, ws.clock.now(), tried.seconds, "failed"))
+        seconds = ws.clock.monotonic() - began
+        return StageResult(
+            stage.id, outcome, step.key, seconds=seconds, message=failure.message, help=failure.help, left=left
+        )
+    except BaseException:
+        publish.put_back(ws, stage, log)
+        raise
+
+
+def _finish(shared: Shared, step: Step, tried: Try, started: float, began: float) -> StageResult:
+    """Writes the log and the record: from then on the result exists. Raises `OSError`."""
+    ws, stage = shared.ws, step.stage
+    assert tried.published is not None
+    log = None
+    if tried.log is not None:
+        log = ws.store.put_log(tried.log)
+    record = Record(
+        key=step.key,
+        stage=stage.id,
+        components=dict(step.components),
+        outputs=tried.published.outputs,
+        metrics=tried.published.metrics,
+        params={p: ws.params[p] for p in stage.params},
+        started=started,
+        seconds=tried.seconds,
+        host=platform.node(),
+        commit=shared.commit(),
+        log=log,
+        tool=__version__,
+    )
+    ws.store.put_record(record)
+    publish.forget_aside(ws, stage)
+    ws.index.remember_run(Run(stage.id, step.key, ws.clock.now(), tried.seconds, "ran"))
+    seconds = ws.clock.monotonic() - began
+    return StageResult(stage.id, Outcome.RAN, step.key, record.outputs, record.metrics, seconds)
+
+
+def _materialise(ws: Workspace, inputs: list[OutputRecord]) -> list[OutputRecord]:
+    """Sees to it that what other stages made is in place, as it should be."""
+    for made in inputs:
+        ws.checkout.forget(made.path)
+        if not publish.restore(ws, (made,)):
+            raise Failure(
+                f"`{made.path}`, made by another stage, is neither in place nor in the cache",
+                help="run that stage again, or get the bundle of the job that makes it",
+            )
+    return inputs
+
+
+def _variables(shared: Shared, stage: Stage, gpus: tuple[str, ...]) -> dict[str, str]:
+    env = shared.ws.envs.get(stage.env) if stage.env else None
+    with shared.preparing:
+        name = stage.env or ""
+        if name not in shared.prepared:
+            shared.prepared[name] = environments.prepare(
+                shared.ws.root, env, shared.ws.lock, lambda text: shared.listener.note(stage.id, text)
+            )
+    variables = childenv.variables(stage, env, shared.prepared[name])
+    if gpus:
+        variables["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+    return variables
+
+
+def _tries(
+    shared: Shared,
+    step: Step,
+    inputs: list[OutputRecord],
+    variables: dict[str, str],
+    descriptors: tuple[int, ...],
+) -> Try:
+    """Runs the command until it succeeds, or may not be tried again."""
+    ws, stage = shared.ws, step.stage
+    failures = preemptions = 0
+    while True:
+        log = _log(shared, stage)
+        tried = _try(shared, step, inputs, variables, descriptors, log)
+        if tried.failure is None or shared.cancel.is_set() or not tried.again:
+            return tried
+        if tried.preempted:
+            preemptions += 1
+        else:
+            failures += 1
+        if failures > stage.retry or preemptions > max(stage.retry, _PREEMPTIONS):
+            return tried
+        pause = min(_LONGEST_PAUSE, 0.5 * 2 ** (failures + preemptions - 1))
+        shared.listener.note(stage.id, f"{tried.failure.message}; trying again in {pause:g} s")
+        if ws.clock.wait(pause, shared.cancel):
+            return tried
+        publish.discard(ws, stage)
+
+
+def _log(shared: Shared, stage: Stage) -> Log:
+    path = shared.ws.state / "tmp" / f"{os.getpid()}-{next(_names)}.log"
+    hidden = childenv.secrets(stage).values() if stage.secrets else ()
+    return Log(path, lambda lines: shared.listener.output(stage.id, lines), hidden)
+
+
+def _try(
+    shared: Shared,
+    step: Step,
+    inputs: list[OutputRecord],
+    variables: dict[str, str],
+    descriptors: tuple[int, ...],
+    log: Log,
+) -> Try:
+    ws, stage = shared.ws, step.stage
+    text = commands.script([commands.render(c, step.values) for c in stage.commands])
+    limit = stage.timeout
+    if limit is None and stage.runner is not None:
+        limit = ws.runners[stage.runner].timeout
+    began = ws.clock.monotonic()
+    try:
+        command = Command(text, ws.root / (stage.dir or ""), variables, limit, descriptors)
+        end = ws.runner.run(command, log, shared.cancel)
+    except Failure as e:
+        return Try(e, ws.clock.monotonic() - began, log.close())
+    seconds = ws.clock.monotonic() - began
+    failure = _failure(end, limit)
+    if failure is not None:
+        log.note(failure.message)
+        return Try(failure, seconds, log.close(), again=not end.cancelled, preempted=end.code == PREEMPTED)
+    kept = log.close()
+    changed = _changed(ws, step, inputs)
+    if changed is not None:
+        return Try(changed, seconds, kept)
+    try:
+        return Try(None, seconds, kept, publish.publish(ws, stage))
+    except Failure as e:
+        return Try(e, seconds, kept)
+    except OSError as e:
+        return Try(_disk(e), seconds, kept)
+
+
+def _failure(end: Exit, limit: int | None) -> Failure | None:
+    if end.cancelled:
+        return Failure("it was interrupted")
+    if end.timed_out:
+        return Failure(f"it ran longer than its timeout of {limit} s, and was ended", help="`timeout` sets the limit")
+    if end.code < 0:
+        try:
+            name = signal.Signals(-end.code).name
+        except ValueError:
+            name = f"signal {-end.code}"
+        help = "the system may have run out of memory" if name == "SIGKILL" else ""
+        return Failure(f"it was killed by {name}", help=help)
+    if end.code > 128 and end.code - 128 in (signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM, signal.SIGABRT):
+        name = signal.Signals(end.code - 128).name
+        help = "the system may have run out of memory" if name == "SIGKILL" else ""
+        return Failure(f"its command was killed by {name} (exit code {end.code})", help=help)
+    if end.code == PREEMPTED:
+        return Failure(f"it was preempted (exit code {PREEMPTED})")
+    if end.code == 127:
+        return Failure("it ended with exit code 127: a command was not found", help="is it in the stage's `env`?")
+    return Failure(f"it ended with exit code {end.code}") if end.code else None
+
+
+def _changed(ws: Workspace, step: Step, inputs: list[OutputRecord]) -> Failure | None:
+    """An input that is not what it was when the key was made: then the result belongs to no key."""
+    paths = [seen.path for seen, source in step.seen if not ws.checkout.same(seen, source=source)]
+    for made in inputs:
+        seen_now = ws.checkout.look(made.path, source=False)
+        if seen_now is None or not ws.checkout.same(seen_now, source=False):
+            paths.append(made.path)
+    # Touched is not changed: only other content counts.
+    changed = []
+    for path in dict.fromkeys(paths):
+        before = next((s.hash for s, _ in step.seen if s.path == path), None)
+        before = before or next((m.hash for m in inputs if m.path == path), None)
+        ws.checkout.forget(path)
+        now = ws.checkout.look(path, source=any(s.path == path for s, _ in step.seen))
+        if now is None or now.hash != before:
+            changed.append(path)
+    if not changed:
+        return None
+    names = ", ".join(f"`{p}`" for p in changed[:5])
+    return Failure(
+        f"{names} changed while the stage ran, so its result was not kept",
+        help="a stage may write its outputs and nothing else; if somebody edited the file, run again",
+    )
+
+
+def _disk(e: OSError) -> Failure:
+    what = e.strerror or str(e)
+    where = f" (`{os.path.relpath(e.filename)}`)" if isinstance(e.filename, str) else ""
+    return Failure(
+        f"its result could not be stored: {what}{where}",
+        help="the project's `.mlpipe` folder must be writable and have space; earlier outputs are as they were",
+    )
