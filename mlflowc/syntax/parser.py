@@ -6,7 +6,7 @@ diagnostics. What to say of a syntax error is `mlflowc.syntax.explain`'s part.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 from lark import Lark, Token, Transformer
@@ -15,23 +15,12 @@ from lark.exceptions import UnexpectedInput
 from mlflowc import resources
 from mlflowc.diagnostic import Diagnostic
 from mlflowc.span import Source, Span
-from mlflowc.syntax import ast, explain
+from mlflowc.syntax import ast, explain, hints, recover
 from mlflowc.syntax.lexer import Separators, TooDeep
 from mlflowc.syntax.template import bad_escapes, cook
+from mlflowc.syntax.units import UNITS
 
-_UNITS: dict[str, tuple[str, int | float]] = {
-    "": ("int", 1),
-    "%": ("percent", 1),
-    "ms": ("duration", 0.001),
-    "s": ("duration", 1),
-    "m": ("duration", 60),
-    "h": ("duration", 3600),
-    "d": ("duration", 86400),
-    "B": ("size", 1),
-    **{f"{p}B": ("size", 1000**n) for n, p in enumerate("KMGT", 1)},
-    **{f"{p}iB": ("size", 1024**n) for n, p in enumerate("KMGT", 1)},
-}
-UNITS = tuple(u for u in _UNITS if u)
+UNIT_NAMES = tuple(u for u in UNITS if u)
 
 
 class Parsed(NamedTuple):
@@ -43,22 +32,37 @@ class Parsed(NamedTuple):
 
 def parse(source: Source) -> Parsed:
     """Parses a whole source file."""
-    builder = _Builder(source.name)
+    text = source.text
+    problems: list[Diagnostic] = []
+    decls: tuple[Any, ...] = ()
+    comments: tuple[tuple[int, str], ...] = ()
+    try:
+        attempt = _parse_part(source.name, " " + text[1:] if text.startswith("\ufeff") else text, 0)
+        decls, problems = attempt.decls, attempt.problems
+    except TooDeep as e:
+        at = e.token.start_pos or 0
+        problems.append(hints.too_deep(Span(source.name, at, at + 1)))
+    except UnexpectedInput as e:
+        if len(text) > recover.LARGE:
+            problems.append(hints.first_of_large(source, e))
+        else:
+            recovered = recover.recover(source, partial(_parse_part, source.name))
+            decls, problems, comments = recovered.decls, recovered.problems, recovered.comments
+    else:
+        comments = tuple((token.start_pos or 0, str(token)) for token in _lark()[1])
+    edition, edition_span, rest = _take_edition(source, decls, problems)
+    notes = tuple(_comment(source, start, note) for start, note in comments)
+    return Parsed(ast.File(source.name, edition, edition_span, rest, notes), tuple(problems))
+
+
+def _parse_part(name: str, text: str, offset: int) -> recover.Attempt:
+    """Parses `text`, which stands at `offset` of the source `name`; raises what lark raises."""
+    builder = _Builder(name, offset)
     lark, comments = _lark()
     comments.clear()
     _forward.builder = builder
-    problems: list[Diagnostic] = []
-    decls: tuple[Any, ...] = ()
-    try:
-        decls = lark.parse(source.text)  # type: ignore[assignment]
-    except UnexpectedInput as e:
-        problems.append(explain.unexpected(source, e))
-    except TooDeep as e:
-        problems.append(explain.too_deep(source, e.token))
-    problems.extend(builder.problems)
-    edition, edition_span, rest = _take_edition(source, decls, problems)
-    notes = tuple(_comment(source, token) for token in comments)
-    return Parsed(ast.File(source.name, edition, edition_span, rest, notes), tuple(problems))
+    decls: Any = lark.parse(text)
+    return recover.Attempt(decls, builder.problems)
 
 
 class _Edition(NamedTuple):
@@ -81,11 +85,11 @@ def _take_edition(
     return int(first.value.value), first.span, rest
 
 
-def _comment(source: Source, token: Token) -> ast.Comment:
-    start = token.start_pos or 0
+def _comment(source: Source, start: int, text: str) -> ast.Comment:
     line_start = source.text.rfind("\n", 0, start) + 1
-    own = not source.text[line_start:start].strip()
-    return ast.Comment(str(token).rstrip(), Span(source.name, start, start + len(token.rstrip())), own)
+    own = not source.text[line_start:start].strip(" \t\r\f\ufeff")
+    text = text.rstrip()
+    return ast.Comment(text, Span(source.name, start, start + len(text)), own)
 
 
 class _Forward:
@@ -133,23 +137,26 @@ def _transformer() -> Transformer[Token, Any]:
 class _Builder:
     """One method a grammar rule; each takes the children (tokens and nodes) and gives a node."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, offset: int) -> None:
         self._file = file
+        self._offset = offset
         self.problems: list[Diagnostic] = []
 
     # -- helpers --
 
     def _span(self, c: list[Any]) -> Span:
         first, last = c[0], c[-1]
-        start = first.start_pos if isinstance(first, Token) else first.span.start
-        end = last.end_pos if isinstance(last, Token) else last.span.end
+        start = first.start_pos + self._offset if isinstance(first, Token) else first.span.start
+        end = last.end_pos + self._offset if isinstance(last, Token) else last.span.end
         return Span(self._file, start, end)
 
     def _name(self, token: Token) -> ast.Name:
-        return ast.Name(str(token), Span(self._file, token.start_pos or 0, token.end_pos or 0))
+        at = self._offset
+        return ast.Name(str(token), Span(self._file, (token.start_pos or 0) + at, (token.end_pos or 0) + at))
 
     def _str(self, token: Token) -> ast.Str:
-        span = Span(self._file, token.start_pos or 0, token.end_pos or 0)
+        at = self._offset
+        span = Span(self._file, (token.start_pos or 0) + at, (token.end_pos or 0) + at)
         raw = str(token)
         self.problems.extend(explain.bad_escape(b) for b in bad_escapes(raw, span))
         return ast.Str(cook(raw), raw, span)
@@ -360,10 +367,10 @@ class _Builder:
         raw, span = str(c[0]), self._span(c[:1])
         digits = raw.rstrip("%ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_")
         unit = raw[len(digits) :]
-        if unit not in _UNITS:
-            self.problems.append(explain.unknown_unit(unit, UNITS, Span(span.file, span.end - len(unit), span.end)))
+        if unit not in UNITS:
+            self.problems.append(explain.unknown_unit(unit, UNIT_NAMES, Span(span.file, span.end - len(unit), span.end)))
             unit = ""
-        kind, factor = _UNITS[unit]
+        kind, factor = UNITS[unit]
         text = digits.replace("_", "")
         if text.isdigit():
             return ast.Num(kind, int(text) * factor, raw, span)
