@@ -81,21 +81,21 @@ def render(result: GateResult, width: int = 80, *, colour: Callable[..., str] | 
     heads = ("found", "required", *(("baseline", "change") if based else ()))
     cells = [_cells(r, based) for r in result.rows]
     sizes = [max(len(h), *(len(c[n]) for c in cells)) if cells else len(h) for n, h in enumerate(heads)]
-    room = max(18, min(width, 110) - 4 - sum(s + 2 for s in sizes))
+    room = max(18, min(width, 110) - 6 - sum(s + 2 for s in sizes))
     texts = [textwrap.wrap(r.text, room, break_on_hyphens=False) or [""] for r in result.rows]
     room = max(len(t) for lines in [*texts, ["gate " + result.name]] for t in lines)
     head = f"gate {result.name}".ljust(room) + "".join(
         "  " + h.rjust(s) for h, s in zip(heads, sizes, strict=True)
     )
-    lines = ["    " + paint(head.rstrip(), "dim")]
+    lines = ["      " + paint(head.rstrip(), "dim")]
     for row, figures, text in zip(result.rows, cells, texts, strict=True):
-        mark = paint("ok  ", "green") if row.passed else paint("FAIL", "red", "bold")
+        mark = paint("ok    ", "green") if row.passed else paint("FAIL", "red", "bold") + "  "
         columns = "".join("  " + c.rjust(s) for c, s in zip(figures, sizes, strict=True))
         lines.append(f"{mark}{text[0].ljust(room)}{columns}".rstrip())
-        lines += ["    " + t for t in text[1:]]
+        lines += ["      " + t for t in text[1:]]
         if row.note:
-            wrapped = textwrap.wrap(row.note, width - 6)
-            lines += ["      " + paint(t, "yellow" if row.passed else "red") for t in wrapped]
+            wrapped = textwrap.wrap(row.note, width - 8)
+            lines += ["        " + paint(t, "yellow" if row.passed else "red") for t in wrapped]
     held = sum(r.passed for r in result.rows)
     words = f"gate {result.name}: {held} of {len(result.rows)} hold"
     lines.append(paint(words, "green") if result.passed else paint(words, "red", "bold"))
