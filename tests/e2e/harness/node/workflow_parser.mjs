@@ -5,6 +5,7 @@ import * as parser from "@actions/workflow-parser";
 import { validate } from "@actions/languageservice";
 import { TextDocument } from "vscode-languageserver-textdocument";
 
+const TRY_CONVERSION = 1; // of the enum ErrorPolicy, which is not exported
 const SEVERITY = { 1: "error", 2: "warning", 3: "information", 4: "hint" };
 let findings = 0;
 const report = (file, text) => {
@@ -16,7 +17,7 @@ for (const file of process.argv.slice(2)) {
   const text = fs.readFileSync(file, "utf8");
   const { context, value } = parser.parseWorkflow({ name: file, content: text }, new parser.NoOperationTraceWriter());
   if (value) {
-    await parser.convertWorkflowTemplate(context, value, undefined, { errorPolicy: parser.ErrorPolicy.TryConversion });
+    await parser.convertWorkflowTemplate(context, value, undefined, { errorPolicy: TRY_CONVERSION });
   }
   for (const error of context.errors.getErrors()) report(file, `parser: ${error.message}`);
   const document = TextDocument.create(`file:///${file}`, "yaml", 1, text);

@@ -1,0 +1,31 @@
+"""The figures' program works: with two tools that are here anyway, on a small graph."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.conftest import CHECKOUT
+
+
+def test_the_comparison_runs(tmp_path: Path) -> None:
+    report = tmp_path / "figures.json"
+    command = [
+        sys.executable,
+        "bench/compare.py",
+        "--stages",
+        "12",
+        "--tools",
+        "mlpipec",
+        "make",
+        "--repeat",
+        "1",
+    ]
+    done = subprocess.run([*command, "--json", str(report)], cwd=CHECKOUT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    figures = json.loads(report.read_text())["figures"]
+    assert [(figure["tool"], figure["stages"]) for figure in figures] == [("mlpipec", 12), ("make", 12)]
+    assert all(figure["first"] > 0 and figure["nothing"] > 0 for figure in figures)
+    assert "12 stages" in done.stdout
