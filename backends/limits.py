@@ -51,7 +51,7 @@ GITHUB = Limits(
 
 GITLAB = Limits(
     service="GitLab",
-    default_timeout=1 * _HOUR,
+    default_timeout=3 * _HOUR,
     hosted_timeout=3 * _HOUR,
     own_timeout=30 * _DAY,
     jobs=None,

@@ -30,6 +30,8 @@ def yaml_scalar(value: Value) -> str:
     text = str(value)
     if _PLAIN.fullmatch(text) and text.lower() not in _WORDS:
         return text
+    if '"' in text and text.isprintable() and text.isascii():
+        return "'" + text.replace("'", "''") + "'"
     return json.dumps(text)
 
 
@@ -54,6 +56,27 @@ def install(pipeline: Pipeline, settings: Settings, extra: str = "") -> str:
     elif extra and "[" not in spec:
         spec = re.sub(r"^([A-Za-z0-9._-]+)", rf"\1[{extra}]", spec)
     return f"uv tool install --quiet --python {quote(pipeline.ci.python)} {quote(spec)}"
+
+
+def setup_lines(pipeline: Pipeline, settings: Settings, extra: str = "") -> list[str]:
+    """The shell lines that get this tool where a job starts in an image with Python, at the repository's root.
+
+    They end in the project's folder.
+    """
+    lines = [f"cd {quote(settings.folder)}"] if settings.folder else []
+    return [
+        *lines,
+        "command -v uv > /dev/null || python3 -m pip install --quiet --root-user-action ignore uv",
+        install(pipeline, settings, extra),
+        'export PATH="$(uv tool dir --bin):$PATH"',
+    ]
+
+
+def as_text(value: Value) -> str:
+    """A value as a person types it into a form, and as `mlpipec exec` reads it."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def extra_of(pipeline: Pipeline, job: Job) -> str:
