@@ -124,7 +124,7 @@ def _dump(node: object) -> Iterator[str]:
     elif isinstance(node, int) and not isinstance(node, bool):
         yield hex(node)  # the decimal form of a huge one is refused by Python
     else:
-        yield repr(node)
+        yield ascii(node)  # what `repr` escapes changes with Python's tables of characters
 
 
 def _unique(found: list[Fact]) -> list[Fact]:

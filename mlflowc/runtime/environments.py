@@ -1,0 +1,291 @@
+"""What a stage's command runs in: what of it enters a key, and making it.
+
+An environment with a requirements file is resolved once, for all platforms, and the resolution is kept in
+`mlpipe.lock`: `env NAME {...}` says what it was made from, `package NAME.PACKAGE {"pins": [...]}` is a line a
+package. So keys agree on all machines, and change when somebody decides so: by editing the requirements file
+or by deleting the lines. A `uv.lock` is a resolution already. The environments themselves are kept once for
+all projects of a user, each in a folder named by the hash of what is in it.
+
+Parts that enter a key: `requirements` or `lock` (a hash), `python` (`3.11`), `var:NAME`, and `pass:NAME` for
+variables of the host, whose text is `=value`, or empty when not set.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import posixpath
+import re
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from blake3 import blake3
+
+from mlflowc.errors import Failure
+from mlflowc.ir.model import Env
+from mlflowc.runtime import requirements, uvtool
+from mlflowc.runtime.hostpython import host_python
+from mlflowc.runtime.lockfile import LockFile
+from mlflowc.runtime.requirements import PROJECT, Requirements
+from mlflowc.runtime.venvs import Log, Recipe, ensure
+
+_VERSION = re.compile(r"(\d+\.\d+)(?:\.\d+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """Exact packages: name -> pins (`==1.0 ; marker`), and what is installed from the project (`-e ./lib`).
+
+    `kept` says whether it is worth keeping: pins taken as they stand because no index could be asked are not.
+    """
+
+    packages: dict[str, list[str]]
+    local: list[str] = field(default_factory=list)
+    kept: bool = True
+
+
+def key_parts(root: Path, env: Env | None, lock: LockFile, *, python: str = "") -> dict[str, str]:
+    """What the environment adds to the key of a stage.
+
+    `python` is the interpreter that the command names (see `hostpython.named`), which matters where the
+    environment brings none of its own. Resolves where `lock` has no resolution; `pinned` keeps that.
+    Raises `Failure`.
+    """
+    if env is None:
+        return _host_part(python)
+    refuse(env)
+    root = root.absolute()
+    parts = {f"var:{name}": value for name, value in env.vars}
+    for name in env.passed:
+        parts[f"pass:{name}"] = "=" + os.environ[name] if name in os.environ else ""
+    if env.requirements is not None:
+        wanted = requirements.read(root, env.requirements)
+        parts["requirements"] = _digest(_resolution(root, env, wanted, lock), wanted)
+    elif env.lock is not None:
+        parts["lock"] = _file_digest(root, env.lock, "lock file")
+    if _own_python(env):
+        parts["python"] = _minor(env)
+    else:
+        parts |= _host_part(python)
+    return parts
+
+
+def pinned(root: Path, envs: Iterable[Env], lock: LockFile) -> LockFile:
+    """`lock` with the resolutions of these environments, made where it lacks them, and of no others.
+
+    The same value when nothing changes. Raises `Failure`.
+    """
+    entries = {k: v for k, v in lock.entries.items() if k[0] not in ("env", "package")}
+    for env in envs:
+        if env.requirements is None:
+            continue
+        wanted = requirements.read(root, env.requirements)
+        resolution = _resolution(root, env, wanted, lock)
+        if resolution.kept and not wanted.hashed:
+            entry: dict[str, Any] = {"file": env.requirements, "source": _source(env, wanted)}
+            if resolution.local:
+                entry["local"] = resolution.local
+            entries["env", env.name] = entry
+            for name, pins in resolution.packages.items():
+                entries["package", f"{env.name}.{name}"] = {"pins": pins}
+    return lock if entries == lock.entries else LockFile(entries)
+
+
+def prepare(root: Path, env: Env | None, lock: LockFile, log: Log) -> dict[str, str]:
+    """Makes the environment if it is not there, and returns the variables that put a command into it.
+
+    `vars` and `pass` are not among them (`childenv` adds those). `log` takes lines about what takes time.
+    Raises `Failure`.
+    """
+    if env is None:
+        return {}
+    refuse(env)
+    if not _own_python(env):
+        return {}
+    place = ensure(_recipe(root.absolute(), env, lock), log)
+    path = dict(env.vars).get("PATH") or os.environ.get("PATH", os.defpath)
+    return {"VIRTUAL_ENV": str(place), "PATH": f"{place / 'bin'}{os.pathsep}{path}"}
+
+
+def import_paths(root: Path, env: Env | None) -> tuple[str, ...]:
+    """Project folders that editable requirements make importable, for the search for code."""
+    if env is None or env.requirements is None or env.requirements.endswith(".toml"):
+        return ()
+    found = requirements.read(root, env.requirements).editable
+    return tuple(p for folder in found if folder != "." for p in (folder, posixpath.join(folder, "src")))
+
+
+def refuse(env: Env) -> None:
+    """Raises `Failure` for an environment that this version cannot make."""
+    if env.conda is not None:
+        raise _refused(
+            env, "a conda environment", "list the packages in a requirements file and use `requirements`"
+        )
+    if env.image is not None:
+        raise _refused(env, "a container image", "use `requirements` or `lock` here")
+    if env.lock is not None and posixpath.basename(env.lock) != "uv.lock":
+        help = "write a `uv.lock` with `uv lock`, or a requirements file and use `requirements`"
+        if posixpath.basename(env.lock) == "poetry.lock":
+            help = "`poetry export -o requirements.txt` writes a file with the same versions: use that"
+        raise _refused(env, f"`{env.lock}`", help)
+    if env.python is not None and not _VERSION.fullmatch(env.python):
+        raise Failure(
+            f"environment `{env.name}`: `{env.python}` is not a version of Python",
+            help='write it as in `python = "3.11"`',
+        )
+
+
+def _refused(env: Env, what: str, help: str) -> Failure:
+    return Failure(f"environment `{env.name}` asks for {what}, which this version cannot run", help=help)
+
+
+def _own_python(env: Env) -> bool:
+    return env.python is not None or env.requirements is not None or env.lock is not None
+
+
+def _minor(env: Env) -> str:
+    if env.python is not None:
+        match = _VERSION.fullmatch(env.python)
+        return match[1] if match else env.python
+    for name in ("python3", "python"):
+        if version := host_python(name):
+            return version
+    return f"{sys.version_info[0]}.{sys.version_info[1]}"
+
+
+def _host_part(python: str) -> dict[str, str]:
+    return {"python": host_python(python) or "none"} if python else {}
+
+
+def _source(env: Env, wanted: Requirements) -> str:
+    return wanted.digest(env.python or "")
+
+
+def _digest(resolution: Resolution, wanted: Requirements) -> str:
+    # A change of an editable package's build files matters only through the packages that it asks for.
+    copied = {p: d for p, d in wanted.local.items() if posixpath.normpath(p) not in wanted.editable}
+    content = [sorted(resolution.packages.items()), resolution.local, sorted(copied.items())]
+    return blake3(json.dumps(content).encode()).hexdigest()
+
+
+def _file_digest(root: Path, path: str, what: str) -> str:
+    try:
+        return blake3((root / path).read_bytes()).hexdigest()
+    except FileNotFoundError:
+        raise Failure(f"the {what} `{path}` does not exist", help="`uv lock` writes it") from None
+    except OSError as e:
+        raise Failure(f"cannot read the {what} `{path}`: {e.strerror}") from None
+
+
+# --- resolving
+
+# Within one process a file is resolved once, even where its resolution is not written down (a dry run).
+_resolved: dict[tuple[str, str, str], Resolution] = {}
+
+
+def _resolution(root: Path, env: Env, wanted: Requirements, lock: LockFile) -> Resolution:
+    if wanted.hashed or not wanted.lines:
+        return Resolution(requirements.pins("\n".join(wanted.lines), root)[0])
+    source = _source(env, wanted)
+    previous = _kept(env, lock)
+    entry = lock.get("env", env.name)
+    if entry and entry.get("source") == source and previous.packages:
+        return previous
+    memo = (str(root), env.name, source)
+    if memo not in _resolved:
+        _resolved[memo] = _resolve(root, env, wanted, previous)
+    return _resolved[memo]
+
+
+def _kept(env: Env, lock: LockFile) -> Resolution:
+    entry = lock.get("env", env.name) or {}
+    start = env.name + "."
+    packages = {
+        name[len(start) :]: list(value.get("pins", ()))
+        for (kind, name), value in lock.entries.items()
+        if kind == "package" and name.startswith(start)
+    }
+    return Resolution(packages, list(entry.get("local", ())))
+
+
+def _resolve(root: Path, env: Env, wanted: Requirements, previous: Resolution) -> Resolution:
+    """Asks uv, which keeps versions of `previous` where they still fit."""
+    import tempfile
+
+    arguments = [
+        "pip",
+        "compile",
+        "--quiet",
+        "--universal",
+        "--no-header",
+        "--no-annotate",
+        "--no-strip-extras",
+    ]
+    if env.python is not None:
+        arguments += ["--python-version", env.python]
+    with tempfile.TemporaryDirectory(prefix="mlpipec-") as folder:
+        target = Path(folder) / "resolved.txt"
+        if previous.packages:
+            target.write_text(
+                "\n".join(f"{name}{pin}" for name, pins in previous.packages.items() for pin in pins)
+            )
+        try:
+            uvtool.run(
+                [*arguments, "--output-file", str(target), wanted.path],
+                folder=root,
+                doing=f"resolve the requirements of environment `{env.name}` (`{wanted.path}`)",
+                # With all versions given there is a way without the network: do not wait long for it.
+                variables={"UV_HTTP_RETRIES": "0"} if wanted.pinned else None,
+                help="change the versions that it names, so that they fit together",
+            )
+        except uvtool.NetworkFailure:
+            if not wanted.pinned:
+                raise
+            return Resolution(requirements.pins("\n".join(wanted.lines), root)[0], kept=False)
+        return Resolution(*requirements.pins(target.read_text(), root))
+
+
+# --- making
+
+
+def _recipe(root: Path, env: Env, lock: LockFile) -> Recipe:
+    """What to install, and the name of the folder it goes to: the hash of what decides its content."""
+    python = env.python or _minor(env)
+    if env.lock is not None:
+        return _lock_recipe(root, env, env.lock, python)
+    if env.requirements is None:
+        return Recipe.of(env.name, root, python, [])
+    wanted = requirements.read(root, env.requirements)
+    resolution = _resolution(root, env, wanted, lock)
+    here = root.as_uri().removeprefix("file://")
+    lines = [option.replace(PROJECT, str(root)) for option in wanted.options]
+    lines += [line.replace(PROJECT, here) for line in resolution.local]
+    for name, pins in sorted(resolution.packages.items()):
+        lines += [f"{name}{' ' if pin.startswith('@') else ''}{pin}".replace(PROJECT, here) for pin in pins]
+    # An editable install leads into this very checkout, so it cannot be shared with another.
+    bound = [str(root), *sorted(wanted.local.items())] if wanted.editable else sorted(wanted.local.items())
+    return Recipe.of(env.name, root, python, lines, decides=bound, check=not resolution.kept)
+
+
+def _lock_recipe(root: Path, env: Env, lock: str, python: str) -> Recipe:
+    import tomllib
+
+    folder = root / posixpath.dirname(lock)
+    digest = _file_digest(root, lock, "lock file")
+    try:
+        text = (folder / "pyproject.toml").read_text("utf-8")
+        content = tomllib.loads(text)
+    except FileNotFoundError:
+        raise Failure(
+            f"environment `{env.name}`: there is no `pyproject.toml` beside `{lock}`",
+            help="uv reads both; commit the project file too",
+        ) from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
+        raise Failure(f"cannot read the `pyproject.toml` beside `{lock}`: {e}") from None
+    package = content.get("tool", {}).get("uv", {}).get("package", "build-system" in content)
+    bound = [digest, str(folder), text] if package else [digest]
+    sync = ["sync", "--frozen", "--quiet", *([] if package else ["--no-install-project"])]
+    return Recipe.of(env.name, folder, python, [], decides=bound, sync=tuple(sync))
