@@ -71,8 +71,7 @@ def main() -> None:
     print(f"python -c pass: {pause * 1000:.1f} ms")
     figures = []
     for stages in options.stages:
-        print(f"
-{stages:,} stages")
+        print(f"\n{stages:,} stages")
         print(f"  {'':10} {'first run':>12} {'x make':>8} {'nothing to do':>14} {'x python':>9}")
         row = []
         for tool in wanted:
