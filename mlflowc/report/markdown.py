@@ -25,6 +25,7 @@ from mlflowc.report.model import (
 )
 from mlflowc.report.words import cell, difference, digest, duration, literal, size, states
 from mlflowc.runtime.gate_table import number, signed
+from mlflowc.runtime.gate_table import render as gate_table
 
 Images = Literal["files", "none"]
 
@@ -92,6 +93,9 @@ def _gates(section: Section, style: _Style, at: int) -> str:
     assert isinstance(section, Gates)
     blocks = []
     for result in section.results:
+        if style.width is not None:
+            blocks.append(gate_table(result, style.width).rstrip("\n"))
+            continue
         held = sum(r.passed for r in result.rows)
         words = "passed" if result.passed else "failed"
         head = f"## Gate `{result.name}`: {words}, {held} of {len(result.rows)}"
@@ -297,7 +301,7 @@ def _fill(text: str, style: _Style) -> str:
     return text if style.width is None else textwrap.fill(text, style.width, break_on_hyphens=False)
 
 
-_MARKUP = re.compile(r"([\\`*\[\]<>|#~&]|(?<!\w)_|_(?!\w))")
+_MARKUP = re.compile(r"([\\`*\[\]<|~&]|(?<!\w)_|_(?!\w))")
 
 
 def _escape(text: str, style: _Style) -> str:

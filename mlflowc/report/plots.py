@@ -14,7 +14,7 @@ from mlflowc.runtime.gate_table import number
 from mlflowc.runtime.tables import Cell, TableError
 
 _BARS = "▁▂▃▄▅▆▇█"
-_WIDE = 16  # characters of a trend in the digest
+_WIDE = 12  # characters of a trend in the digest
 
 
 class _Drawn(NamedTuple):
@@ -74,12 +74,12 @@ def _points(choice: Choice, sheets: Sequence[Sheet], base: str, options: Mapping
     _demand_points(choice, found)
     titles = {"x": choice.x, "y": choice.ys[0] if len(choice.ys) == 1 else "value"}
     notes = _thinned(found)
-    columns = ("series", *(("version",) if base else ()), "trend", "first", "last", "least", "greatest")
+    columns = ("series", *(("version",) if base else ()), "trend", "last", "least", "greatest")
     rows = []
     for s in found:
         ys = _numbers(s)
         name = s.name or titles["y"]
-        shown = (_trend(ys), ys[0], ys[-1], min(ys), max(ys))
+        shown = (_trend(ys), ys[-1], min(ys), max(ys))
         rows.append((name, *((_version(s.old, base),) if base else ()), *shown))
     if choice.kind == "scatter":
         columns = (
@@ -156,7 +156,10 @@ def _confusion(choice: Choice, sheets: Sequence[Sheet], base: str, options: Mapp
         raise TableError("the table has no rows")
     if len(order) > 60:
         raise TableError(f"{len(order)} classes are too many for a confusion matrix")
-    titles = {"x": f"actual ({choice.x})", "y": f"predicted ({choice.ys[0]})"}
+    titles = {
+        "x": choice.x if choice.x == "actual" else f"actual ({choice.x})",
+        "y": choice.ys[0] if choice.ys[0] == "predicted" else f"predicted ({choice.ys[0]})",
+    }
     charts = tuple(
         Chart(
             specs.confusion(cells, order, titles),
@@ -203,7 +206,7 @@ def _count(value: float) -> Cell:
 
 
 def _trend(values: list[float]) -> str:
-    """The values as a row of blocks of rising height, averaged down to at most 16."""
+    """The values as a row of blocks of rising height, averaged down to at most 12."""
     n = min(_WIDE, len(values))
     means = []
     for i in range(n):

@@ -128,7 +128,8 @@ def bars(choice: Choice, series: Sequence[Series], base: str, titles: Mapping[st
         *([{"field": "s", "title": "series"}] if len(names) > 1 else []),
         *([{"field": "v", "title": "version"}] if versions else []),
     ]
-    size: Spec = {"height": {"step": max(8, 22 // groups)} if lying else HEIGHT}
+    height = len(order) * (24 if groups == 1 else max(20, 14 * groups)) if lying else HEIGHT
+    size: Spec = {"height": height}
     return _whole_spec(
         values,
         size

@@ -8,9 +8,10 @@ What an expression means
   each, two lists meet by instance, a comparison holds when it holds for every instance, and
   `mean min max sum std` make one number of it (`std` is that of a sample: n - 1; 0 for one value).
 - A current metric that is missing or not a finite number fails the requirement, whatever else it says.
-- A baseline that is missing makes what depends on it unknown: `and` is still false with one false side, `or` true
-  with one true side; a requirement that stays unknown passes or fails as `missing = pass|fail` says.
-- `%`, seconds and bytes are plain numbers once read; dividing by zero fails the requirement.
+- A baseline that is missing makes what depends on it unknown: `and` is still false with one false side, `or`
+  true with one true side; a requirement that stays unknown passes or fails as `missing = pass|fail` says.
+- `%`, seconds and bytes are plain numbers once read; dividing by zero fails the requirement. Numbers that
+  differ by less than 1e-12 of their size are equal.
 """
 
 from __future__ import annotations
@@ -86,13 +87,20 @@ __all__ = ["Facts", "GateResult", "Row", "check", "evaluate", "render"]
 UNKNOWN = _Unknown()
 Numbers = dict[str, float]
 _Value = float | Numbers | _Unknown | bool | str
+
+
+def _same(a: float, b: float) -> bool:
+    """Equal but for what arithmetic on binary fractions loses: `0.83 - 0.005` is 0.825."""
+    return math.isclose(a, b, rel_tol=1e-12)
+
+
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
-    "<": lambda a, b: a < b,
-    "<=": lambda a, b: a <= b,
-    ">": lambda a, b: a > b,
-    ">=": lambda a, b: a >= b,
-    "==": lambda a, b: a == b,
-    "!=": lambda a, b: a != b,
+    "<": lambda a, b: a < b and not _same(a, b),
+    "<=": lambda a, b: a <= b or _same(a, b),
+    ">": lambda a, b: a > b and not _same(a, b),
+    ">=": lambda a, b: a >= b or _same(a, b),
+    "==": _same,
+    "!=": lambda a, b: not _same(a, b),
 }
 _REDUCE: dict[str, Callable[[list[float]], float]] = {
     "mean": lambda xs: math.fsum(xs) / len(xs),

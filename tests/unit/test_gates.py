@@ -133,6 +133,13 @@ def test_the_difference_to_the_baseline_is_shown() -> None:
     assert row.difference == pytest.approx(-0.01)
 
 
+def test_binary_fractions_do_not_decide() -> None:
+    assert 0.3 < 0.1 + 0.2  # the trap
+    total = Binary("+", Number(0.1), Number(0.2))
+    for op, held in ((">=", True), ("<=", True), ("==", True), (">", False), ("<", False), ("!=", False)):
+        assert decide(Binary(op, Number(0.3), total), snapshot()).passed is held
+
+
 def test_figures_that_differ_are_shown_so_that_they_differ() -> None:
     row = only(decide(Binary(">=", AUC, Number(0.815)), snapshot(train=0.81499)))
     assert (row.found, row.required) == ("0.81499", ">= 0.815")
