@@ -6,11 +6,12 @@ diagnostics. What to say of a syntax error is `mlflowc.syntax.explain`'s part.
 
 from __future__ import annotations
 
-from functools import cache, partial
+from functools import cache
 from typing import Any, NamedTuple
 
 from lark import Lark, Token, Transformer
 from lark.exceptions import UnexpectedInput
+from lark.lexer import PatternRE, PatternStr, TerminalDef
 
 from mlflowc import resources
 from mlflowc.diagnostic import Diagnostic
@@ -46,7 +47,7 @@ def parse(source: Source) -> Parsed:
         if len(text) > recover.LARGE:
             problems.append(hints.first_of_large(source, e))
         else:
-            recovered = recover.recover(source, partial(_parse_part, source.name))
+            recovered = recover.recover(source, _Parts(source.name))
             decls, problems, comments = recovered.decls, recovered.problems, recovered.comments
     else:
         comments = tuple((token.start_pos or 0, str(token)) for token in _lark()[1])
@@ -63,6 +64,22 @@ def _parse_part(name: str, text: str, offset: int) -> recover.Attempt:
     _forward.builder = builder
     decls: Any = lark.parse(text)
     return recover.Attempt(decls, builder.problems)
+
+
+class _Parts(NamedTuple):
+    """What recovery needs of the parser."""
+
+    name: str
+
+    def parse(self, text: str, offset: int) -> recover.Attempt:
+        return _parse_part(self.name, text, offset)
+
+    def accepts(self, text: str) -> frozenset[str]:
+        """The terminals that can follow `text`, the beginning of something."""
+        _forward.builder = _Builder(self.name, 0)
+        parser = _lark()[0].parse_interactive(text)
+        parser.exhaust_lexer()
+        return frozenset(parser.accepts())
 
 
 class _Edition(NamedTuple):
@@ -122,8 +139,17 @@ def _lark() -> tuple[Lark, list[Token]]:
         postlex=Separators(),  # type: ignore[arg-type]
         transformer=_transformer(),
         lexer_callbacks={"COMMENT": note},
+        edit_terminals=_whole_word,
     )
     return lark, comments
+
+
+def _whole_word(terminal: TerminalDef) -> None:
+    # Where no name can stand, lark would take the `in` of `int` for the keyword.
+    word = terminal.pattern.value
+    if isinstance(terminal.pattern, PatternStr) and word.isalpha():
+        terminal.pattern = PatternRE(word + r"(?![A-Za-z0-9_])")
+        terminal.priority = 1
 
 
 def _transformer() -> Transformer[Token, Any]:
@@ -246,7 +272,7 @@ class _Builder:
                 elif isinstance(before, ast.InItem) and before.value is None:
                     items.append(ast.InItem(x.name, x.type, None, x.span))
                 else:
-                    self.problems.append(explain.bare_name(x.name))
+                    self.problems.append(explain.bare_name(x.name, x.colon))
             else:
                 items.append(x)
         return _Block(tuple(items), self._span(c))
@@ -259,7 +285,8 @@ class _Builder:
         return ast.Nested(ast.Name(name.text, name.span), c[1].items, self._span(c))
 
     def bare(self, c: list[Any]) -> _Bare:
-        return _Bare(c[0], c[2] if len(c) > 1 else None, self._span(c))
+        colon = Span(self._file, *(c[1].start_pos + self._offset + n for n in (0, 1))) if len(c) > 1 else None
+        return _Bare(c[0], c[2] if len(c) > 1 else None, colon, self._span(c))
 
     def in_item(self, c: list[Any]) -> ast.InItem:
         typ, value = _typed(c)
@@ -395,6 +422,7 @@ class _Args(NamedTuple):
 class _Bare(NamedTuple):
     name: ast.Dotted
     type: ast.TypeExpr | None
+    colon: Span | None
     span: Span
 
 
