@@ -80,7 +80,9 @@ class Checkout:
             self._seen.pop((path, True), None)
             self._seen.pop((path, False), None)
             # A folder that is an input may hold it.
-            for known in [k for k, s in self._seen.items() if s and s.kind == "dir" and path.startswith(k[0] + "/")]:
+            for known in [
+                k for k, s in self._seen.items() if s and s.kind == "dir" and path.startswith(k[0] + "/")
+            ]:
                 del self._seen[known]
 
     def glob(self, pattern: str) -> tuple[str, ...]:
@@ -91,7 +93,7 @@ class Checkout:
                 p.replace(os.sep, "/")
                 for p in found
                 if os.path.isfile(self._prefix + p)  # noqa: PTH113
-                and not any(part in tree.DROPPINGS for part in p.split(os.sep))
+                and tree.DROPPINGS.isdisjoint(p.split(os.sep))  # noqa: PTH206
             }
             self._globs[pattern] = tuple(sorted(files))
         return self._globs[pattern]

@@ -1,4 +1,6 @@
-"""The environment variables of a command: an allow-list, then what the pipeline declares. Nothing else gets through."""
+"""The environment variables of a command: an allow-list, then what the pipeline declares. Nothing else gets
+through.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +13,24 @@ from mlflowc.ir.model import Env, Stage
 
 # What a program needs to start, find its files and reach the network; none of it should decide a result.
 _ALLOWED = frozenset(
-    """PATH HOME USER LOGNAME SHELL TMPDIR TEMP TMP XDG_CACHE_HOME XDG_RUNTIME_DIR
-    HTTP_PROXY HTTPS_PROXY NO_PROXY ALL_PROXY http_proxy https_proxy no_proxy all_proxy
-    SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE CURL_CA_BUNDLE
-    LD_LIBRARY_PATH DYLD_LIBRARY_PATH CUDA_VISIBLE_DEVICES NVIDIA_VISIBLE_DEVICES SSH_AUTH_SOCK""".split()
+    (
+        *(
+            "PATH",
+            "HOME",
+            "USER",
+            "LOGNAME",
+            "SHELL",
+            "TMPDIR",
+            "TEMP",
+            "TMP",
+            "XDG_CACHE_HOME",
+            "XDG_RUNTIME_DIR",
+        ),
+        *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"),
+        *("http_proxy", "https_proxy", "no_proxy", "all_proxy"),
+        *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSH_AUTH_SOCK"),
+        *("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"),
+    )
 )
 
 # The same everywhere: sorting, dates and the order of sets must not differ between two machines.

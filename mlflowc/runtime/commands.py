@@ -10,9 +10,7 @@ from mlflowc.ir.model import Slot, Template, Value
 
 def render(template: Template, values: Mapping[tuple[str, str], Value]) -> str:
     """The text for bash. `values` holds each placeholder's value by `(kind, name)`."""
-    return "".join(
-        part if isinstance(part, str) else quote(values[_slot(part)]) for part in template
-    )
+    return "".join(part if isinstance(part, str) else quote(values[_slot(part)]) for part in template)
 
 
 def script(commands: Sequence[str]) -> str:
@@ -21,7 +19,9 @@ def script(commands: Sequence[str]) -> str:
 
 
 def quote(value: Value) -> str:
-    """`value` as words of bash: text as one quoted word, a list as words with spaces between, none as nothing."""
+    """`value` as words of bash: text as one quoted word, a list as words with spaces between, none as
+    nothing.
+    """
     if isinstance(value, bool):
         return "true" if value else "false"
     if value is None:

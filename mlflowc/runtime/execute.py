@@ -29,16 +29,21 @@ from mlflowc.runtime.workspace import Workspace
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`jobs`: stages at once (None: one a processor). `keep_going`: run what does not depend on a failed stage."""
+    """`jobs`: stages at once (None: one a processor). `keep_going`: run what does not depend on a failed
+    stage.
+    """
 
     jobs: int | None = None
     keep_going: bool = False
 
 
-def run(ws: Workspace, plan: Plan, options: Options | None = None, listener: Listener | None = None) -> RunResult:
+def run(
+    ws: Workspace, plan: Plan, options: Options | None = None, listener: Listener | None = None
+) -> RunResult:
     """Does what the plan says. Writes `mlpipe.lock` and the index, whatever happens.
 
-    An interrupt (SIGINT, SIGTERM, SIGHUP) ends the commands and gives a result that is `interrupted`. Raises `Failure` before anything runs when an input is missing.
+    An interrupt (SIGINT, SIGTERM, SIGHUP) ends the commands and gives a result that is `interrupted`. Raises
+    `Failure` before anything runs when an input is missing.
     """
     options = options or Options()
     told = _OneByOne(listener or Silent())
@@ -71,11 +76,14 @@ def remember(ws: Workspace, plan: Plan, result: RunResult) -> None:
             if ws.lock.stage(r.stage) != entry:
                 entries[r.stage] = entry
     stale = any(kind == "stage" and name not in ws.stages for kind, name in ws.lock.entries)
-    if entries or stale:
+    if entries or stale or ws.lock is not ws.lock_read:
         ws.prepare()
         with _lock_file(ws):
-            ws.lock = LockFile.read(ws.root).with_stages(entries).keeping_stages(ws.stages)
+            theirs = {k: e for k, e in LockFile.read(ws.root).entries.items() if k[0] == "stage"}
+            pins = {k: e for k, e in ws.lock.entries.items() if k[0] != "stage"}
+            ws.lock = LockFile({**pins, **theirs}).with_stages(entries).keeping_stages(ws.stages)
             ws.lock.write(ws.root, ws.fs)
+            ws.lock_read = ws.lock
     if any(r.outcome is not Outcome.KEPT for r in result.stages):
         ws.store.sync()
     ws.index.flush()
@@ -259,7 +267,9 @@ class _OneByOne:
 
 @contextlib.contextmanager
 def _interrupts(finished: _Finished) -> Iterator[None]:
-    """SIGINT, SIGTERM and SIGHUP become None in the queue, where this is the main thread: nothing is torn in the middle."""
+    """SIGINT, SIGTERM and SIGHUP become None in the queue, where this is the main thread: nothing is torn in
+    the middle.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return

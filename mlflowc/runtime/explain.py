@@ -42,7 +42,9 @@ class Change(NamedTuple):
             return f"{what} is gone"
         if kind == "input":
             return f"{what} changed: {_inputs(self.before, self.now)}"
-        if kind in ("param", "each") or (kind in ("env", "output") and len(self.before) + len(self.now) < 100):
+        if kind in ("param", "each") or (
+            kind in ("env", "output") and len(self.before) + len(self.now) < 100
+        ):
             return f"{what} changed: {self.before} → {self.now}"
         if kind == "command":
             return f"{what} changed: {shown_command(self.before)} → {shown_command(self.now)}"
@@ -62,7 +64,9 @@ def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[Change]:
 
 
 def nearest_record(ws: Workspace, stage: Stage, components: Mapping[str, str], key: str) -> Record | None:
-    """Of the stage's earlier results, the one whose key has the fewest other components; the latest of equals."""
+    """Of the stage's earlier results, the one whose key has the fewest other components; the latest of
+    equals.
+    """
     candidates: list[str] = []
     locked = ws.lock.stage(stage.id)
     if locked is not None:
@@ -96,7 +100,8 @@ def shown_command(component: str) -> str:
     try:
         *commands, folder = json.loads(component)
         text = " && ".join(
-            "".join(p if isinstance(p, str) else "{{" + _slot_name(p) + "}}" for p in command) for command in commands
+            "".join(p if isinstance(p, str) else "{{" + _slot_name(p) + "}}" for p in command)
+            for command in commands
         )
     except (ValueError, TypeError):
         return component

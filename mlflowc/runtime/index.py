@@ -1,11 +1,13 @@
 """What is remembered between runs, in SQLite: which content a path had when it looked as it does now.
 
-A row says: when `path` had this size, mtime, ctime and inode, its content had this hash. A row may be believed
-only if every later change must show in the stat. File systems stamp with a clock that ticks (up to 10 ms),
-so content that was hashed within a tick of its last change is *racy*, as in git: it is not written down.
+A row says: when `path` had this size, mtime, ctime and inode, its content had this hash. A row may be
+believed only if every later change must show in the stat. File systems stamp with a clock that ticks (up to
+10 ms), so content that was hashed within a tick of its last change is *racy*, as in git: it is not written
+down.
 
-Objects of the cache have rows of their own, which also hold the boot in which they were written until they were
-flushed to disk: after a power cut such a row is not believed, and the object is hashed before it is used.
+Objects of the cache have rows of their own, which also hold the boot in which they were written until they
+were flushed to disk: after a power cut such a row is not believed, and the object is hashed before it is
+used.
 
 Losing the file loses no result. A damaged file is made anew, a locked or read-only one is done without.
 """
@@ -33,10 +35,10 @@ _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 CREATE TABLE stat (path TEXT PRIMARY KEY, size INT, mtime INT, ctime INT, inode INT, hash TEXT) WITHOUT ROWID;
 CREATE TABLE tree (path TEXT PRIMARY KEY, walk TEXT, hash TEXT, size INT, files BLOB);
-CREATE TABLE object (hash TEXT PRIMARY KEY, size INT, mtime INT, ctime INT, inode INT, boot TEXT) WITHOUT ROWID;
-CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
-CREATE TABLE history (id INTEGER PRIMARY KEY, stage TEXT, key TEXT, finished REAL, seconds REAL, outcome TEXT);
-CREATE INDEX history_stage ON history (stage, id);
+CREATE TABLE object (hash TEXT PRIMARY KEY, size INT, mtime INT, ctime INT, inode INT, boot TEXT) WITHOUT
+ROWID; CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
+CREATE TABLE history (id INTEGER PRIMARY KEY, stage TEXT, key TEXT, finished REAL, seconds REAL, outcome
+TEXT); CREATE INDEX history_stage ON history (stage, id);
 """
 
 
@@ -55,7 +57,9 @@ class Signature(NamedTuple):
 
 
 class TreeRow(NamedTuple):
-    """A folder as last seen: hash of the walk, of the listing, bytes, and `path -> (signature, hash)` of files."""
+    """A folder as last seen: hash of the walk, of the listing, bytes, and `path -> (signature, hash)` of
+    files.
+    """
 
     walk: str
     hash: str
@@ -82,7 +86,9 @@ def boot_id() -> str:
 
 
 def racy(changed_ns: int, hashed_ns: int) -> bool:
-    """Whether a file last changed at `changed_ns` may have changed unseen after it was hashed at `hashed_ns`."""
+    """Whether a file last changed at `changed_ns` may have changed unseen after it was hashed at
+    `hashed_ns`.
+    """
     tick = _COARSE_TICK if changed_ns % 1_000_000_000 == 0 else _TICK
     return hashed_ns - changed_ns < tick
 
@@ -136,7 +142,9 @@ class StatIndex:
             known = self._new_stats.get(path) or self._all_stats().get(path)
         return known[1] if known and known[0] == now else None
 
-    def remember_file(self, path: str, now: Signature, digest: str, hashed_ns: int, *, ours: bool = False) -> None:
+    def remember_file(
+        self, path: str, now: Signature, digest: str, hashed_ns: int, *, ours: bool = False
+    ) -> None:
         """Remembers a file's hash, unless that is racy.
 
         `hashed_ns` is the time (`time.time_ns`) before its reading began. `ours` says that its writer has
@@ -165,7 +173,9 @@ class StatIndex:
                     return TreeRow(walk, digest, size, marshal.loads(data))
         return None
 
-    def remember_tree(self, path: str, row: TreeRow, changed_ns: int, hashed_ns: int, *, ours: bool = False) -> None:
+    def remember_tree(
+        self, path: str, row: TreeRow, changed_ns: int, hashed_ns: int, *, ours: bool = False
+    ) -> None:
         """Remembers a folder; `changed_ns` is the latest ctime within. The rest as for `remember_file`."""
         if ours:
             self._settled_ns = max(self._settled_ns, changed_ns)
@@ -190,7 +200,9 @@ class StatIndex:
         return None
 
     def remember_object(self, digest: str, now: Signature, *, durable: bool) -> None:
-        """Remembers what a good object looks like. `durable`: its content is known to be on the disk itself."""
+        """Remembers what a good object looks like. `durable`: its content is known to be on the disk
+        itself.
+        """
         with self._guard:
             self._gone.discard(digest)
             known_durable = digest in self._new_objects and self._new_objects[digest][1] is None
@@ -233,7 +245,8 @@ class StatIndex:
         """The stage's runs, latest first."""
         with self._guard:
             rows = self._read(
-                "SELECT stage, key, finished, seconds, outcome FROM history WHERE stage = ? ORDER BY id DESC LIMIT ?",
+                "SELECT stage, key, finished, seconds, outcome FROM history"
+                " WHERE stage = ? ORDER BY id DESC LIMIT ?",
                 (stage, limit),
             )
             new = [r for r in reversed(self._new_runs) if r.stage == stage]
@@ -244,9 +257,9 @@ class StatIndex:
     def flush(self) -> None:
         """Writes what is new. Waits, a tick at most, until a change to what is written down must show."""
         with self._guard:
-            if not (self._new_stats or self._new_trees or self._new_objects or self._new_runs or self._gone):
-                if not self._facts.new:
-                    return
+            results = self._new_stats or self._new_trees or self._new_objects or self._new_runs
+            if not (results or self._gone or self._facts.new):
+                return
             tick = _COARSE_TICK if self._settled_ns and self._settled_ns % 1_000_000_000 == 0 else _TICK
             wait = self._settled_ns + tick - time.time_ns()
             if self._settled_ns and 0 < wait <= tick:
@@ -295,10 +308,12 @@ class StatIndex:
         )
         db.executemany("DELETE FROM object WHERE hash = ?", [(h,) for h in self._gone])
         db.executemany(
-            "INSERT INTO history (stage, key, finished, seconds, outcome) VALUES (?, ?, ?, ?, ?)", self._new_runs
+            "INSERT INTO history (stage, key, finished, seconds, outcome) VALUES (?, ?, ?, ?, ?)",
+            self._new_runs,
         )
         db.executemany(
-            "INSERT OR REPLACE INTO fact VALUES (?, ?)", [(n, json.dumps(self._facts[n])) for n in self._facts.new]
+            "INSERT OR REPLACE INTO fact VALUES (?, ?)",
+            [(n, json.dumps(self._facts[n])) for n in self._facts.new],
         )
         db.execute("COMMIT")
 
@@ -345,7 +360,8 @@ class StatIndex:
         try:
             if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
                 db.execute("PRAGMA journal_mode = WAL")
-                # One statement at a time: `executescript` would commit before another process's schema is seen.
+                # One statement at a time: `executescript` would commit before another process's schema is
+                # seen.
                 db.execute("BEGIN IMMEDIATE")
                 if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
                     for statement in _SCHEMA.strip().split(";\n"):

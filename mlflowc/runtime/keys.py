@@ -4,7 +4,7 @@ A key is the BLAKE3 hash of the stage's **components**: short texts under a name
 
 | component | its text |
 |---|---|
-| `command` | the parsed command as canonical JSON: text and placeholders, not the values put into them; `dir` too |
+| `command` | the parsed commands as canonical JSON: text and placeholders, not what fills them; and `dir` |
 | `input:NAME` | canonical JSON: a list of `[path, kind, hash]`, one for each file or folder of the input |
 | `param:NAME` | the value as canonical JSON, so that `1`, `1.0` and `"1"` differ |
 | `each:NAME` | the value of the variable of this instance |

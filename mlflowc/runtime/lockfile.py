@@ -23,7 +23,9 @@ from mlflowc.runtime.ports import FileSystem
 from mlflowc.runtime.records import Metrics, OutputRecord
 
 NAME = "mlpipe.lock"
-_HEADER = "# Written by mlpipec; commit it. After a merge conflict: keep either side of each line, then `mlpipec run`.\n"
+_HEADER = (
+    "# Written by mlpipec; commit it. After a conflict: keep either side of each line, then `mlpipec run`.\n"
+)
 _PLAIN = re.compile(r"[\w.\-\[\],=]+")
 _decoder = json.JSONDecoder()
 

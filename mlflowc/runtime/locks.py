@@ -1,8 +1,8 @@
 """Locks between processes: one for each key and each output path, never a global one.
 
-A lock is `flock` on a file in `.mlpipe/locks`. A stage takes all of its locks in one sorted order, so no two can
-wait for each other. The command inherits them: when this process is killed and the command lives on, another
-process waits for it instead of writing beside it. A normal end lets go explicitly, whoever inherited.
+A lock is `flock` on a file in `.mlpipe/locks`. A stage takes all of its locks in one sorted order, so no two
+can wait for each other. The command inherits them: when this process is killed and the command lives on,
+another process waits for it instead of writing beside it. A normal end lets go explicitly, whoever inherited.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ def acquire(
 ) -> Held | None:
     """Takes the locks of those names; None when `cancel` was set first.
 
-    `waiting` is told once, when another process holds one of them. Raises `Failure` when locks cannot be made.
+    `waiting` is told once, when another process holds one of them. Raises `Failure` when locks cannot be
+    made.
     """
     wanted = dict.fromkeys(shared, fcntl.LOCK_SH) | dict.fromkeys(exclusive, fcntl.LOCK_EX)
     held: list[int] = []
@@ -87,7 +88,7 @@ def _open(folder: Path, name: str) -> int:
 def _failure(folder: Path, e: OSError) -> Failure:
     return Failure(
         f"cannot lock `{name_of(folder)}`: {e.strerror}",
-        help="a run needs to write in the project's `.mlpipe` folder; check its permissions and the free space",
+        help="a run needs to write in the project's `.mlpipe`; check its permissions and the free space",
     )
 
 

@@ -15,7 +15,8 @@ _LONGEST_LINE = 64 * 1024
 
 
 class Log:
-    """Takes output in pieces. Whole lines go to `show`; the first `HEAD` and last `TAIL` bytes are kept in `path`.
+    """Takes output in pieces. Whole lines go to `show`; the first `HEAD` and last `TAIL` bytes are kept in
+    `path`.
 
     A secret is hidden wherever it stands in one line. Never raises for a full disk: then less is kept.
     """
@@ -50,12 +51,12 @@ class Log:
         self._keep(f"[mlpipec] {text}\n".encode())
 
     def close(self) -> Path | None:
-        """Ends it: the file with what was kept, or None when there was nothing, or it could not be written."""
+        """Ends it: the file with what was kept, or None when there was nothing, or it could not be
+        written.
+        """
         self._flush_part()
         if self._dropped:
-            self._write(
-                f"\n[mlpipec] … {self._dropped} bytes of output left out here …\n".encode()
-            )
+            self._write(f"\n[mlpipec] … {self._dropped} bytes of output left out here …\n".encode())
         for piece in self._tail:
             self._write(piece)
         self._tail.clear()

@@ -13,26 +13,29 @@ from mlflowc.runtime.records import Number
 _LIMIT = 16 * 1024 * 1024
 
 
-class Unreadable(Exception):
+class UnreadableError(Exception):
     """The file holds no metrics; the text says why."""
 
 
 def read(path: Path) -> dict[str, Number]:
-    """The file's finite numbers by dotted name; lists count by position (`loss.0`), anything else is left out.
+    """The file's finite numbers by dotted name; lists count by position (`loss.0`), anything else is left
+    out.
 
-    Raises `Unreadable`.
+    Raises `UnreadableError`.
     """
     try:
         if path.stat().st_size > _LIMIT:
-            raise Unreadable(f"it is larger than {_LIMIT // 1024 // 1024} MiB, which is no file of metrics")
+            raise UnreadableError(
+                f"it is larger than {_LIMIT // 1024 // 1024} MiB, which is no file of metrics"
+            )
         text = path.read_text("utf-8")
     except UnicodeDecodeError:
-        raise Unreadable("it is not UTF-8") from None
+        raise UnreadableError("it is not UTF-8") from None
     except OSError as e:
-        raise Unreadable(e.strerror or "it cannot be read") from None
+        raise UnreadableError(e.strerror or "it cannot be read") from None
     value = _parse(text, path.suffix.lower())
     if not isinstance(value, dict):
-        raise Unreadable("its top level is not a mapping of names to numbers")
+        raise UnreadableError("its top level is not a mapping of names to numbers")
     found: dict[str, Number] = {}
     _flatten(value, "", found)
     return found
@@ -43,13 +46,13 @@ def _parse(text: str, suffix: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as e:
         if suffix not in (".yaml", ".yml"):
-            raise Unreadable(f"it is not JSON ({e})") from None
+            raise UnreadableError(f"it is not JSON ({e})") from None
     import yaml
 
     try:
         return yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError) as e:
-        raise Unreadable(f"it is not YAML ({str(e).splitlines()[0]})") from None
+        raise UnreadableError(f"it is not YAML ({str(e).splitlines()[0]})") from None
 
 
 def _flatten(value: Any, prefix: str, found: dict[str, Number]) -> None:
@@ -71,7 +74,9 @@ def finite(numbers: dict[str, Number]) -> dict[str, Number]:
 
 
 def problem(output: Output, numbers: dict[str, Number]) -> str | None:
-    """Why `numbers` are not what the output declares: a field that is missing, or not a finite number; else None."""
+    """Why `numbers` are not what the output declares: a field that is missing, or not a finite number; else
+    None.
+    """
     for column in output.type.columns:
         name = column.name
         if name not in numbers:

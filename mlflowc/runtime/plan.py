@@ -1,8 +1,9 @@
 """The one planner: run, dry run, status and why all ask it, so they cannot disagree.
 
-`Planner.decide` says what becomes of one stage, given what the stages before it made. A plan asks for all stages
-before anything ran; a stage behind one that will run cannot be decided yet (`WAIT`). The run asks again,
-stage by stage, as results come in: when a rerun made the same as before, what follows is up to date after all.
+`Planner.decide` says what becomes of one stage, given what the stages before it made. A plan asks for all
+stages before anything ran; a stage behind one that will run cannot be decided yet (`WAIT`). The run asks
+again, stage by stage, as results come in: when a rerun made the same as before, what follows is up to date
+after all.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from enum import StrEnum
 
 from mlflowc.errors import Failure
 from mlflowc.ir.model import DataRef, GlobRef, Input, PathRef, Stage, StageOutput, Value
-from mlflowc.runtime import closure, environments, keys, metrics, targets
+from mlflowc.runtime import closure, environments, hostpython, keys, metrics, targets
 from mlflowc.runtime.checkout import Checkout, Seen
 from mlflowc.runtime.commands import render
 from mlflowc.runtime.explain import reason_to_run
@@ -28,8 +29,8 @@ Outputs = tuple[OutputRecord, ...]
 class Action(StrEnum):
     """What is to be done for a stage.
 
-    `KEEP`: its outputs are in place. `RESTORE`: they come from the cache. `RUN`: its command runs. `WAIT`: that
-    depends on what a stage before it will make. `BLOCKED`: an input is not there.
+    `KEEP`: its outputs are in place. `RESTORE`: they come from the cache. `RUN`: its command runs. `WAIT`:
+    that depends on what a stage before it will make. `BLOCKED`: an input is not there.
     """
 
     KEEP = "up to date"
@@ -84,14 +85,15 @@ def make_plan(
 ) -> Plan:
     """What a run for `names` (see `targets.resolve`) would do now.
 
-    `force` runs what was named (everything, if nothing was), whatever is cached. With `exact`, a set of stage ids,
-    only those are brought up to date, and stages before them only give their results: see `Planner.result`.
-    Raises `Failure` for unknown names.
+    `force` runs what was named (everything, if nothing was), whatever is cached. With `exact`, a set of stage
+    ids, only those are brought up to date, and stages before them only give their results: see
+    `Planner.result`. Raises `Failure` for unknown names.
     """
     wanted = targets.resolve(ws.pipeline, names)
     if exact is not None:
         wanted = targets.Wanted(tuple(s for s in ws.stages if s in exact), wanted.gates, wanted.reports)
     forced = frozenset(wanted.stages) if force else frozenset()
+    pin_environments(ws)
     planner = Planner(ws, forced)
     known: dict[str, Outputs | None] = {}
     steps = []
@@ -103,6 +105,14 @@ def make_plan(
     return Plan(tuple(steps), wanted, forced, exact is not None)
 
 
+def pin_environments(ws: Workspace) -> None:
+    """Resolves environments that have requirements and no resolution yet, into `ws.lock`. Raises
+    `Failure`.
+    """
+    used = {s.env for s in ws.pipeline.stages} | {a.env for a in ws.pipeline.actions}
+    ws.lock = environments.pinned(ws.root, [e for e in ws.pipeline.envs if e.name in used], ws.lock)
+
+
 class Planner:
     """Decides for stages of one workspace. Safe to use from several threads."""
 
@@ -110,14 +120,16 @@ class Planner:
         self._ws = ws
         self._force = force
         self._static: dict[str, dict[str, str]] = {}
-        self._envs: dict[str | None, dict[str, str]] = {}
+        self._envs: dict[tuple[str | None, str], dict[str, str]] = {}
+        self._import_paths: dict[str | None, tuple[str, ...]] = {}
         self._guard = threading.Lock()
         self._scanner: closure.Scanner | None = None
 
     def decide(self, stage: Stage, upstream: Mapping[str, Outputs | None], *, lazy: bool = False) -> Step:
         """What becomes of `stage`. `upstream` holds the outputs of the stages before it, None while unknown.
 
-        With `lazy`, a result that the cache or the lock knows counts as there (`KEEP`) wherever its content is.
+        With `lazy`, a result that the cache or the lock knows counts as there (`KEEP`) wherever its content
+        is.
         """
         waiting = [s for s in targets.upstream(stage) if upstream[s] is None]
         if waiting:
@@ -141,21 +153,19 @@ class Planner:
     def deep_key(self, stage: Stage, deep: Mapping[str, str]) -> str | None:
         """The stage's deep key, given those of the stages before it; None when an input is not there."""
         stand_ins = {
-            s: tuple(
-                OutputRecord(o.name, o.path, "deep", deep[s], 0) for o in self._ws.stage(s).outputs
-            )
+            s: tuple(OutputRecord(o.name, o.path, "deep", deep[s], 0) for o in self._ws.stage(s).outputs)
             for s in targets.upstream(stage)
         }
         facts = self._facts(stage, stand_ins)
         return None if isinstance(facts, str) else keys.deep_digest(facts[0])
 
-    def env_parts(self, env: str | None) -> dict[str, str]:
-        """What an environment adds to keys."""
+    def _env_parts(self, env: str | None, python: str) -> dict[str, str]:
         with self._guard:
-            if env not in self._envs:
+            if (env, python) not in self._envs:
                 ws = self._ws
-                self._envs[env] = environments.key_parts(ws.root, ws.envs[env] if env else None, ws.lock)
-            return self._envs[env]
+                declared = ws.envs[env] if env else None
+                self._envs[env, python] = environments.key_parts(ws.root, declared, ws.lock, python=python)
+            return self._envs[env, python]
 
     # --- the key
 
@@ -166,8 +176,6 @@ class Planner:
         components = dict(self._static_of(stage))
         seen: list[tuple[Seen, bool]] = []
         values = self._values(stage)
-        for name, text in self.env_parts(stage.env).items():
-            components[f"env:{name}"] = text
         for entry in stage.inputs:
             found = self._input(entry, upstream)
             if isinstance(found, str):
@@ -177,7 +185,11 @@ class Planner:
             components[f"input:{entry.name}"] = keys.input_component(sources)
             paths = tuple(_from_folder(stage, path) for path, _, _ in sources)
             values["input", entry.name] = paths if entry.many else paths[0]
-        for path in self._code(stage, values):
+        texts = [render(c, values) for c in stage.commands]
+        python = next((p for p in map(hostpython.named, texts) if p), "")
+        for name, text in self._env_parts(stage.env, python).items():
+            components[f"env:{name}"] = text
+        for path in self._code(stage, texts):
             looked_at = self._ws.checkout.look(path)
             if looked_at is None:
                 return f"`{path}`, declared as code, does not exist"
@@ -218,7 +230,11 @@ class Planner:
                 seen.append((looked, True))
         if not sources:
             patterns = ", ".join(f"`{s.pattern}`" for s in entry.sources if isinstance(s, GlobRef))
-            return f"input `{entry.name}`: no file matches {patterns}" if patterns else f"input `{entry.name}` is empty"
+            return (
+                f"input `{entry.name}`: no file matches {patterns}"
+                if patterns
+                else f"input `{entry.name}` is empty"
+            )
         return sources, seen
 
     def _paths(self, source: DataRef | PathRef | GlobRef) -> tuple[str, ...]:
@@ -229,20 +245,24 @@ class Planner:
         try:
             return (self._ws.data[source.data],)
         except KeyError:
-            raise Failure(f"data source `{source.data}` is of a kind that this version cannot fetch") from None
+            raise Failure(
+                f"data source `{source.data}` is of a kind that this version cannot fetch"
+            ) from None
 
     # --- code
 
-    def _code(self, stage: Stage, values: Mapping[tuple[str, str], Value]) -> tuple[str, ...]:
+    def _code(self, stage: Stage, texts: list[str]) -> tuple[str, ...]:
         if stage.code.mode == "none":
             return ()
         if stage.code.mode == "paths":
             return tuple(sorted(p.rstrip("/") for p in stage.code.paths))
-        texts = [render(c, values) for c in stage.commands]
         env = self._ws.envs.get(stage.env or "")
         with self._guard:
-            scanner = self._scan()
-            return scanner.files(stage, texts, variables=dict(env.vars) if env else None)
+            if stage.env not in self._import_paths:
+                self._import_paths[stage.env] = environments.import_paths(self._ws.root, env)
+            paths = self._import_paths[stage.env]
+            variables = dict(env.vars) if env else None
+            return self._scan().files(stage, texts, variables=variables, python_path=paths)
 
     def _scan(self) -> closure.Scanner:
         if self._scanner is None:
@@ -257,7 +277,7 @@ class Planner:
 
     def _code_hash(self, stage: Stage, seen: Seen) -> str:
         if stage.code.key == "ast" and seen.path.endswith(".py"):
-            return closure_ast_hash(self._ws, seen)
+            return ast_hash(self._ws, seen)
         return seen.hash
 
     # --- the result
@@ -290,8 +310,12 @@ class Planner:
 
     def _fits(self, stage: Stage, outputs: Outputs, numbers: Metrics) -> bool:
         """Whether a result has all that the stage declares now (metric fields are not in the key)."""
-        return {(o.name, o.path) for o in outputs} == {(o.name, o.path.rstrip("/")) for o in stage.outputs} and all(
-            metrics.problem(o, numbers.get(o.name, {})) is None for o in stage.outputs if o.type.kind == "metrics"
+        return {(o.name, o.path) for o in outputs} == {
+            (o.name, o.path.rstrip("/")) for o in stage.outputs
+        } and all(
+            metrics.problem(o, numbers.get(o.name, {})) is None
+            for o in stage.outputs
+            if o.type.kind == "metrics"
         )
 
     def _in_place(self, outputs: Outputs) -> bool:
@@ -310,6 +334,7 @@ class Planner:
 
 def deep_keys(ws: Workspace) -> dict[str, str | None]:
     """Every stage's deep key by id; None where an input is not there, or behind such a stage."""
+    pin_environments(ws)
     planner = Planner(ws)
     known: dict[str, str | None] = {}
     for stage in ws.pipeline.stages:
@@ -319,8 +344,34 @@ def deep_keys(ws: Workspace) -> dict[str, str | None]:
     return known
 
 
-def closure_ast_hash(ws: Workspace, seen: Seen) -> str:
-    """The hash of a Python file's syntax tree: comments and layout do not count. Of its bytes, if it has no tree."""
+def verify(ws: Workspace) -> dict[str, str]:
+    """Where `mlpipe.lock` and the checkout disagree: stage id -> in what. Reads no output of any stage."""
+    planner = Planner(ws)
+    problems: dict[str, str] = {}
+    known: dict[str, Outputs | None] = {}
+    for stage in ws.pipeline.stages:
+        locked = ws.lock.stage(stage.id)
+        known[stage.id] = locked.outputs if locked else None
+        if locked is None:
+            problems[stage.id] = "the lock has no entry for it"
+            continue
+        step = planner.decide(stage, known, lazy=True)
+        if step.action is Action.BLOCKED:
+            problems[stage.id] = step.reason
+        elif step.key and step.key != locked.key:
+            problems[stage.id] = reason_to_run(ws, stage, step.key, step.components)
+        elif step.key and {p: ws.params[p] for p in stage.params} != locked.params:
+            problems[stage.id] = "the lock holds other values of its parameters"
+    for kind, name in ws.lock.entries:
+        if kind == "stage" and name not in ws.stages:
+            problems[name] = "the lock has an entry for it, and the pipeline has no such stage"
+    return problems
+
+
+def ast_hash(ws: Workspace, seen: Seen) -> str:
+    """The hash of a Python file's syntax tree: comments and layout do not count. Of its bytes, if it has no
+    tree.
+    """
     import ast
 
     try:

@@ -72,7 +72,7 @@ class LocalFileSystem:
 
     def link(self, source: Path, target: Path) -> None:
         """A second name for the same file."""
-        os.link(source, target)  # noqa: PTH200
+        os.link(source, target)
 
     def clone(self, source: Path, target: Path) -> bool:
         """Copies by sharing blocks. False, leaving nothing, where the file system cannot."""

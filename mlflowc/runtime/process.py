@@ -44,7 +44,9 @@ class BashRunner:
             )
         except FileNotFoundError as e:
             if not command.cwd.is_dir():
-                raise Failure(f"the folder `{command.cwd}` does not exist", help="the stage's `dir` names it") from e
+                raise Failure(
+                    f"the folder `{command.cwd}` does not exist", help="the stage's `dir` names it"
+                ) from e
             raise Failure("`bash` was not found", help="commands of stages run under bash; install it") from e
         except OSError as e:
             raise Failure(f"cannot start the command: {e.strerror}", help=_too_long(e)) from e
@@ -60,7 +62,9 @@ class BashRunner:
 def _too_long(e: OSError) -> str:
     import errno
 
-    return "the command with its file names is longer than the system allows" if e.errno == errno.E2BIG else ""
+    return (
+        "the command with its file names is longer than the system allows" if e.errno == errno.E2BIG else ""
+    )
 
 
 class _End:
@@ -107,7 +111,9 @@ class _End:
 
 
 def _pump(fd: int, poll: Callable[[], int | None], sink: Callable[[bytes], None], end: _End) -> None:
-    """Hands over output until the pipe closes, or shortly after the command has ended while a child holds it open."""
+    """Hands over output until the pipe closes, or shortly after the command has ended while a child holds it
+    open.
+    """
     poller = select.poll()
     poller.register(fd, select.POLLIN)
     ended_at: float | None = None

@@ -35,16 +35,17 @@ def failed_folder(ws: Workspace, stage: Stage) -> Path:
 
 
 def move_aside(ws: Workspace, stage: Stage) -> None:
-    """Moves the stage's outputs out of the way, and makes the folders that it will write in. Raises `OSError`.
+    """Moves the stage's outputs out of the way, and makes the folders that it will write in. Raises
+    `OSError`.
 
     What a killed run left (its own outputs in place, the earlier ones aside) is first undone.
     """
     for output in stage.outputs:
         path, aside = _place(ws, output), _aside(ws, output)
-        if os.path.lexists(aside):  # noqa: PTH110
+        if os.path.lexists(aside):
             ws.fs.remove(path)
             _move(ws, aside, path)
-        if os.path.lexists(path):  # noqa: PTH110
+        if os.path.lexists(path):
             ws.fs.make_folder(aside.parent)
             _move(ws, path, aside)
         ws.fs.make_folder(path.parent)
@@ -69,7 +70,8 @@ def discard(ws: Workspace, stage: Stage) -> None:
 
 
 def put_back(ws: Workspace, stage: Stage, log: Path | None = None) -> Path | None:
-    """After a failure: partial outputs and the log go to the stage's failed folder, earlier outputs come back.
+    """After a failure: partial outputs and the log go to the stage's failed folder, earlier outputs come
+    back.
 
     Returns that folder, or None when there was nothing to keep. Never raises: it does what it can.
     """
@@ -79,7 +81,7 @@ def put_back(ws: Workspace, stage: Stage, log: Path | None = None) -> Path | Non
         ws.fs.remove(folder)
     for output in stage.outputs:
         path, aside = _place(ws, output), _aside(ws, output)
-        if os.path.lexists(path):  # noqa: PTH110
+        if os.path.lexists(path):
             try:
                 ws.fs.make_folder((folder / output.path).parent)
                 _move(ws, path, folder / output.path.rstrip("/"))
@@ -87,7 +89,7 @@ def put_back(ws: Workspace, stage: Stage, log: Path | None = None) -> Path | Non
             except OSError:
                 with contextlib.suppress(OSError):
                     ws.fs.remove(path)
-        if os.path.lexists(aside):  # noqa: PTH110
+        if os.path.lexists(aside):
             with contextlib.suppress(OSError):
                 _move(ws, aside, path)
         ws.checkout.forget(output.path)
@@ -110,7 +112,7 @@ def restore(ws: Workspace, outputs: tuple[OutputRecord, ...]) -> bool:
             continue
         target = ws.root / output.path
         aside = _aside_of(ws, output.path)
-        had = os.path.lexists(target)  # noqa: PTH110
+        had = os.path.lexists(target)
         if had:
             ws.fs.make_folder(aside.parent)
             ws.fs.remove(aside)
@@ -137,11 +139,11 @@ def publish(ws: Workspace, stage: Stage) -> Published:
 
     Raises `Failure` when one is missing or not what was declared, `OSError` when it cannot be stored.
     """
-    missing = [o for o in stage.outputs if not os.path.lexists(_place(ws, o))]  # noqa: PTH110
+    missing = [o for o in stage.outputs if not os.path.lexists(_place(ws, o))]
     if missing:
         names = ", ".join(f"`{o.name}` (`{o.path}`)" for o in missing)
         raise Failure(
-            f"the command ended well, but did not write {'outputs' if len(missing) > 1 else 'output'} {names}",
+            f"the command ended well and did not write {'outputs' if len(missing) > 1 else 'output'} {names}",
             help="write it at that path, relative to the project folder, or correct the path in the pipeline",
         )
     numbers: Metrics = {}
@@ -171,7 +173,7 @@ def _check_kind(ws: Workspace, output: Output) -> None:
 def _metrics(ws: Workspace, output: Output) -> dict[str, int | float]:
     try:
         numbers = metrics.read(_place(ws, output))
-    except metrics.Unreadable as e:
+    except metrics.UnreadableError as e:
         raise Failure(f"output `{output.name}`: `{output.path}` holds no metrics: {e}") from None
     problem = metrics.problem(output, numbers)
     if problem is not None:

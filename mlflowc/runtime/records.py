@@ -17,7 +17,9 @@ _VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class OutputRecord:
-    """One output: `kind` is `file` or `dir`, `hash` its content or its listing, `size` in bytes (of all files)."""
+    """One output: `kind` is `file` or `dir`, `hash` its content or its listing, `size` in bytes (of all
+    files).
+    """
 
     name: str
     path: str
@@ -64,7 +66,9 @@ class Record:
 
 
 def encode(record: Record) -> bytes:
-    """The record as a file: a line with the hash of the rest, then JSON. Every byte is covered by the hash."""
+    """The record as a file: a line with the hash of the rest, then JSON. Every byte is covered by the
+    hash.
+    """
     body = json.dumps(
         {
             "version": _VERSION,
@@ -72,7 +76,14 @@ def encode(record: Record) -> bytes:
             "stage": record.stage,
             "components": record.components,
             "outputs": [
-                {"name": o.name, "path": o.path, "kind": o.kind, "hash": o.hash, "size": o.size, "exec": o.executable}
+                {
+                    "name": o.name,
+                    "path": o.path,
+                    "kind": o.kind,
+                    "hash": o.hash,
+                    "size": o.size,
+                    "exec": o.executable,
+                }
                 for o in record.outputs
             ],
             "metrics": record.metrics,
@@ -91,7 +102,9 @@ def encode(record: Record) -> bytes:
 
 
 def decode(data: bytes) -> Record:
-    """The record that `encode` wrote. Raises `ValueError` for anything else, torn and changed files included."""
+    """The record that `encode` wrote. Raises `ValueError` for anything else, torn and changed files
+    included.
+    """
     head, _, body = data.partition(b"\n")
     body = body.removesuffix(b"\n")
     if head.decode("ascii", "replace") != hash_bytes(body):
@@ -104,7 +117,8 @@ def decode(data: bytes) -> Record:
         stage=raw["stage"],
         components=raw["components"],
         outputs=tuple(
-            OutputRecord(o["name"], o["path"], o["kind"], o["hash"], o["size"], o["exec"]) for o in raw["outputs"]
+            OutputRecord(o["name"], o["path"], o["kind"], o["hash"], o["size"], o["exec"])
+            for o in raw["outputs"]
         ),
         metrics=raw["metrics"],
         params=raw["params"],

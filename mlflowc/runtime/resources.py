@@ -25,7 +25,13 @@ class Resources:
     A stage that wants more than there is runs alone: a laptop must be able to run what a cluster runs.
     """
 
-    def __init__(self, jobs: int, cpu: int | None = None, memory: int | None = None, gpus: tuple[str, ...] | None = None) -> None:
+    def __init__(
+        self,
+        jobs: int,
+        cpu: int | None = None,
+        memory: int | None = None,
+        gpus: tuple[str, ...] | None = None,
+    ) -> None:
         self._jobs = jobs
         self._running = 0
         self._cpu = cpu if cpu is not None else (os.cpu_count() or 1)
@@ -74,7 +80,9 @@ def _memory() -> int:
 
 
 def _gpus() -> tuple[str, ...]:
-    """The GPUs that a stage may be given: those that this process may use, else those that the driver shows."""
+    """The GPUs that a stage may be given: those that this process may use, else those that the driver
+    shows.
+    """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return tuple(g for g in visible.split(",") if g)

@@ -49,7 +49,9 @@ class Store:
         return self._path("objects", digest)
 
     def has(self, digest: str) -> bool:
-        """Whether the object is there and good. One that looks different from before is hashed; a bad one dropped."""
+        """Whether the object is there and good. One that looks different from before is hashed; a bad one
+        dropped.
+        """
         path = self._path("objects", digest)
         try:
             st = os.stat(path, follow_symlinks=False)  # noqa: PTH116
@@ -63,7 +65,8 @@ class Store:
         except OSError:
             return False
         if good:
-            # Seen durable only if it is: a reader cannot tell, and asking the disk is cheap beside the hashing.
+            # Seen durable only if it is: a reader cannot tell, and asking the disk is cheap beside the
+            # hashing.
             with contextlib.suppress(OSError):
                 self._fs.sync(path)
             self._index.remember_object(digest, now, durable=True)
@@ -131,7 +134,9 @@ class Store:
         return digest
 
     def put_file(self, source: Path, digest: str, *, move: bool = False) -> None:
-        """Adds the content of `source`, whose hash is `digest`, as an object. With `move` it is the file itself."""
+        """Adds the content of `source`, whose hash is `digest`, as an object. With `move` it is the file
+        itself.
+        """
         if self.has(digest):
             if move:
                 self._fs.remove(source)
@@ -151,7 +156,9 @@ class Store:
             raise
 
     def put_output_file(self, source: Path, digest: str, executable: bool) -> None:
-        """Adds an output's file. A large one that cannot be cloned is linked: it becomes read-only in place."""
+        """Adds an output's file. A large one that cannot be cloned is linked: it becomes read-only in
+        place.
+        """
         if self.has(digest):
             return
         size = os.stat(source, follow_symlinks=False).st_size  # noqa: PTH116

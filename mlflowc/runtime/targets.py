@@ -22,7 +22,8 @@ class Wanted:
 
 
 def resolve(pipeline: Pipeline, names: Sequence[str]) -> Wanted:
-    """Stages by id or name (all instances), gates and reports with their stages. No names: all stages and gates.
+    """Stages by id or name (all instances), gates and reports with their stages. No names: all stages and
+    gates.
 
     Raises `Failure` for a name that there is not, with the nearest one that there is.
     """
@@ -31,7 +32,8 @@ def resolve(pipeline: Pipeline, names: Sequence[str]) -> Wanted:
     gates = {g.name: g.stages for g in pipeline.gates}
     reports = {r.name: r.stages for r in pipeline.reports}
     actions = {
-        a.name: {x.stage for i in a.inputs for x in i.sources if isinstance(x, StageOutput)} for a in pipeline.actions
+        a.name: {x.stage for i in a.inputs for x in i.sources if isinstance(x, StageOutput)}
+        for a in pipeline.actions
     }
     by_name: dict[str, list[str]] = {}
     for stage in pipeline.stages:
@@ -70,7 +72,9 @@ def event(pipeline: Pipeline, event_id: str) -> Event:
 
 
 def under_event(pipeline: Pipeline, event: Event, keep: Iterable[str] = ()) -> Pipeline:
-    """The pipeline with the parameter values that hold under `event`; parameters in `keep` stay as they are."""
+    """The pipeline with the parameter values that hold under `event`; parameters in `keep` stay as they
+    are.
+    """
     fixed = set(keep)
     values = {i.name: i.default for i in event.inputs} | dict(event.with_params)
     params = tuple(
@@ -106,6 +110,10 @@ def _unknown(name: str, known: list[str]) -> Failure:
     names = ", ".join(sorted(set(known))[:20])
     return Failure(
         f"there is no stage, gate or report `{name}`",
-        help=f"did you mean `{guess}`?" if guess else f"there are: {names}" if names else "the pipeline is empty",
+        help=f"did you mean `{guess}`?"
+        if guess
+        else f"there are: {names}"
+        if names
+        else "the pipeline is empty",
         code=2,
     )

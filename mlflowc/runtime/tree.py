@@ -57,7 +57,9 @@ def encode(entries: list[Entry]) -> bytes:
     last = None
     for e in sorted(entries):
         if e.path == last:
-            raise Failure(f"two files are both named `{e.path}` once their names are normalised (Unicode NFC)")
+            raise Failure(
+                f"two files are both named `{e.path}` once their names are normalised (Unicode NFC)"
+            )
         last = e.path
         path = json.dumps(e.path)
         if e.kind in "fx":
@@ -151,7 +153,9 @@ def link_hash(folder: str, path: str, target: str, depth: int = 0) -> str:
 
 
 def scan(folder: str, ignore: frozenset[str] = frozenset(), depth: int = 0) -> list[Entry]:
-    """The entries of a folder, hashed without any memory of earlier times. See `Checkout` for the quick way."""
+    """The entries of a folder, hashed without any memory of earlier times. See `Checkout` for the quick
+    way.
+    """
     return [
         to_entry(folder, f, hash_file(os.path.join(folder, f.path)) if f.kind in "fx" else "", depth)  # noqa: PTH118
         for f in walk(folder, ignore)

@@ -32,7 +32,8 @@ _names = itertools.count()
 
 @dataclass
 class Shared:
-    """What the workers of one run have in common. `commit` is that of the checkout; `cancel` ends everything."""
+    """What the workers of one run have in common. `commit` is that of the checkout; `cancel` ends
+    everything."""
 
     ws: Workspace
     planner: Planner
@@ -55,7 +56,9 @@ class Try:
     preempted: bool = False
 
 
-def work(shared: Shared, step: Step, upstream: Mapping[str, Outputs | None], gpus: tuple[str, ...] = ()) -> StageResult:
+def work(
+    shared: Shared, step: Step, upstream: Mapping[str, Outputs | None], gpus: tuple[str, ...] = ()
+) -> StageResult:
     """Brings one stage up to date. Failures of all kinds are in the result; only bugs raise."""
     stage = step.stage
     try:
@@ -67,7 +70,9 @@ def work(shared: Shared, step: Step, upstream: Mapping[str, Outputs | None], gpu
         return StageResult(stage.id, Outcome.FAILED, step.key, message=failure.message, help=failure.help)
 
 
-def _work(shared: Shared, step: Step, upstream: Mapping[str, Outputs | None], gpus: tuple[str, ...]) -> StageResult:
+def _work(
+    shared: Shared, step: Step, upstream: Mapping[str, Outputs | None], gpus: tuple[str, ...]
+) -> StageResult:
     ws, stage = shared.ws, step.stage
     if not step.key:
         step = shared.planner.decide(stage, upstream)
@@ -144,7 +149,11 @@ def _forget(ws: Workspace, step: Step) -> None:
 
 
 def _run(
-    shared: Shared, step: Step, inputs: list[OutputRecord], gpus: tuple[str, ...], descriptors: tuple[int, ...]
+    shared: Shared,
+    step: Step,
+    inputs: list[OutputRecord],
+    gpus: tuple[str, ...],
+    descriptors: tuple[int, ...],
 ) -> StageResult:
     ws, stage = shared.ws, step.stage
     shared.listener.started(stage.id, step.reason)
@@ -168,7 +177,13 @@ def _run(
         ws.index.remember_run(Run(stage.id, step.key, ws.clock.now(), tried.seconds, "failed"))
         seconds = ws.clock.monotonic() - began
         return StageResult(
-            stage.id, outcome, step.key, seconds=seconds, message=failure.message, help=failure.help, left=left
+            stage.id,
+            outcome,
+            step.key,
+            seconds=seconds,
+            message=failure.message,
+            help=failure.help,
+            left=left,
         )
     except BaseException:
         publish.put_back(ws, stage, log)
@@ -303,7 +318,9 @@ def _failure(end: Exit, limit: int | None) -> Failure | None:
     if end.cancelled:
         return Failure("it was interrupted")
     if end.timed_out:
-        return Failure(f"it ran longer than its timeout of {limit} s, and was ended", help="`timeout` sets the limit")
+        return Failure(
+            f"it ran longer than its timeout of {limit} s, and was ended", help="`timeout` sets the limit"
+        )
     if end.code < 0:
         try:
             name = signal.Signals(-end.code).name
@@ -318,7 +335,9 @@ def _failure(end: Exit, limit: int | None) -> Failure | None:
     if end.code == PREEMPTED:
         return Failure(f"it was preempted (exit code {PREEMPTED})")
     if end.code == 127:
-        return Failure("it ended with exit code 127: a command was not found", help="is it in the stage's `env`?")
+        return Failure(
+            "it ended with exit code 127: a command was not found", help="is it in the stage's `env`?"
+        )
     return Failure(f"it ended with exit code {end.code}") if end.code else None
 
 
@@ -352,5 +371,5 @@ def _disk(e: OSError) -> Failure:
     where = f" (`{os.path.relpath(e.filename)}`)" if isinstance(e.filename, str) else ""
     return Failure(
         f"its result could not be stored: {what}{where}",
-        help="the project's `.mlpipe` folder must be writable and have space; earlier outputs are as they were",
+        help="the project's `.mlpipe` must be writable and have space; earlier outputs are as they were",
     )

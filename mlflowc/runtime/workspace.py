@@ -20,7 +20,10 @@ STATE = ".mlpipe"
 
 @dataclass
 class Workspace:
-    """`lock` is the lock file as read, or as last written by a run; everything else stays."""
+    """`lock` is what the lock file says or will say, `lock_read` what it was read or written as.
+
+    Only a run (or the resolution of an environment) sets them; everything else stays.
+    """
 
     root: Path
     pipeline: Pipeline
@@ -31,6 +34,7 @@ class Workspace:
     store: Store
     checkout: Checkout
     lock: LockFile
+    lock_read: LockFile
     _stages: dict[str, Stage] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -107,6 +111,6 @@ def open_workspace(
     root = root.resolve()
     index = StatIndex(root / STATE / "index.db")
     store = Store(root / STATE / "cache", fs, index)
-    return Workspace(
-        root, pipeline, fs, clock or SystemClock(), runner, index, store, Checkout(root, index), LockFile.read(root)
-    )
+    checkout = Checkout(root, index)
+    lock = LockFile.read(root)
+    return Workspace(root, pipeline, fs, clock or SystemClock(), runner, index, store, checkout, lock, lock)

@@ -1,0 +1,191 @@
+"""`mlpipec show STAGE`: all that there is to know of a stage."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any
+
+import click
+
+from mlflowc import project, terminal
+from mlflowc.commands.options import file_option, overrides, set_option
+from mlflowc.commands.why import stages_named
+from mlflowc.ir.model import DataRef, GlobRef, InputSource, PathRef, Stage, StageOutput
+from mlflowc.runtime import progress
+from mlflowc.runtime.explain import shown_command
+from mlflowc.runtime.keys import canonical
+from mlflowc.runtime.plan import Step, make_plan
+from mlflowc.runtime.publish import failed_folder
+from mlflowc.runtime.records import Record
+from mlflowc.runtime.workspace import Workspace, open_workspace
+
+
+@click.command("show")
+@click.argument("stage")
+@click.option("--log", is_flag=True, help="Print the log of the last run, and nothing else.")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@set_option
+@file_option
+def command(stage: str, log: bool, as_json: bool, settings: tuple[str, ...], file: str | None) -> int:
+    """Show a stage: its parts, the components of its key, outputs, metrics, last runs and log."""
+    loaded = project.load(file, overrides=overrides(settings))
+    stages = stages_named(loaded.pipeline, stage)
+    ws = open_workspace(loaded.root, loaded.pipeline)
+    try:
+        steps = {s.stage.id: s for s in make_plan(ws, stages).steps}
+        shown = [_facts(ws, steps[s]) for s in stages]
+        if log:
+            return _print_logs(ws, [steps[s] for s in stages])
+    finally:
+        ws.close()
+    if as_json:
+        print(json.dumps({"stages": shown}, indent=2, ensure_ascii=False))
+        return 0
+    for n, facts in enumerate(shown):
+        print("\n" * bool(n) + _text(facts), end="")
+    return 0
+
+
+def _facts(ws: Workspace, step: Step) -> dict[str, Any]:
+    stage = step.stage
+    record = _record(ws, step)
+    runs = ws.index.history(stage.id, 10)
+    failed = failed_folder(ws, stage)
+    return {
+        "stage": stage.id,
+        "declared": f"{stage.place.file}:{stage.place.line}",
+        "state": step.action.value,
+        "reason": step.reason,
+        "key": step.key or None,
+        "inputs": {i.name: [_source(ws, s) for s in i.sources] for i in stage.inputs},
+        "params": {p: ws.params[p] for p in stage.params},
+        "outputs": {
+            o.name: {
+                "path": o.path,
+                "type": o.type.name or o.type.kind,
+                **({"hash": r.hash, "size": r.size} if (r := _output(step, record, o.name)) else {}),
+            }
+            for o in stage.outputs
+        },
+        "env": stage.env,
+        "runner": stage.runner,
+        "timeout": stage.timeout,
+        "retry": stage.retry,
+        "commands": shown_command(step.components["command"]) if step.components else _commands(stage),
+        "components": dict(sorted(step.components.items())),
+        "metrics": step.metrics or (record.metrics if record else {}),
+        "record": {
+            "key": record.key,
+            "started": record.started,
+            "seconds": record.seconds,
+            "host": record.host,
+            "commit": record.commit,
+            "log": record.log,
+        }
+        if record
+        else None,
+        "runs": [
+            {"outcome": r.outcome, "finished": r.finished, "seconds": r.seconds, "key": r.key} for r in runs
+        ],
+        "failed": str(failed.relative_to(ws.root)) if failed.is_dir() else None,
+    }
+
+
+def _record(ws: Workspace, step: Step) -> Record | None:
+    """The record of the current key; else of the last run that succeeded."""
+    candidates = [step.key] if step.key else []
+    locked = ws.lock.stage(step.stage.id)
+    candidates += [locked.key] if locked else []
+    candidates += [r.key for r in ws.index.history(step.stage.id) if r.outcome != "failed"]
+    return next((r for k in candidates if (r := ws.store.record(k))), None)
+
+
+def _output(step: Step, record: Record | None, name: str) -> Any:
+    now = next((o for o in step.outputs if o.name == name), None)
+    return now or (record.output(name) if record else None)
+
+
+def _source(ws: Workspace, source: InputSource) -> str:
+    match source:
+        case StageOutput(stage, output):
+            return f"{stage}.{output}"
+        case DataRef(data):
+            return f"{data} ({ws.data.get(data, '?')})"
+        case PathRef(path):
+            return path
+        case GlobRef(pattern):
+            return f"glob({pattern})"
+
+
+def _commands(stage: Stage) -> str:
+    return shown_command(
+        canonical(
+            [*([p if isinstance(p, str) else [p.kind, p.name] for p in c] for c in stage.commands), stage.dir]
+        )
+    )
+
+
+def _print_logs(ws: Workspace, steps: list[Step]) -> int:
+    for step in steps:
+        failed = failed_folder(ws, step.stage) / "log.txt"
+        record = _record(ws, step)
+        runs = ws.index.history(step.stage.id, 1)
+        if failed.exists() and (record is None or (runs and runs[0].outcome == "failed")):
+            sys.stdout.buffer.write(failed.read_bytes())
+        elif record is not None and record.log and ws.store.has(record.log):
+            sys.stdout.buffer.write(ws.store.object_path(record.log).read_bytes())
+        else:
+            terminal.error(
+                f"there is no log of `{step.stage.id}` here", "it has not run here, or wrote nothing"
+            )
+            return 1
+    sys.stdout.flush()
+    return 0
+
+
+def _text(facts: dict[str, Any]) -> str:
+    lines = [f"{terminal.style(facts['stage'], 'bold')}  {terminal.style(facts['declared'], 'dim')}"]
+    lines.append(f"  {facts['state']}" + (f": {facts['reason']}" if facts["reason"] else ""))
+    lines += _section("inputs", [f"{n} = {', '.join(s)}" for n, s in facts["inputs"].items()])
+    lines += _section("parameters", [f"{n} = {canonical(v)}" for n, v in facts["params"].items()])
+    lines += _section("command", [facts["commands"]])
+    lines += _section(
+        "runs in", [f"{n} {facts[n]}" for n in ("env", "runner", "timeout", "retry") if facts[n]]
+    )
+    outputs = []
+    for name, o in facts["outputs"].items():
+        known = f"  {progress.size(o['size'])}  {o['hash'][:12]}" if "hash" in o else ""
+        outputs.append(f"{name}: {o['type']} = {o['path']}{known}")
+    lines += _section("outputs", outputs)
+    metrics = [f"{o}.{f} = {v}" for o, fields in facts["metrics"].items() for f, v in fields.items()]
+    lines += _section("metrics", metrics)
+    components = [f"{n}  {_short(t)}" for n, t in facts["components"].items()]
+    lines += _section(f"key {facts['key'][:12] if facts['key'] else '(not known yet)'}", components or ["-"])
+    record = facts["record"]
+    if record:
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record["started"]))
+        commit = f", at commit {record['commit'][:12]}" if record["commit"] else ""
+        took = progress.duration(record["seconds"])
+        ran = f"{when} on {record['host']}, {took}{commit}, key {record['key'][:12]}"
+        lines += _section("result from", [ran])
+    runs = [
+        f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(r['finished']))}  {r['outcome']:<8}  "
+        f"{progress.duration(r['seconds'])}  {r['key'][:12]}"
+        for r in facts["runs"]
+    ]
+    lines += _section("last runs", runs)
+    if facts["failed"]:
+        lines += _section("failed run left", [facts["failed"]])
+    if record and record["log"]:
+        lines += _section("log", [f"mlpipec show {facts['stage']} --log"])
+    return "\n".join(lines) + "\n"
+
+
+def _section(title: str, entries: list[str]) -> list[str]:
+    return [terminal.style(f"  {title}", "cyan"), *(f"    {e}" for e in entries)] if entries else []
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 90 else text[:87] + "..."
