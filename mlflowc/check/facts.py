@@ -1,0 +1,286 @@
+"""What several rules want to know of a typed pipeline, found once."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple, TypeAlias
+
+from mlflowc.check import shellwords
+from mlflowc.check.model import Checked, Part, Step, Text
+from mlflowc.check.shellwords import Command, Word
+from mlflowc.ir import model as ir
+from mlflowc.resolve.loader import Loader
+from mlflowc.span import Span
+
+AnyStep: TypeAlias = Step[ir.Stage] | Step[ir.Action]
+
+_PYTHON = re.compile(r"(?:.*/)?python(?:3(?:\.\d+)?)?")
+_SHELLS = frozenset(["bash", "sh", "zsh", "Rscript", "julia", "node", "ruby", "perl"])
+_LAUNCHERS = frozenset(["torchrun", "accelerate", "deepspeed", "horovodrun", "mpirun", "papermill"])
+_SCRIPT = re.compile(r"[^-=]\S*\.(?:py|sh|bash|R|jl|ipynb|js|rb|pl)")
+# Programs that read what stands on their command line, and nothing by habit.
+_VISIBLE = frozenset(
+    [
+        "[",
+        "awk",
+        "base64",
+        "basename",
+        "bzip2",
+        "cat",
+        "chmod",
+        "comm",
+        "cp",
+        "curl",
+        "cut",
+        "date",
+        "diff",
+        "dirname",
+        "du",
+        "echo",
+        "env",
+        "expr",
+        "false",
+        "fmt",
+        "fold",
+        "grep",
+        "gunzip",
+        "gzip",
+        "head",
+        "install",
+        "join",
+        "jq",
+        "ln",
+        "ls",
+        "md5sum",
+        "mkdir",
+        "mktemp",
+        "mv",
+        "nl",
+        "od",
+        "paste",
+        "printf",
+        "pwd",
+        "rm",
+        "rsync",
+        "sed",
+        "seq",
+        "sha256sum",
+        "shuf",
+        "sleep",
+        "sort",
+        "split",
+        "stat",
+        "tac",
+        "tail",
+        "tar",
+        "tee",
+        "test",
+        "touch",
+        "tr",
+        "true",
+        "uname",
+        "uniq",
+        "unzip",
+        "wc",
+        "wget",
+        "xz",
+        "yes",
+        "zcat",
+        "zip",
+    ]
+)
+
+
+class Written(NamedTuple):
+    """An output and where it goes, normalised (`a/./b/` is `a/b`)."""
+
+    path: str
+    part: Part[ir.Output]
+    step: Step[ir.Stage]
+
+
+def normal(path: str) -> str:
+    """`path` without `.` parts, doubled and trailing slashes; `..` parts are resolved where they can be."""
+    return posixpath.normpath(path) if path else path
+
+
+def within(path: str, folder: str) -> bool:
+    """Whether normalised `path` lies in normalised `folder`, or is it."""
+    return path == folder or folder == "." or path.startswith(folder + "/")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A typed pipeline, its project's files, and what follows from both."""
+
+    typed: Checked
+    loader: Loader
+
+    @cached_property
+    def written(self) -> tuple[Written, ...]:
+        """All outputs of all stages, in the order of the source."""
+        return tuple(
+            Written(normal(part.value.path), part, step)
+            for step in self.typed.stages
+            for part in step.outputs
+        )
+
+    @cached_property
+    def writers(self) -> dict[str, Written]:
+        """The first output at each path."""
+        found: dict[str, Written] = {}
+        for item in self.written:
+            found.setdefault(item.path, item)
+        return found
+
+    @cached_property
+    def stages(self) -> dict[str, Step[ir.Stage]]:
+        """Stages by id."""
+        return {step.value.id: step for step in self.typed.stages}
+
+    @property
+    def steps(self) -> Iterator[AnyStep]:
+        """Stages, then actions."""
+        yield from self.typed.stages
+        yield from self.typed.actions
+
+    def writer_of(self, path: str) -> Written | None:
+        """The output that makes normalised `path`: at it, or a folder around it."""
+        while path and path not in ("/", "."):
+            found = self.writers.get(path)
+            if found is not None:
+                return found
+            path = posixpath.dirname(path)
+        return None
+
+    def inside(self, folder: str) -> Written | None:
+        """Some output inside normalised `folder`."""
+        at = bisect_left(self._paths, folder + "/")
+        if at < len(self._paths) and self._paths[at].startswith(folder + "/"):
+            return self.writers[self._paths[at]]
+        return None
+
+    @cached_property
+    def _paths(self) -> list[str]:
+        return sorted(self.writers)
+
+    def exists(self, path: str) -> bool:
+        """Whether the project has a file or folder at `path`."""
+        return self.loader.kind(normal(path)) != "missing"
+
+    def used(self, kind: str) -> frozenset[str]:
+        """The names of `kind` that something refers to."""
+        return self._used.get(kind, frozenset())
+
+    @cached_property
+    def _used(self) -> dict[str, frozenset[str]]:
+        names: dict[str, set[str]] = {}
+        for reference in self.typed.references:
+            names.setdefault(reference.kind, set()).add(reference.name)
+        return {kind: frozenset(found) for kind, found in names.items()}
+
+    def upstream(self, ids: Iterable[str]) -> set[str]:
+        """Those stages and all that they need. A sweep stands for the stage that it varies."""
+        sweeps = {block.value.name: block.value.stage for block in self.typed.sweeps}
+        found: set[str] = set()
+        todo = [sweeps.get(id, id) for id in ids]
+        while todo:
+            id = todo.pop()
+            step = self.stages.get(id)
+            if step is None or id in found:
+                continue
+            found.add(id)
+            todo += [sweeps.get(n, n) for n in (*_sources(step), *step.value.after)]
+        return found
+
+    def sources_of(self, id: str) -> tuple[str, ...]:
+        """The ids of the stages and sweeps whose outputs stage `id` reads."""
+        step = self.stages.get(id)
+        return tuple(_sources(step)) if step else ()
+
+    def needed(self, name: str) -> set[str]:
+        """The stages that `name` (a stage id, gate, report, action, sweep) needs, all upstream included."""
+        direct: set[str] = {name}
+        for gate in self.typed.gates:
+            if gate.value.name == name:
+                direct.update(gate.value.stages)
+        for report in self.typed.reports:
+            if report.value.name == name:
+                direct.update(report.value.stages)
+        for action in self.typed.actions:
+            if action.value.name == name:
+                direct.update((*_sources(action), *action.value.after))
+        return self.upstream(direct)
+
+    @cached_property
+    def started(self) -> frozenset[str]:
+        """Everything that some event names in `run`."""
+        return frozenset(name for event in self.typed.events for part in event.run for name in part.value)
+
+    @cached_property
+    def reached(self) -> frozenset[str]:
+        """The ids of all stages that some event needs."""
+        return frozenset(id for name in self.started for id in self.needed(name))
+
+    def command(self, text: Text) -> Command:
+        """The words of one command."""
+        source = self.typed.sources.get(text.span.file)
+        if source is None or not source.text.startswith('"', text.span.start):
+            return Command((), ())
+        return shellwords.read(source, text.span)
+
+    def scripts(self, text: Text) -> list[Word]:
+        """The script files that a command starts, by name; none when it changes its folder before."""
+        words = self.command(text).words
+        if any(word.first and word.text in ("cd", "pushd") for word in words):
+            return []
+        return [script for n, word in enumerate(words) if (script := _script(words, n, word)) is not None]
+
+    def visible(self, step: AnyStep) -> bool:
+        """Whether a step's command lines say all that it reads: only programs that read nothing by habit."""
+        commands = [self.command(text) for text in step.texts]
+        return bool(commands) and all(
+            words and all(w.text in _VISIBLE and not w.open for w in words if w.first)
+            for words, _ in commands
+        )
+
+
+def _sources(step: AnyStep) -> list[str]:
+    return [s.stage for part in step.inputs for s in part.value.sources if isinstance(s, ir.StageOutput)]
+
+
+def _script(words: tuple[Word, ...], n: int, word: Word) -> Word | None:
+    """The script that the program at `words[n]` starts."""
+    if word.open:
+        return None
+    if word.first and word.text.startswith("./") and "." in word.text[2:]:
+        return word
+    launcher = word.text in _LAUNCHERS
+    if not (launcher or word.text in _SHELLS or _PYTHON.fullmatch(word.text)):
+        return None
+    for argument in words[n + 1 :]:
+        if argument.first:
+            return None
+        if argument.text.startswith("-") and not launcher:
+            if argument.text in ("-m", "-c", "-"):
+                return None
+            continue
+        if _SCRIPT.fullmatch(argument.text):
+            return None if argument.open else argument
+        if not launcher:
+            return None
+    return None
+
+
+def whole_line(span: Span, text: str) -> Span:
+    """`span`, or all its line with the line break when it stands there alone: for edits that delete."""
+    start = text.rfind("\n", 0, span.start) + 1
+    end = text.find("\n", span.end)
+    if text[start : span.start].strip() or end < 0 or text[span.end : end].strip():
+        return span
+    return Span(span.file, start, end + 1)

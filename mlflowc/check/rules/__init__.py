@@ -1,0 +1,147 @@
+"""The rules: what can be wrong with a pipeline whose names and types are right. One rule a file.
+
+Each module has `CHECK`, what it finds, and `check(facts)`, which yields the findings. To add a rule, add a
+file, a row in `RULES`, and a case in `tests/cases/err/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from mlflowc.check.facts import Facts
+from mlflowc.check.model import Checked
+from mlflowc.check.rules import (
+    background,
+    cron,
+    cron_congested,
+    cron_days,
+    cron_often,
+    data_path_url,
+    empty_event,
+    empty_run,
+    event_twice,
+    fork_secret,
+    fork_stage_secret,
+    gate_constant,
+    gpu_nowhere,
+    hidden_edge,
+    hidden_read,
+    idle_pattern,
+    image_tag,
+    input_unused,
+    installs,
+    keep_overlap,
+    limits,
+    metrics_without_fields,
+    missing_code,
+    missing_env_file,
+    missing_input,
+    missing_script,
+    missing_source_file,
+    never_started,
+    no_stages,
+    output_collides,
+    output_nested,
+    output_over_source,
+    output_reserved,
+    output_twice,
+    output_unwritten,
+    own_input,
+    param_unused,
+    path_form,
+    path_outside,
+    plain_http,
+    python_version,
+    quoted_placeholder,
+    secret_name,
+    secret_written,
+    single_braces,
+    spot_without_keep,
+    stage_unreached,
+    swallowed,
+    unused,
+    with_idle,
+    zone,
+)
+from mlflowc.diagnostic import Check, Diagnostic, Severity
+from mlflowc.resolve.loader import Loader
+
+
+class Rule(Protocol):
+    """What each module of this package is."""
+
+    CHECK: Check
+
+    def check(self, facts: Facts) -> Iterator[Diagnostic]:
+        """The findings, in the order of the source."""
+
+
+# By code.
+RULES: tuple[Rule, ...] = (
+    output_twice,
+    output_nested,
+    path_outside,
+    output_reserved,
+    output_collides,
+    output_over_source,
+    own_input,
+    keep_overlap,
+    missing_input,
+    hidden_edge,
+    missing_env_file,
+    missing_script,
+    missing_source_file,
+    missing_code,
+    empty_run,
+    limits,
+    cron,
+    cron_often,
+    zone,
+    fork_secret,
+    empty_event,
+    event_twice,
+    python_version,
+    secret_written,
+    secret_name,
+    data_path_url,
+    cron_congested,
+    cron_days,
+    fork_stage_secret,
+    with_idle,
+    stage_unreached,
+    never_started,
+    unused,
+    param_unused,
+    input_unused,
+    output_unwritten,
+    quoted_placeholder,
+    single_braces,
+    gate_constant,
+    gpu_nowhere,
+    image_tag,
+    path_form,
+    hidden_read,
+    installs,
+    swallowed,
+    background,
+    plain_http,
+    idle_pattern,
+    spot_without_keep,
+    no_stages,
+    metrics_without_fields,
+)
+
+CHECKS: tuple[Check, ...] = tuple(rule.CHECK for rule in RULES)
+
+
+def run(typed: Checked, loader: Loader, *, broken: bool = False) -> tuple[Diagnostic, ...]:
+    """What all rules find, each finding once. `broken` says that names or types have errors: then only rules
+    that find errors are asked, since a lint of what could not be read would mislead."""
+    facts = Facts(typed, loader)
+    found: dict[Diagnostic, None] = {}
+    for rule in RULES:
+        if broken and rule.CHECK.severity is not Severity.ERROR:
+            continue
+        found.update(dict.fromkeys(rule.check(facts)))
+    return tuple(found)

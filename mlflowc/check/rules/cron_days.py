@@ -1,0 +1,54 @@
+"""A schedule with both a day of the month and a day of the week."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mlflowc.check.cron import BadCron, parse
+from mlflowc.check.facts import Facts
+from mlflowc.diagnostic import Check, Diagnostic, Severity, explanation
+
+CHECK = Check(
+    "MLP402",
+    Severity.WARNING,
+    "a schedule with two kinds of days",
+    explanation(
+        """
+        When both the day of the month and the day of the week are given, cron starts on days that fit either
+        one, not both. `17 3 1 * 1` is the first of the month and every Monday. Bitbucket cannot express it.
+        """,
+        """
+        stage a {
+          out x = "x.csv"
+          run = "touch {{x}}"
+        }
+        on schedule("17 3 1 * 1") { run = [a] }
+        """,
+        """
+        stage a {
+          out x = "x.csv"
+          run = "touch {{x}}"
+        }
+        on schedule("17 3 1 * *") { run = [a] }
+        on schedule("17 3 * * 1") { run = [a] }
+        """,
+    ),
+)
+
+
+def check(facts: Facts) -> Iterator[Diagnostic]:
+    """Schedules with both day fields set."""
+    for event in facts.typed.events:
+        if event.value.cron is None:
+            continue
+        try:
+            cron = parse(event.value.cron)
+        except BadCron:
+            continue
+        if cron.days is not None and cron.weekdays is not None:
+            yield Diagnostic.of(
+                CHECK,
+                "a day of the month or a day of the week, whichever fits, starts this schedule",
+                event.settings.get("cron", event.span),
+                help="write two schedules when both are meant, else `*` for one of them",
+            )

@@ -1,0 +1,55 @@
+"""A schedule more often than the services start one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mlflowc.check.cron import BadCron, parse
+from mlflowc.check.facts import Facts
+from mlflowc.diagnostic import Check, Diagnostic, Severity, explanation
+
+_LEAST = 5  # minutes: what GitHub and GitLab.com document as the shortest interval
+
+CHECK = Check(
+    "MLP337",
+    Severity.ERROR,
+    "a schedule that comes too often",
+    explanation(
+        """
+        No service starts a schedule more often than every five minutes; the starts between are dropped without
+        a word.
+        """,
+        """
+        stage a {
+          out x = "x.csv"
+          run = "touch {{x}}"
+        }
+        on schedule("*/2 * * * *") { run = [a] }
+        """,
+        """
+        stage a {
+          out x = "x.csv"
+          run = "touch {{x}}"
+        }
+        on schedule("3-59/15 * * * *") { run = [a] }
+        """,
+    ),
+)
+
+
+def check(facts: Facts) -> Iterator[Diagnostic]:
+    """The smallest gap between two starts."""
+    for event in facts.typed.events:
+        if event.value.cron is None:
+            continue
+        try:
+            gap = parse(event.value.cron).smallest_gap
+        except BadCron:
+            continue
+        if gap < _LEAST:
+            yield Diagnostic.of(
+                CHECK,
+                f"the schedule comes every {gap} minute{'' if gap == 1 else 's'}; services start one every {_LEAST} at most",
+                event.settings.get("cron", event.span),
+                help=f"leave at least {_LEAST} minutes between two starts, as in `*/{_LEAST} * * * *`",
+            )

@@ -1,0 +1,68 @@
+"""`{name}` or `${{name}}` where a placeholder was meant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from mlflowc.check.facts import Facts
+from mlflowc.diagnostic import Check, Diagnostic, Edit, Fix, Severity, explanation
+from mlflowc.span import Span
+
+_SINGLE = re.compile(r"(?<![{$\w\\])\{\s*([a-z][a-z0-9_.]*)\s*\}(?!\})")
+_DOLLAR = re.compile(r"\$\{\{")
+
+CHECK = Check(
+    "MLP412",
+    Severity.WARNING,
+    "braces that make no placeholder",
+    explanation(
+        """
+        A placeholder has two braces on each side. `{x}` reaches the command as it stands, and in `${{x}}` the `$`
+        stays in front of the value.
+        """,
+        """
+        stage a {
+          out x = "x.csv"
+          run = "touch {x}"
+        }
+        """,
+        """
+        stage a {
+          out x = "x.csv"
+          run = "touch {{x}}"
+        }
+        """,
+    ),
+)
+
+
+def check(facts: Facts) -> Iterator[Diagnostic]:
+    """Single braces around a name that the step has, and `$` before a placeholder."""
+    for step in facts.steps:
+        names = {part.value.name for part in (*step.inputs, *step.outputs, *step.keeps)}
+        names |= {f"params.{name}" for name in step.value.params}
+        for text in step.texts:
+            source = facts.typed.sources.get(text.span.file)
+            if source is None:
+                continue
+            for match in _DOLLAR.finditer(source.text, text.span.start, text.span.end):
+                dollar = Span(text.span.file, match.start(), match.start() + 1)
+                yield Diagnostic.of(
+                    CHECK,
+                    "a placeholder has no `$`",
+                    dollar,
+                    help="take the `$` away",
+                    fix=Fix("take the `$` away", (Edit(dollar, ""),)),
+                )
+            for match in _SINGLE.finditer(source.text, text.span.start, text.span.end):
+                if match[1] not in names:
+                    continue
+                span = Span(text.span.file, *match.span())
+                yield Diagnostic.of(
+                    CHECK,
+                    f"`{match[0]}` reaches the command as it stands",
+                    span,
+                    help=f"a placeholder is `{{{{{match[1]}}}}}`",
+                    fix=Fix(f"write `{{{{{match[1]}}}}}`", (Edit(span, f"{{{{{match[1]}}}}}"),)),
+                )

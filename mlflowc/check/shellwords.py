@@ -1,0 +1,119 @@
+"""The words of a command as they stand in the source, so that a diagnostic can point into the string.
+
+Not a shell: quotes, separators and comments are known, expansions are not. A word that holds a placeholder
+or an expansion is `open`: its text is only a part of what the shell will see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from mlflowc.span import Source, Span
+
+_SEPARATORS = ";|&()\n"
+_ESCAPED = {"n": "\n", "t": "\t", '"': '"', "'": "'", "\\": "\\"}
+
+
+class Word(NamedTuple):
+    """`first` when it begins a command, behind the separator `glue`; `quoted` when any of it stands in quotes."""
+
+    text: str
+    span: Span
+    first: bool
+    quoted: bool
+    open: bool
+    glue: str
+
+
+class Quoted(NamedTuple):
+    """A placeholder between the shell's quotes; `span` is that of its braces."""
+
+    span: Span
+    quote: str
+
+
+class Command(NamedTuple):
+    """A command literal, read."""
+
+    words: tuple[Word, ...]
+    quoted: tuple[Quoted, ...]
+
+
+def read(source: Source, literal: Span) -> Command:
+    """The words of the string literal at `literal`."""
+    words: list[Word] = []
+    quoted: list[Quoted] = []
+    reader = _Reader(source, literal)
+    for item in reader.items():
+        if isinstance(item, Word):
+            words.append(item)
+        else:
+            quoted.append(item)
+    return Command(tuple(words), tuple(quoted))
+
+
+class _Reader:
+    def __init__(self, source: Source, literal: Span) -> None:
+        raw = source.text[literal.start : literal.end]
+        marks = 3 if raw.startswith('"""') else 1
+        self._text, self._file = source.text, literal.file
+        self._at, self._end = literal.start + marks, literal.end - marks
+        self._chars: list[str] = []
+        self._start = self._at
+        self._first, self._open, self._quoted, self._glue = True, False, False, ""
+
+    def items(self) -> Iterator[Word | Quoted]:
+        quote, in_word = "", False
+        while self._at < self._end:
+            start = self._at
+            char, size = self._next()
+            if not in_word:
+                self._start = start
+            if char == "{{":
+                if quote:
+                    yield Quoted(Span(self._file, start, start + size), quote)
+                self._open = in_word = True
+            elif quote:
+                if char == quote:
+                    quote = ""
+                else:
+                    self._open |= char in "$`" and quote == '"'
+                    self._chars.append(char)
+            elif char in "\"'":
+                quote, in_word, self._quoted = char, True, True
+            elif char in " \t\r" or char in _SEPARATORS or char in "<>":
+                yield from self._word(start)
+                in_word = False
+                if char in _SEPARATORS:
+                    self._first, self._glue = True, char if char != self._glue else char * 2
+            elif char == "#" and not in_word:
+                self._skip_line()
+            else:
+                in_word = True
+                self._open |= char in "$`*?["
+                self._chars.append(char)
+            self._at = max(self._at, start + size)
+        yield from self._word(self._end)
+
+    def _next(self) -> tuple[str, int]:
+        """The character meant at the reader's place, and how many it takes; `{{` for a whole placeholder."""
+        text, at = self._text, self._at
+        if text.startswith("{{", at):
+            end = text.find("}}", at, self._end)
+            if end >= 0:
+                return "{{", end + 2 - at
+        if text[at] == "\\" and at + 1 < self._end:
+            return _ESCAPED.get(text[at + 1], text[at + 1]), 2
+        return text[at], 1
+
+    def _skip_line(self) -> None:
+        end = self._text.find("\n", self._at, self._end)
+        self._at = end if end >= 0 else self._end
+
+    def _word(self, end: int) -> Iterator[Word]:
+        if self._chars or self._open or self._quoted:
+            span = Span(self._file, self._start, end)
+            yield Word("".join(self._chars), span, self._first, self._quoted, self._open, self._glue)
+            self._first, self._glue = False, ""
+        self._chars, self._open, self._quoted = [], False, False

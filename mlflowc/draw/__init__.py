@@ -1,0 +1,1 @@
+"""The graph of a pipeline, drawn: as text, Mermaid, Graphviz and SVG."""
