@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import CHECKOUT, IN_CI
+from tests.e2e import scenario
 from tests.e2e.harness import containers
 from tests.e2e.harness import tools as toolbox
 from tests.e2e.harness.tools import Tools
+from tests.e2e.services import Result
 
 
 def absent(reason: str) -> None:
@@ -49,6 +51,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
             subprocess.run(command, cwd=CHECKOUT, check=True, capture_output=True)
         (built,) = shared.glob("*.whl")
     return built
+
+
+@pytest.fixture(scope="session")
+def small_results(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
+    """Keys and hashes of a local run of the small project: what every service has to agree with."""
+    return scenario.reference(tmp_path_factory.mktemp("reference") / "repo", wheel)
 
 
 @pytest.fixture(scope="session")

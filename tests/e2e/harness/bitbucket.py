@@ -35,11 +35,11 @@ from tests.e2e.harness.tools import Tools
 
 @dataclass(frozen=True, slots=True)
 class PipelineRun:
-    """`output` is all that was printed; `workspace` is the folder in which the steps worked (None: gone)."""
+    """`output` is all that was printed; `files` is a folder with what the steps handed over, at its path."""
 
     ok: bool
     output: str
-    workspace: Path | None
+    files: Path
 
 
 class HostBitbucket:
@@ -94,8 +94,9 @@ class HostBitbucket:
         for name, cache in file.get("definitions", {}).get("caches", {}).items():
             if isinstance(cache, dict):
                 digest = hashlib.sha256()
-                for key_file in cache["key"]["files"]:
-                    digest.update((workspace / key_file).read_bytes())
+                for pattern in cache["key"]["files"]:
+                    for key_file in sorted(p for p in workspace.glob(pattern) if p.is_file()):
+                        digest.update(key_file.read_bytes())
                 found[self.state / "caches" / f"{name}-{digest.hexdigest()}"] = workspace / cache["path"]
         return found
 
@@ -115,23 +116,22 @@ class ContainerBitbucket:
         self.repository = repository
         self.state = state
         self.docker_host = docker_host
+        self.runs = 0
 
     def run(self, pipeline: str, *, volumes: tuple[str, ...] = (), timeout: float = 900) -> PipelineRun:
         """Runs `pipeline` (`branches.main`, `custom.nightly`) at HEAD; manual steps are confirmed."""
+        self.runs += 1
         command = [str(self.tools.program("pipeline-runner")), "run", "--no-color"]
         command += ["-r", str(self.repository)]
         for volume in volumes:
             command += ["--volume", volume]
-        done = process.run(
-            [*command, pipeline],
-            cwd=self.repository,
-            env=self._environment(),
-            timeout=timeout,
-            input="\n" * 50,
-        )
+        command.append(pipeline)
+        env = self._environment()
+        done = process.run(command, cwd=self.repository, env=env, timeout=timeout, input="\n" * 50)
         output = done.stdout + done.stderr
         ok = done.returncode == 0 and bool(re.search(r"Pipeline .*: Successful", output))
-        return PipelineRun(ok, output, None)
+        artifacts = self.state.glob(f"data/pipeline-runner/*/pipelines/{self.runs}-*/artifacts")
+        return PipelineRun(ok, output, next(artifacts, self.state / "nothing"))
 
     def parse(self) -> str:
         """What pipeline-runner finds wrong with the file, "" for nothing. Needs no containers."""

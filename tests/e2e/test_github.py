@@ -1,0 +1,59 @@
+"""Generated GitHub workflows, run by act."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import scenario
+from tests.e2e.harness.act import GitHub
+from tests.e2e.harness.repository import Repository
+from tests.e2e.harness.tools import Tools
+from tests.e2e.services import AtGitHub, Result
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture
+def repository(wheel: Path, tmp_path: Path) -> Repository:
+    return scenario.prepare(tmp_path / "repo", wheel, "github")
+
+
+@pytest.fixture
+def service(tools: Tools, repository: Repository, tmp_path: Path) -> AtGitHub:
+    return AtGitHub(GitHub(tools, repository.path, tmp_path / "service"), "small")
+
+
+def test_same_results_then_hits_then_only_what_changed(
+    service: AtGitHub, repository: Repository, small_results: dict[str, Result]
+) -> None:
+    scenario.check_service(service, repository, small_results)
+
+
+def test_what_fails_is_seen(service: AtGitHub, repository: Repository) -> None:
+    scenario.check_failures(service, repository, "github")
+
+
+def test_a_pull_request_is_reported_in_the_summary(service: AtGitHub) -> None:
+    outcome = service.run("pull-request")
+    assert outcome.ok, outcome.log
+    assert outcome.worked == scenario.STAGES
+    assert "Scored 6 rows." in outcome.log, "the report is the job's summary"
+
+
+def test_a_schedule_makes_what_it_names(service: AtGitHub) -> None:
+    outcome = service.run("schedule-1")
+    assert outcome.ok, outcome.log
+    assert outcome.worked == scenario.STAGES
+
+
+def test_a_person_sets_a_parameter(service: AtGitHub, small_results: dict[str, Result]) -> None:
+    outcome = service.run("manual", {"make-rows": "9"})
+    assert outcome.ok, outcome.log
+    assert outcome.worked == scenario.STAGES
+    assert all(outcome.results[stage] != small_results[stage] for stage in scenario.STAGES)
+    wrong = service.run("manual", {"make-rows": "many"})
+    assert not wrong.ok
+    assert wrong.worked == set()
+    assert "make.rows" in wrong.log
