@@ -72,6 +72,8 @@ class Scanner:
         self._digest = digest
         self._facts: dict[tuple[str, str], Facts] = {}
         self._found: dict[tuple[object, ...], tuple[str, ...]] = {}
+        # By what was asked and which paths the stage itself writes: stages often share a script.
+        self.programs: dict[tuple[object, frozenset[str]], Program] = {}
         self._scripts: dict[str, str] | None = None
         self._places: tuple[str, ...] = ()
 
@@ -168,7 +170,7 @@ class _Walk:
 
     def __init__(self, scanner: Scanner, own: Iterable[str], python_path: tuple[str, ...]) -> None:
         self.scanner, self.tree = scanner, scanner.tree
-        self.own = frozenset(clean(p) for p in own)
+        self.own = frozenset(p for p in map(clean, own) if not scanner.tree.is_produced(p))
         self.python_path = python_path
         self.files: set[str] = set()
         self._seen: set[tuple[object, ...]] = set()
@@ -187,15 +189,16 @@ class _Walk:
         call = call._replace(folder=self.tree.relative(call.folder))
         words = call.words
         for at, word in enumerate(words):
-            name = posixpath.basename(word)
+            name = word.rpartition("/")[2]
             if _PYTHON.fullmatch(name):
                 self._python_options(call, at + 1)
             elif name in _SHELLS and (at == 0 or name not in ("source", ".")):
                 self._shell_options(call, at + 1)
             elif word in ("-m", "--module") and at + 1 < len(words):
                 self._module(call, words[at + 1])
-            for part in (word, word.partition("=")[2]):
-                self._word(call, part, words[at + 1 :])
+            self._word(call, word, words[at + 1 :])
+            if "=" in word:
+                self._word(call, word.partition("=")[2], words[at + 1 :])
         self._console_script(call)
 
     def _python_options(self, call: Invocation, at: int) -> None:
@@ -241,9 +244,9 @@ class _Walk:
 
     def _word(self, call: Invocation, word: str, after: Sequence[str]) -> None:
         """A word that names a script counts wherever it stands: launchers (`torchrun`) are many."""
-        first = word == call.words[0]
         if not word.endswith(_SCRIPTS) and "/" not in word:
             return
+        first = word == call.words[0]
         path = self._local(call, word)
         if path is None or not self._may_count(path):
             return
@@ -331,15 +334,18 @@ class _Walk:
         if question in self._seen:
             return
         self._seen.add(question)
-        program = Program(
-            self.tree,
-            paths=tuple(dict.fromkeys(paths)),
-            places=self.scanner.project()[1],
-            folder=call.folder,
-            may_count=self._may_count,
-            facts=self.scanner.facts,
-        )
-        program.start(kind, what)
+        program = self.scanner.programs.get((question, self.own))
+        if program is None:
+            program = Program(
+                self.tree,
+                paths=tuple(dict.fromkeys(paths)),
+                places=self.scanner.project()[1],
+                folder=call.folder,
+                may_count=self._may_count,
+                facts=self.scanner.facts,
+            )
+            program.start(kind, what)
+            self.scanner.programs[question, self.own] = program
         self.files |= program.files
         folders = [call.folder, posixpath.dirname(what)] if what.endswith(".ipynb") else [call.folder]
         for folder in folders:

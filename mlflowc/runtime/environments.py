@@ -17,20 +17,24 @@ import os
 import posixpath
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from blake3 import blake3
 
 from mlflowc.errors import Failure
 from mlflowc.ir.model import Env
-from mlflowc.runtime import requirements, uvtool
 from mlflowc.runtime.hostpython import host_python
 from mlflowc.runtime.lockfile import LockFile
-from mlflowc.runtime.requirements import PROJECT, Requirements
-from mlflowc.runtime.venvs import Log, Recipe, ensure
+
+# `requirements`, `venvs` and `uvtool` are imported where a pipeline has environments: many have none.
+if TYPE_CHECKING:
+    from mlflowc.runtime.requirements import Requirements
+    from mlflowc.runtime.venvs import Recipe
+
+Log: TypeAlias = Callable[[str], None]
 
 _VERSION = re.compile(r"(\d+\.\d+)(?:\.\d+)?")
 
@@ -62,7 +66,7 @@ def key_parts(root: Path, env: Env | None, lock: LockFile, *, python: str = "") 
     for name in env.passed:
         parts[f"pass:{name}"] = "=" + os.environ[name] if name in os.environ else ""
     if env.requirements is not None:
-        wanted = requirements.read(root, env.requirements)
+        wanted = _wanted(root, env.requirements)
         parts["requirements"] = _digest(_resolution(root, env, wanted, lock), wanted)
     elif env.lock is not None:
         parts["lock"] = _file_digest(root, env.lock, "lock file")
@@ -73,16 +77,23 @@ def key_parts(root: Path, env: Env | None, lock: LockFile, *, python: str = "") 
     return parts
 
 
-def pinned(root: Path, envs: Iterable[Env], lock: LockFile) -> LockFile:
+def pinned(
+    root: Path, envs: Iterable[Env], lock: LockFile, *, used: Container[str] | None = None
+) -> LockFile:
     """`lock` with the resolutions of these environments, made where it lacks them, and of no others.
 
-    The same value when nothing changes. Raises `Failure`.
+    Those whose names are not in `used` (None: all) stay as they are in `lock`, present or not. The same value
+    when nothing changes. Raises `Failure`.
     """
+    root = root.absolute()
     entries = {k: v for k, v in lock.entries.items() if k[0] not in ("env", "package")}
     for env in envs:
+        if used is not None and env.name not in used:
+            entries |= {k: v for k, v in lock.entries.items() if _belongs(k, env.name)}
+            continue
         if env.requirements is None:
             continue
-        wanted = requirements.read(root, env.requirements)
+        wanted = _wanted(root, env.requirements)
         resolution = _resolution(root, env, wanted, lock)
         if resolution.kept and not wanted.hashed:
             entry: dict[str, Any] = {"file": env.requirements, "source": _source(env, wanted)}
@@ -92,6 +103,11 @@ def pinned(root: Path, envs: Iterable[Env], lock: LockFile) -> LockFile:
             for name, pins in resolution.packages.items():
                 entries["package", f"{env.name}.{name}"] = {"pins": pins}
     return lock if entries == lock.entries else LockFile(entries)
+
+
+def _belongs(entry: tuple[str, str], env: str) -> bool:
+    kind, name = entry
+    return (kind == "env" and name == env) or (kind == "package" and name.startswith(env + "."))
 
 
 def prepare(root: Path, env: Env | None, lock: LockFile, log: Log) -> dict[str, str]:
@@ -105,6 +121,8 @@ def prepare(root: Path, env: Env | None, lock: LockFile, log: Log) -> dict[str, 
     refuse(env)
     if not _own_python(env):
         return {}
+    from mlflowc.runtime.venvs import ensure
+
     place = ensure(_recipe(root.absolute(), env, lock), log)
     path = dict(env.vars).get("PATH") or os.environ.get("PATH", os.defpath)
     return {"VIRTUAL_ENV": str(place), "PATH": f"{place / 'bin'}{os.pathsep}{path}"}
@@ -114,7 +132,7 @@ def import_paths(root: Path, env: Env | None) -> tuple[str, ...]:
     """Project folders that editable requirements make importable, for the search for code."""
     if env is None or env.requirements is None or env.requirements.endswith(".toml"):
         return ()
-    found = requirements.read(root, env.requirements).editable
+    found = _wanted(root, env.requirements).editable
     return tuple(p for folder in found if folder != "." for p in (folder, posixpath.join(folder, "src")))
 
 
@@ -160,6 +178,12 @@ def _host_part(python: str) -> dict[str, str]:
     return {"python": host_python(python) or "none"} if python else {}
 
 
+def _wanted(root: Path, path: str) -> Requirements:
+    from mlflowc.runtime import requirements
+
+    return requirements.read(root, path)
+
+
 def _source(env: Env, wanted: Requirements) -> str:
     return wanted.digest(env.python or "")
 
@@ -188,6 +212,8 @@ _resolved: dict[tuple[str, str, str], Resolution] = {}
 
 def _resolution(root: Path, env: Env, wanted: Requirements, lock: LockFile) -> Resolution:
     if wanted.hashed or not wanted.lines:
+        from mlflowc.runtime import requirements
+
         return Resolution(requirements.pins("\n".join(wanted.lines), root)[0])
     source = _source(env, wanted)
     previous = _kept(env, lock)
@@ -214,6 +240,8 @@ def _kept(env: Env, lock: LockFile) -> Resolution:
 def _resolve(root: Path, env: Env, wanted: Requirements, previous: Resolution) -> Resolution:
     """Asks uv, which keeps versions of `previous` where they still fit."""
     import tempfile
+
+    from mlflowc.runtime import requirements, uvtool
 
     arguments = [
         "pip",
@@ -253,12 +281,15 @@ def _resolve(root: Path, env: Env, wanted: Requirements, previous: Resolution) -
 
 def _recipe(root: Path, env: Env, lock: LockFile) -> Recipe:
     """What to install, and the name of the folder it goes to: the hash of what decides its content."""
+    from mlflowc.runtime.requirements import PROJECT
+    from mlflowc.runtime.venvs import Recipe
+
     python = env.python or _minor(env)
     if env.lock is not None:
         return _lock_recipe(root, env, env.lock, python)
     if env.requirements is None:
         return Recipe.of(env.name, root, python, [])
-    wanted = requirements.read(root, env.requirements)
+    wanted = _wanted(root, env.requirements)
     resolution = _resolution(root, env, wanted, lock)
     here = root.as_uri().removeprefix("file://")
     lines = [option.replace(PROJECT, str(root)) for option in wanted.options]
@@ -272,6 +303,8 @@ def _recipe(root: Path, env: Env, lock: LockFile) -> Recipe:
 
 def _lock_recipe(root: Path, env: Env, lock: str, python: str) -> Recipe:
     import tomllib
+
+    from mlflowc.runtime.venvs import Recipe
 
     folder = root / posixpath.dirname(lock)
     digest = _file_digest(root, lock, "lock file")

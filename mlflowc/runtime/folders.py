@@ -32,13 +32,13 @@ class Tree:
 
     def is_file(self, path: str) -> bool:
         """Whether `path` is a file of the project that no stage writes."""
-        folder, name = posixpath.split(path)
+        folder, _, name = path.rpartition("/")
         return self.entries(folder).get(name) is False and not self.is_produced(path)
 
     def is_folder(self, path: str) -> bool:
         if not path:
             return True
-        folder, name = posixpath.split(path)
+        folder, _, name = path.rpartition("/")
         return self.entries(folder).get(name) is True
 
     def is_produced(self, path: str) -> bool:
@@ -65,7 +65,7 @@ def below(path: str, places: Iterable[str]) -> bool:
     while path:
         if path in known:
             return True
-        path = posixpath.dirname(path)
+        path = path.rpartition("/")[0]
     return False
 
 

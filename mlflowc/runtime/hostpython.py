@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import sys
 from functools import cache
 from pathlib import Path
@@ -15,9 +14,8 @@ from mlflowc.runtime.shell import invocations
 _PYTHON = re.compile(r"python(?:3(?:\.\d+)?)?")
 _VERSIONED = re.compile(r"python(3\.\d+)")
 # Programs that are Python programs, or start the `python` on PATH.
-_PYTHON_TOOLS = frozenset(
-    ["jupyter", "papermill", "ipython", "torchrun", "accelerate", "pytest", "streamlit", "deepspeed"]
-)
+_TOOL = re.compile(r"jupyter|papermill|ipython|torchrun|accelerate|pytest|streamlit|deepspeed")
+_HINT = re.compile(rf"python|\.py|\.sh|\./|{_TOOL.pattern}")
 
 
 def named(command: str) -> str:
@@ -25,12 +23,14 @@ def named(command: str) -> str:
 
     A shell script may hide it: `bash x.sh` and `./x` count as using `python3`.
     """
+    if not _HINT.search(command):
+        return ""
     for call in invocations(command):
         for n, word in enumerate(call.words):
             name = os.path.basename(word)  # noqa: PTH119
             if _PYTHON.fullmatch(name):
                 return name
-            if name in _PYTHON_TOOLS or word.endswith((".py", ".sh")) or (n == 0 and word.startswith("./")):
+            if _TOOL.fullmatch(name) or word.endswith((".py", ".sh")) or (n == 0 and word.startswith("./")):
                 return "python3"
     return ""
 
@@ -60,6 +60,8 @@ def _version(path: str, _pyenv: str, _folder: str) -> str:
     match = _VERSIONED.fullmatch(Path(real).name)
     if match and not _is_script(real):
         return match[1]
+    import subprocess  # slow to import, and seldom needed
+
     try:
         done = subprocess.run(
             [path, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],

@@ -11,6 +11,7 @@ import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import NamedTuple
 
 # Inside a word, `\0name\0` is a variable and UNKNOWN something that only running would tell.
@@ -18,13 +19,10 @@ _MARK = "\0"
 UNKNOWN = "\1"
 _VARIABLE = re.compile("\0([^\0]*)\0")
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)\+?=(.*)", re.DOTALL)
+# Runs of characters that mean only themselves, outside and inside double quotes.
+_PLAIN = re.compile(r"[^\s'\"\\$`;|&<>()#]+")
+_QUOTED = re.compile(r"[^\"\\$`]+")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9@*#?!$-]")
-_ZERO = r"(?:\"?\$(?:0|\{0\}|BASH_SOURCE|\{BASH_SOURCE(?:\[0\])?\})\"?)"
-_DIRNAME = re.compile(rf"\s*dirname\s+(?:--\s+)?{_ZERO}\s*")
-_HERE = re.compile(
-    rf"\s*cd\s+(?:--\s+)?\"?\$\(\s*dirname\s+(?:--\s+)?{_ZERO}\s*\)\"?(?:\s*>\s*/dev/null(?:\s+2>&1)?)?"
-    r"\s*(?:&&|;)\s*pwd(?:\s+-[LP])?\s*"
-)
 _RESERVED = re.compile(r"if|then|elif|else|fi|while|until|do|done|time|!|\{|\}|case|esac|in|coproc")
 _DECLARES = frozenset(["export", "declare", "local", "readonly", "typeset"])
 _MOST_VALUES = 64
@@ -96,6 +94,8 @@ def invocations(
 
 def _expand(word: str, variables: Mapping[str, tuple[str, ...]]) -> list[str]:
     """All values that `word` may have; an unknown variable leaves UNKNOWN in it."""
+    if _MARK not in word:
+        return [word]
     values = [""]
     at = 0
     for match in _VARIABLE.finditer(word):
@@ -109,6 +109,17 @@ def _expand(word: str, variables: Mapping[str, tuple[str, ...]]) -> list[str]:
 
 def _parse(text: str) -> list[_Item]:
     return _Reader(text.replace(_MARK, UNKNOWN)).script()
+
+
+@cache
+def _own_folder() -> re.Pattern[str]:
+    """`dirname "$0"`, and `cd "$(dirname "$0")" && pwd`: the usual ways to ask where the script is."""
+    zero = r"(?:\"?\$(?:0|\{0\}|BASH_SOURCE|\{BASH_SOURCE(?:\[0\])?\})\"?)"
+    dirname = rf"dirname\s+(?:--\s+)?{zero}\s*"
+    quiet = r"(?:\s*>\s*/dev/null(?:\s+2>&1)?)?"
+    return re.compile(
+        rf"\s*(?:{dirname}|cd\s+(?:--\s+)?\"?\$\(\s*{dirname}\)\"?{quiet}\s*(?:&&|;)\s*pwd(?:\s+-[LP])?\s*)"
+    )
 
 
 class _Reader:
@@ -125,6 +136,10 @@ class _Reader:
     def script(self, nested: bool = False) -> list[_Item]:
         depth = 0
         while self.at < len(self.text):
+            if match := _PLAIN.match(self.text, self.at):
+                self._add(match[0])
+                self.at = match.end()
+                continue
             c = self.text[self.at]
             if c == "(":
                 self._end_command()
@@ -186,6 +201,10 @@ class _Reader:
 
     def _double_quoted(self) -> None:
         while self.at < len(self.text):
+            if match := _QUOTED.match(self.text, self.at):
+                self._add(match[0])
+                self.at = match.end()
+                continue
             c = self.text[self.at]
             if c == '"':
                 self.at += 1
@@ -197,7 +216,7 @@ class _Reader:
             elif c in "$`":
                 self._expansion(c)
             else:
-                self._add(c)
+                self._add(c)  # a backslash before a letter is one
                 self.at += 1
 
     def _expansion(self, c: str) -> None:
@@ -229,7 +248,7 @@ class _Reader:
             self.at += 1
 
     def _substitute(self, source: str, items: list[_Item]) -> None:
-        if _DIRNAME.fullmatch(source) or _HERE.fullmatch(source):
+        if _own_folder().fullmatch(source):
             self._add(f"{_MARK}@dirname{_MARK}")
             return
         self.items += ["(", *items, ")"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -56,6 +55,8 @@ def run(
 
     Raises `Failure` "cannot {doing}" with uv's own words, `NetworkFailure` when it was the network.
     """
+    import subprocess  # slow to import, and a run with nothing to do never gets here
+
     environment = {k: v for k, v in os.environ.items() if k not in _NOT_PASSED}
     environment |= {"UV_NO_PROGRESS": "1", "NO_COLOR": "1", "UV_NO_ENV_FILE": "1", **(variables or {})}
     try:
