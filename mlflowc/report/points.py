@@ -58,8 +58,6 @@ def choose(columns: Sequence[ir.Column], sheet: Sheet, options: dict[str, ir.Val
     """What to draw: as `options` (`kind x y color`) say, the rest by the columns' types. Raises TableError."""
     types = _types(columns, sheet)
     names = tuple(types)
-    if not names:
-        raise TableError(f"`{sheet.path.name}` has no columns")
     asked_y = options.get("y")
     ys = tuple(str(y) for y in asked_y) if isinstance(asked_y, tuple) else (str(asked_y),) if asked_y else ()
     color = str(options["color"]) if options.get("color") else None
@@ -142,7 +140,7 @@ def _types(columns: Sequence[ir.Column], sheet: Sheet) -> dict[str, str]:
                     "number" if isinstance(cell, int | float) and not isinstance(cell, bool) else "text"
                 )
     if not seen:
-        seen = {n: set() for n in tables.columns(sheet.path, sheet.kind)}
+        raise TableError(f"`{sheet.path.name}` has no rows")
     declared = {
         c.name: "number" if c.type.name in ("int", "float", "duration", "size") else "text" for c in columns
     }
