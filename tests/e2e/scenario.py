@@ -20,8 +20,8 @@ GENERATED = {
 
 
 def prepare(folder: Path, wheel: Path, *targets: str, copy: Path = PROJECT, text: str = "") -> Repository:
-    """The small project as a repository of its own: with the wheel of this checkout that its jobs install, and
-    with generated files for `targets`. `text` is added to the pipeline."""
+    """The small project as a repository: with the wheel that its jobs install, and generated files for
+    `targets`. `text` is added to the pipeline."""
     repository = Repository.create(folder, copy=copy)
     (folder / "wheels").mkdir()
     shutil.copy(wheel, folder / "wheels")
@@ -59,7 +59,7 @@ def reference(folder: Path, wheel: Path) -> dict[str, Result]:
 
 
 def check_service(service: Service, repository: Repository, expected: dict[str, Result]) -> None:
-    """A first run makes all and agrees with a local run; a second makes nothing; a change makes what it must."""
+    """A first run makes all, as a local run does; a second makes nothing; a change what it must."""
     first = service.run(PUSH)
     assert first.ok, first.log
     assert first.worked == STAGES, first.log

@@ -103,15 +103,18 @@ def locked(folder: Path) -> dict[str, Result]:
 # --- services
 
 
+# By the start of an event's id: its name at GitHub, its CI_PIPELINE_SOURCE at GitLab.
+_GITHUB = {
+    "push": "push",
+    "pull-request": "pull_request",
+    "schedule": "schedule",
+    "manual": "workflow_dispatch",
+}
+_GITLAB = {"push": "push", "pull-request": "merge_request_event", "schedule": "schedule", "manual": "web"}
+
+
 class AtGitHub:
     """Under act. `event` is the id that ends the workflow's file name."""
-
-    NAMES = {
-        "push": "push",
-        "pull-request": "pull_request",
-        "schedule": "schedule",
-        "manual": "workflow_dispatch",
-    }
 
     def __init__(self, service: GitHub, pipeline: str) -> None:
         self.service = service
@@ -119,7 +122,7 @@ class AtGitHub:
         self.last: WorkflowRun | None = None
 
     def run(self, event: str, inputs: Mapping[str, str] | None = None) -> Outcome:
-        name = next(name for start, name in self.NAMES.items() if event.startswith(start))
+        name = next(name for start, name in _GITHUB.items() if event.startswith(start))
         payload: dict[str, object] = {}
         if name == "pull_request":
             repository = self.service.repository.as_uri()
@@ -134,13 +137,11 @@ class AtGitHub:
 class AtGitLab:
     """Under gitlab-ci-local, on the host."""
 
-    SOURCES = {"push": "push", "pull-request": "merge_request_event", "schedule": "schedule", "manual": "web"}
-
     def __init__(self, service: GitLab) -> None:
         self.service = service
 
     def run(self, event: str, variables: Mapping[str, str] | None = None) -> Outcome:
-        source = next(source for start, source in self.SOURCES.items() if event.startswith(start))
+        source = next(source for start, source in _GITLAB.items() if event.startswith(start))
         given = dict(variables or {})
         if source == "schedule":
             given["MLPIPE_SCHEDULE"] = event
