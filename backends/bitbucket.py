@@ -12,6 +12,7 @@ from typing import Any
 from mlflowc.backends import checks, text
 from mlflowc.backends.bitbucket_rules import verify
 from mlflowc.backends.limits import BITBUCKET, BITBUCKET_SIZES
+
 from mlflowc.diagnostic import Check, Diagnostic
 from mlflowc.ir.model import Event, GlobRef, PathRef, Pipeline, Stage
 from mlflowc.jobs.cron import CronError, quartz
@@ -30,7 +31,13 @@ CHECKS: tuple[Check, ...] = (
     checks.FORK_SECRET,
 )
 
-_SECTIONS = {"push": "branches", "pull_request": "pull-requests", "tag": "tags", "schedule": "custom", "manual": "custom"}
+_SECTIONS = {
+    "push": "branches",
+    "pull_request": "pull-requests",
+    "tag": "tags",
+    "schedule": "custom",
+    "manual": "custom",
+}
 
 
 def emit(
@@ -75,7 +82,7 @@ def owned(settings: Settings) -> tuple[str, ...]:
 def _section(event: Event) -> tuple[str, str]:
     """Where in the file an event's pipeline stands, and under which name."""
     if event.kind == "pull_request" and event.pattern:
-        # The names there match the branch that the pull request comes *from*: a trigger looks at where it goes.
+        # Names there match the branch that the pull request comes from: a trigger looks at where it goes.
         return "custom", event.id
     section = _SECTIONS[event.kind]
     return section, event.id if section == "custom" else event.pattern or "**"
@@ -247,9 +254,7 @@ def _inputs(stage: Stage) -> Iterable[str]:
 # --- what cannot be
 
 
-def _labels(
-    workflows: tuple[Workflow, ...], pipeline: Pipeline, settings: Settings
-) -> Iterator[Diagnostic]:
+def _labels(workflows: tuple[Workflow, ...], pipeline: Pipeline, settings: Settings) -> Iterator[Diagnostic]:
     used = {j.runner for w in workflows for j in w.jobs}
     for runner in pipeline.runners:
         own = checks.labels(runner, "bitbucket")
@@ -261,11 +266,15 @@ def _labels(
             yield Diagnostic.of(checks.LABELS, message, at)
         for label in own:
             if len(label) > (BITBUCKET.label or len(label)):
-                message = f"the label `{label}` has {len(label)} characters; Bitbucket takes {BITBUCKET.label}"
+                message = (
+                    f"the label `{label}` has {len(label)} characters; Bitbucket takes {BITBUCKET.label}"
+                )
                 yield Diagnostic.of(checks.LABELS, message, at)
         if "self.hosted" not in own:
             message = f"runner `{runner.name}` has Bitbucket labels without `self.hosted`"
-            yield Diagnostic.of(checks.LABELS, message, at, help='as in `bitbucket = ["self.hosted", "linux"]`')
+            yield Diagnostic.of(
+                checks.LABELS, message, at, help='as in `bitbucket = ["self.hosted", "linux"]`'
+            )
 
 
 def _events(workflows: tuple[Workflow, ...], settings: Settings) -> Iterator[Diagnostic]:
@@ -318,12 +327,12 @@ def _notes(workflows: tuple[Workflow, ...], pipeline: Pipeline) -> Iterator[str]
             except CronError:
                 continue
             yield (
-                "Bitbucket keeps schedules outside of the file. Add one under Pipelines > Schedules: the custom "
-                f"pipeline `{workflow.id}` on branch `{pipeline.ci.branch}`, cron `{pattern}` (UTC). "
+                "Bitbucket keeps schedules outside of the file. Add one under Pipelines > Schedules: the "
+                f"custom pipeline `{workflow.id}` on branch `{pipeline.ci.branch}`, cron `{pattern}` (UTC). "
                 "(`mlpipec schedules sync` will do that by the API.)"
             )
     if any(len(level) > 1 for w in workflows for level in _levels(w)):
-        yield "Bitbucket has no job graph: steps go by levels, and each level waits for all of the one before."
+        yield "Bitbucket has no job graph: steps go by levels, and each waits for the whole level before."
     if any(j.approve for w in workflows for j in w.jobs):
         names = sorted({j.approve for w in workflows for j in w.jobs if j.approve})
-        yield f"the deployment environments {', '.join(names)} must exist under Repository settings > Deployments"
+        yield f"under Repository settings > Deployments there must be: {', '.join(names)}"

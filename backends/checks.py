@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from zoneinfo import ZoneInfo, available_timezones
 
 from mlflowc.backends.limits import Limits
+
 from mlflowc.diagnostic import Check, Diagnostic, Severity
 from mlflowc.ir.model import Pipeline, Place, Runner, Stage
 from mlflowc.jobs.cron import Cron, CronError, parse_cron
@@ -17,9 +18,9 @@ NO_LABEL = Check(
     Severity.ERROR,
     "a GPU stage has no runner at this service",
     "A stage that wants a GPU needs a machine that has one. Which, only you know: a service finds it by the"
-    " labels of its runner.\n\n```mlpipe\nrunner a10g {\n  gpu       = gpu(1, \"A10G\")\n"
-    "  github    = [\"self-hosted\", \"gpu\"]\n  gitlab    = [\"gpu\"]\n"
-    "  bitbucket = [\"self.hosted\", \"linux\", \"gpu\"]\n}\n```",
+    ' labels of its runner.\n\n```mlpipe\nrunner a10g {\n  gpu       = gpu(1, "A10G")\n'
+    '  github    = ["self-hosted", "gpu"]\n  gitlab    = ["gpu"]\n'
+    '  bitbucket = ["self.hosted", "linux", "gpu"]\n}\n```',
 )
 TIMEOUT = Check(
     "MLP531",
@@ -33,7 +34,7 @@ CRON = Check(
     Severity.ERROR,
     "a cron expression that no service takes",
     "Five fields are wanted: minute, hour, day of the month, month, day of the week, as in"
-    " `\"17 3 * * 1-5\"`. An expression that fits no date (`0 0 31 2 *`) never starts anything.",
+    ' `"17 3 * * 1-5"`. An expression that fits no date (`0 0 31 2 *`) never starts anything.',
 )
 CRON_SERVICE = Check(
     "MLP533",
@@ -46,7 +47,7 @@ ZONE = Check(
     "MLP534",
     Severity.ERROR,
     "an unknown time zone",
-    "`zone` is a name of the IANA time zone database, as in `\"Europe/Paris\"` or `\"UTC\"`.",
+    '`zone` is a name of the IANA time zone database, as in `"Europe/Paris"` or `"UTC"`.',
 )
 ZONE_IGNORED = Check(
     "MLP535",
@@ -93,7 +94,7 @@ SMALL_MACHINE = Check(
     Severity.WARNING,
     "the runner asks for more than the service's ordinary machine has",
     "Without labels a job runs on the machine that the service gives to everyone. Name a larger one by its"
-    " label, as in `github = [\"ubuntu-latest-16-cores\"]` or `gitlab = [\"saas-linux-large-amd64\"]`.",
+    ' label, as in `github = ["ubuntu-latest-16-cores"]` or `gitlab = ["saas-linux-large-amd64"]`.',
 )
 LABELS = Check(
     "MLP542",
@@ -120,7 +121,7 @@ DUPLICATE = Check(
     Severity.WARNING,
     "a push to a pull request starts two pipelines",
     "Bitbucket starts the branch's pipeline and the pull request's for the same commit. Give `on push` the"
-    " branch that it is for, as in `on push(\"main\")`.",
+    ' branch that it is for, as in `on push("main")`.',
 )
 GPU_TOO_SMALL = Check(
     "MLP546",
@@ -163,9 +164,7 @@ def shared(
     for workflow in workflows:
         yield from _event(workflow, settings, limits)
         if limits.jobs is not None and len(workflow.jobs) > limits.jobs:
-            message = (
-                f"the event `{workflow.id}` needs {len(workflow.jobs)} jobs; {limits.service} takes {limits.jobs}"
-            )
+            message = f"`{workflow.id}` needs {len(workflow.jobs)} jobs; {limits.service} takes {limits.jobs}"
             yield Diagnostic.of(TOO_MANY_JOBS, message, settings.locate(workflow.event.place))
         for job in workflow.jobs:
             for finding in _runner(pipeline, job, settings, limits, service):
@@ -174,12 +173,16 @@ def shared(
                     yield finding
 
 
-def size(files: Iterable[GeneratedFile], pipeline: Pipeline, settings: Settings, limits: Limits) -> Iterator[Diagnostic]:
+def size(
+    files: Iterable[GeneratedFile], pipeline: Pipeline, settings: Settings, limits: Limits
+) -> Iterator[Diagnostic]:
     """A finding for each file that the service would not read."""
     for file in files:
         length = len(file.text.encode())
         if limits.file_size is not None and length > limits.file_size:
-            message = f"`{file.path}` would have {length:,} bytes; {limits.service} reads {limits.file_size:,}"
+            message = (
+                f"`{file.path}` would have {length:,} bytes; {limits.service} reads {limits.file_size:,}"
+            )
             yield Diagnostic.of(FILE_SIZE, message, settings.locate(pipeline.events[0].place))
 
 
@@ -252,7 +255,9 @@ def _runner(
     at_runner = settings.locate(runner.place)
     if runner.gpu is not None:
         message = f"runner `{runner.name}` wants a GPU and has no `{service}` labels"
-        yield Diagnostic.of(NO_LABEL, message, at_runner, help=f'add `{service} = ["..."]`, the labels of a machine')
+        yield Diagnostic.of(
+            NO_LABEL, message, at_runner, help=f'add `{service} = ["..."]`, the labels of a machine'
+        )
     elif _more(runner.cpu, limits.hosted_cpu) or _more(runner.memory, limits.hosted_memory):
         message = f"runner `{runner.name}` asks for more than {limits.service}'s ordinary machine has"
         yield Diagnostic.of(SMALL_MACHINE, message, at_runner, help=f"name a larger one: `{service} = [...]`")

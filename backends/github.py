@@ -7,6 +7,7 @@ from typing import Any
 
 from mlflowc.backends import checks, text
 from mlflowc.backends.limits import GITHUB, PINS
+
 from mlflowc.diagnostic import Check, Diagnostic
 from mlflowc.ir.model import Pipeline, Value
 from mlflowc.jobs.model import Job, JobKind, Workflow, WorkflowInput
@@ -14,7 +15,13 @@ from mlflowc.target import Emission, GeneratedFile, Settings, with_header
 
 CHECKS: tuple[Check, ...] = (*checks.SHARED, checks.FORK_SECRET)
 
-_KINDS = {"pull_request": "pull request", "push": "push", "tag": "tag", "schedule": "schedule", "manual": "manual"}
+_KINDS = {
+    "pull_request": "pull request",
+    "push": "push",
+    "tag": "tag",
+    "schedule": "schedule",
+    "manual": "manual",
+}
 _INPUT_TYPES = {"int": "number", "float": "number", "bool": "boolean", "enum": "choice"}
 _SAME_REPOSITORY = "github.event.pull_request.head.repo.full_name == github.repository"
 
@@ -46,7 +53,9 @@ def _file(workflow: Workflow, pipeline: Pipeline, settings: Settings) -> Generat
         name=text.shown(f"{pipeline.name}: {_title(workflow)}"),
         event=event,
         # A filter by path has a meaning for pushes to branches and pull requests only.
-        paths=[text.inside(settings, p) for p in event.paths] if event.kind in ("push", "pull_request") else [],
+        paths=[text.inside(settings, p) for p in event.paths]
+        if event.kind in ("push", "pull_request")
+        else [],
         inputs=[_input(i) for i in workflow.inputs],
         group=_group(workflow, pipeline),
         folder=settings.folder,
@@ -130,7 +139,7 @@ def _runs_on(own: tuple[str, ...]) -> str:
 
 
 def _condition(job: Job, workflow: Workflow) -> str:
-    """When a job starts. A job behind one that may be skipped has to say that it wants to start all the same."""
+    """When a job starts. One behind a job that may be skipped has to say that it starts all the same."""
     parts = []
     if job.skippable:
         parts.append(f"needs.plan.outputs.run-{job.id} == 'true'")
@@ -168,27 +177,25 @@ def _input(given: WorkflowInput) -> dict[str, Any]:
     }
 
 
-def _forks(
-    workflows: tuple[Workflow, ...], pipeline: Pipeline, settings: Settings
-) -> Iterator[Diagnostic]:
+def _forks(workflows: tuple[Workflow, ...], pipeline: Pipeline, settings: Settings) -> Iterator[Diagnostic]:
     for workflow in workflows:
         if workflow.event.kind != "pull_request":
             continue
         for job in workflow.jobs:
             if job.secrets:
-                message = f"a pull request from a fork cannot start `{job.id}`, which holds {', '.join(job.secrets)}"
+                message = (
+                    f"no pull request from a fork starts `{job.id}`, which holds {', '.join(job.secrets)}"
+                )
                 at = settings.locate(checks.place_of(pipeline, job, workflow))
                 yield Diagnostic.of(checks.FORK_SECRET, message, at)
 
 
-def _names(
-    workflows: tuple[Workflow, ...], pipeline: Pipeline, settings: Settings
-) -> Iterator[Diagnostic]:
+def _names(workflows: tuple[Workflow, ...], pipeline: Pipeline, settings: Settings) -> Iterator[Diagnostic]:
     for workflow in workflows:
         for job in workflow.jobs:
             # A content hash of 64 characters ends the key of the cache.
             key = len(f"mlpipe-{pipeline.name}-{job.id}-") + 64
             if GITHUB.cache_key is not None and key > GITHUB.cache_key:
-                message = f"the cache key of `{job.id}` would have {key} characters; GitHub takes {GITHUB.cache_key}"
+                message = f"the cache key of `{job.id}` has {key} characters; GitHub takes {GITHUB.cache_key}"
                 yield Diagnostic.of(checks.NAME_LENGTH, message, settings.locate(workflow.event.place))
                 return

@@ -9,6 +9,7 @@ from typing import Any
 
 from mlflowc.backends import checks, text
 from mlflowc.backends.limits import GITLAB, GITLAB_GPU
+
 from mlflowc.diagnostic import Check, Diagnostic
 from mlflowc.ir.model import Event, Pipeline
 from mlflowc.jobs.model import Job, JobKind, Workflow, WorkflowInput
@@ -71,7 +72,9 @@ def owned(settings: Settings) -> tuple[str, ...]:
 # --- when
 
 
-def _trigger(event: Event, workflows: tuple[Workflow, ...], pipeline: Pipeline, settings: Settings) -> _Trigger:
+def _trigger(
+    event: Event, workflows: tuple[Workflow, ...], pipeline: Pipeline, settings: Settings
+) -> _Trigger:
     paths = tuple(text.inside(settings, p) for p in event.paths)
     source = "$CI_PIPELINE_SOURCE"
     if event.kind == "pull_request":
@@ -141,7 +144,9 @@ def _variable(given: WorkflowInput) -> dict[str, Any]:
 # --- jobs
 
 
-def _jobs(workflow: Workflow, trigger: _Trigger, pipeline: Pipeline, settings: Settings) -> Iterator[dict[str, Any]]:
+def _jobs(
+    workflow: Workflow, trigger: _Trigger, pipeline: Pipeline, settings: Settings
+) -> Iterator[dict[str, Any]]:
     for job in workflow.jobs:
         joins, needs = _joined(job, workflow, trigger)
         for join in joins:
@@ -153,8 +158,10 @@ def _name(workflow: Workflow, job: str) -> str:
     return f"{workflow.id}:{job}"
 
 
-def _joined(job: Job, workflow: Workflow, trigger: _Trigger) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Join jobs where a job waits for more than GitLab lets it: each waits for some, and hands on what they made."""
+def _joined(
+    job: Job, workflow: Workflow, trigger: _Trigger
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Join jobs where a job waits for more than it may: each waits for some, and hands on what they made."""
     needs = [{"name": _name(workflow, n), "artifacts": n in job.imports} for n in job.needs]
     joins: list[dict[str, Any]] = []
     limit = GITLAB.needs or len(needs)
@@ -250,6 +257,6 @@ def _notes(workflows: tuple[Workflow, ...], pipeline: Pipeline) -> Iterator[str]
             )
     if any(w.event.kind == "pull_request" for w in workflows):
         yield (
-            "GitLab keeps the caches of protected and other branches apart, so a merge request finds what its own "
-            "pipelines made before, and never writes what a protected branch reads."
+            "GitLab keeps the caches of protected and other branches apart, so a merge request finds what "
+            "its own pipelines made before, and never writes what a protected branch reads."
         )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from shlex import quote
 
 from mlflowc.backends import text
+
 from mlflowc.diagnostic import Check, Diagnostic
 from mlflowc.ir.model import Pipeline
 from mlflowc.jobs.graph import predecessors
@@ -74,7 +75,7 @@ def owned(settings: Settings) -> tuple[str, ...]:
 def _targets(
     workflows: tuple[Workflow, ...], pipeline: Pipeline, settings: Settings, prefix: str
 ) -> list[_Target]:
-    """Stages first, in their order; then gates, reports and events. An action has no target: only an event acts."""
+    """Stages first, in their order; then gates, reports, events. Actions have none: only an event acts."""
     names = Names(tuple(prefix + n for n in _OWN))
     name_of: dict[str, str] = {}
     targets = []
@@ -93,7 +94,9 @@ def _targets(
         targets.append(_Target(target, f"{kind} {name}", after, (_exec(name, settings),)))
     for workflow in workflows:
         # One after the other, in the order of the job graph: what a CI service would do, on one machine.
-        recipe = tuple(f"$(MLPIPEC) {_tail(text.exec_command(j.id, workflow, settings))}" for j in workflow.jobs)
+        recipe = tuple(
+            f"$(MLPIPEC) {_tail(text.exec_command(j.id, workflow, settings))}" for j in workflow.jobs
+        )
         about = f"all jobs of the event {workflow.id}, here"
         targets.append(_Target(names.take(f"{prefix}on-{workflow.id}"), about, (), recipe))
     return targets

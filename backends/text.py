@@ -9,8 +9,8 @@ from shlex import quote
 from typing import Any
 
 import jinja2
-
 from mlflowc.backends.checks import labels, runner_of
+
 from mlflowc.ir.model import Pipeline, Value
 from mlflowc.jobs.model import Job, JobKind, Workflow
 from mlflowc.target import Settings
@@ -59,7 +59,7 @@ def install(pipeline: Pipeline, settings: Settings, extra: str = "") -> str:
 
 
 def setup_lines(pipeline: Pipeline, settings: Settings, extra: str = "") -> list[str]:
-    """The shell lines that get this tool where a job starts in an image with Python, at the repository's root.
+    """The shell lines that get this tool where a job starts in an image with Python, at the git root.
 
     They end in the project's folder.
     """

@@ -40,6 +40,13 @@ class Source:
         line = bisect_right(starts, offset) - 1
         return Position(line + 1, offset - starts[line] + 1)
 
+    def offset(self, line: int, column: int) -> int:
+        """The character offset of a line and a column, both counted from 1; at most the text's length."""
+        starts = self._line_starts()
+        if line > len(starts):
+            return len(self.text)
+        return min(starts[line - 1] + column - 1, len(self.text))
+
     def line(self, number: int) -> str:
         """The text of line `number` (from 1), without its line break; empty behind the last line."""
         starts = self._line_starts()

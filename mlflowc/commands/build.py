@@ -43,7 +43,9 @@ class _State:
     multiple=True,
     help="What to generate for (may be given several times).",
 )
-@click.option("--check", is_flag=True, help="Change nothing; fail when a file is not what would be generated.")
+@click.option(
+    "--check", is_flag=True, help="Change nothing; fail when a file is not what would be generated."
+)
 @click.option("--stdout", "to_stdout", is_flag=True, help="Print the files instead of writing them.")
 @click.option("--force", is_flag=True, help="Overwrite files that were edited, or not generated at all.")
 @file_option
@@ -106,11 +108,7 @@ def locator(root: Path) -> Callable[[Place], Span]:
 
     def locate(place: Place) -> Span:
         if place.file not in sources:
-            try:
-                text = (root / place.file).read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError):
-                text = ""
-            sources[place.file] = Source(place.file, text)
+            sources[place.file] = Source(place.file, _source_text(root / place.file) or "")
         source = sources[place.file]
         line = source.line(place.line)
         start = source.offset(place.line, place.column)
@@ -123,11 +121,18 @@ def locator(root: Path) -> Callable[[Place], Span]:
 
 def show(diagnostics: tuple[Diagnostic, ...], root: Path) -> None:
     """Writes diagnostics to stderr as text."""
-    from mlflowc.commands.sources import read_sources
     from mlflowc.render.text import render
 
-    sources = read_sources(root, diagnostics)
-    print(render(diagnostics, sources), file=sys.stderr)
+    files = {d.span.file for d in diagnostics} | {label.span.file for d in diagnostics for label in d.related}
+    sources = {f: Source(f, text) for f in files if (text := _source_text(root / f)) is not None}
+    print(render(diagnostics, sources, stream=sys.stderr, width=terminal.width()), file=sys.stderr)
+
+
+def _source_text(path: Path) -> str | None:
+    try:
+        return path.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def _found_by_itself(root: Path) -> str | None:
@@ -179,7 +184,10 @@ def _emit(name: str, pipeline: Pipeline, root: Path, settings: Settings) -> Emis
     if found:
         show(found, root)
     if has_errors(found):
-        raise Failure(f"nothing was written for {name}", help="mend what is said above; `mlpipec explain CODE` says more")
+        raise Failure(
+            f"nothing was written for {name}",
+            help="mend what is said above; `mlpipec explain CODE` says more",
+        )
     return emission
 
 
@@ -243,7 +251,10 @@ def _write(states: list[_State], repository: Path, force: bool) -> None:
     if refused:
         for state in refused:
             print(f"{state.path} {state.detail or 'was edited by hand'}", file=sys.stderr)
-        raise Failure("nothing was written", help="give --force to overwrite; move your changes to the pipeline file first")
+        raise Failure(
+            "nothing was written",
+            help="give --force to overwrite; move your changes to the pipeline file first",
+        )
     for state in states:
         path = repository / state.path
         try:

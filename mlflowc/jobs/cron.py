@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
-_MONTHS = "JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split()
-_DAYS = "SUN MON TUE WED THU FRI SAT".split()
+_MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
+_DAYS = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"]
 _FIELDS = (
     ("minute", 0, 59, ()),
     ("hour", 0, 23, ()),
@@ -38,7 +39,7 @@ class Cron:
     def gap(self) -> int:
         """The least number of seconds between two starts on one day (a day, if there is only one)."""
         starts = sorted(h * 60 + m for h in self.hours for m in self.minutes)
-        gaps = [b - a for a, b in zip(starts, starts[1:], strict=False)]
+        gaps = [b - a for a, b in pairwise(starts)]
         return 60 * min([*gaps, starts[0] + 1440 - starts[-1]])
 
     def never(self) -> bool:
@@ -56,7 +57,14 @@ def parse_cron(text: str) -> Cron:
     values = [_field(f, *spec) for f, spec in zip(fields, _FIELDS, strict=True)]
     weekdays = frozenset(d % 7 for d in values[4])
     return Cron(
-        " ".join(fields), values[0], values[1], values[2], values[3], weekdays, fields[2] == "*", fields[4] == "*"
+        " ".join(fields),
+        values[0],
+        values[1],
+        values[2],
+        values[3],
+        weekdays,
+        fields[2] == "*",
+        fields[4] == "*",
     )
 
 

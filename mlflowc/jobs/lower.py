@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from mlflowc.ir.model import Action, Event, Pipeline, Runner, Stage, StageOutput, Value
+from mlflowc.ir.model import Action, Event, Pipeline, Runner, Stage, StageOutput
 from mlflowc.jobs.graph import Wanted, fuse, wanted
 from mlflowc.jobs.model import Job, JobKind, Workflow, WorkflowInput
 from mlflowc.jobs.names import Names, slug, variable
@@ -35,7 +35,7 @@ def lower(pipeline: Pipeline, event: Event) -> Workflow:
     targets = [*run.stages]
     targets += [s for g in gates.values() for s in g.stages]
     targets += [s for r in reports.values() for s in r.stages]
-    targets += [s for a in actions for s in _stages_of(pipeline, a)]
+    targets += [s for a in actions for s in stages_of(pipeline, a)]
 
     names = Names(("plan", "check"))
     graph = wanted(pipeline, targets)
@@ -66,18 +66,6 @@ def lower_all(pipeline: Pipeline) -> tuple[Workflow, ...]:
     return tuple(lower(pipeline, e) for e in pipeline.events)
 
 
-def under(pipeline: Pipeline, event: Event, given: Iterable[str] = ()) -> Pipeline:
-    """The pipeline with the parameter values that hold under `event`.
-
-    `given` are parameters that a person set for this run; those keep the value they have.
-    """
-    values: Mapping[str, Value] = {n: v for n, v in event.with_params if n not in set(given)}
-    if not values:
-        return pipeline
-    params = tuple(replace(p, value=values[p.name]) if p.name in values else p for p in pipeline.params)
-    return replace(pipeline, params=params)
-
-
 def _sort_out(pipeline: Pipeline, run: Iterable[str]) -> _Run:
     names = set(run)
     return _Run(
@@ -88,7 +76,7 @@ def _sort_out(pipeline: Pipeline, run: Iterable[str]) -> _Run:
     )
 
 
-def _stages_of(pipeline: Pipeline, action: Action) -> list[str]:
+def stages_of(pipeline: Pipeline, action: Action) -> list[str]:
     """The stages whose results an action reads or comes after."""
     read = [s.stage for i in action.inputs for s in i.sources if isinstance(s, StageOutput)]
     return read + [s.id for s in pipeline.stages if s.id in action.after or s.name in action.after]
@@ -149,7 +137,7 @@ def _action_jobs(
     jobs = []
     for action in _after_order(actions):
         runner = runners.get(action.runner or "")
-        imports = _jobs(job_of, _stages_of(pipeline, action))
+        imports = _jobs(job_of, stages_of(pipeline, action))
         # A gate of the same event must hold before anything is done to the world.
         after = [ids[n] for n in action.after if n in ids]
         needs = ("plan", *imports, *(["check"] if checked else []), *after)
@@ -164,7 +152,9 @@ def _action_jobs(
                 imports=imports,
                 secrets=action.secrets,
                 trusted=True,
-                timeout=(action.timeout + OVERHEAD) if action.timeout else (runner.timeout if runner else None),
+                timeout=(action.timeout + OVERHEAD)
+                if action.timeout
+                else (runner.timeout if runner else None),
                 approve=action.approve,
             )
         )

@@ -27,7 +27,7 @@ def variable(text: str) -> str:
 
 
 class Names:
-    """Hands out names, each once: a second `train-de` becomes `train-de-2`. In a stable order: same result."""
+    """Hands out names, each once: a second `train-de` becomes `train-de-2`."""
 
     def __init__(self, taken: tuple[str, ...] = ()) -> None:
         self._taken = set(taken)

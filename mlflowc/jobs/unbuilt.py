@@ -14,7 +14,7 @@ SWEEP = Check(
     Severity.ERROR,
     "sweeps do not run in CI yet",
     "A `sweep` that an event names needs a job for every round of trials, which `mlpipec build` does not"
-    " make yet.\n\nFails: `on schedule(\"0 3 * * 1\") { run = [tune] }`\n\nInstead, name the stage itself:"
+    ' make yet.\n\nFails: `on schedule("0 3 * * 1") { run = [tune] }`\n\nInstead, name the stage itself:'
     " `run = [train]`.",
 )
 CLOUD = Check(
@@ -23,14 +23,14 @@ CLOUD = Check(
     "machines are not launched from CI yet",
     "A runner with `cloud = ...` asks for a machine that the job would have to start and to end."
     " `mlpipec build` does not make such jobs yet.\n\nInstead, give the runner the labels of machines that"
-    " are there:\n\n```mlpipe\nrunner a10g {\n  gpu    = gpu(1)\n  github = [\"self-hosted\", \"gpu\"]\n}\n```",
+    ' are there:\n\n```mlpipe\nrunner a10g {\n  gpu    = gpu(1)\n  github = ["self-hosted", "gpu"]\n}\n```',
 )
 REFRESH = Check(
     "MLP512",
     Severity.ERROR,
     "data is not refreshed by an event yet",
     "`refresh = [...]` takes new data in and pins it, which an event cannot do yet.\n\n"
-    "Fails: `on schedule(\"0 3 * * *\") { refresh = [feed], run = [train] }`\n\nInstead, leave `refresh` out"
+    'Fails: `on schedule("0 3 * * *") { refresh = [feed], run = [train] }`\n\nInstead, leave `refresh` out'
     " and commit a new pin by hand.",
 )
 REMOTE = Check(
@@ -55,9 +55,7 @@ def unbuilt(
     pipeline: Pipeline, workflows: tuple[Workflow, ...], locate: Callable[[Place], Span]
 ) -> tuple[Diagnostic, ...]:
     """Everything in `workflows` that would need what is not built, each once."""
-    found = {
-        (d.code, d.span, d.message): d for w in workflows for d in _in_workflow(pipeline, w, locate)
-    }
+    found = {(d.code, d.span, d.message): d for w in workflows for d in _in_workflow(pipeline, w, locate)}
     return (*found.values(), *_everywhere(pipeline, workflows, locate))
 
 
@@ -91,10 +89,14 @@ def _in_workflow(
     yield from _clouds(pipeline, workflow.jobs, locate)
 
 
-def _clouds(pipeline: Pipeline, jobs: tuple[Job, ...], locate: Callable[[Place], Span]) -> Iterator[Diagnostic]:
+def _clouds(
+    pipeline: Pipeline, jobs: tuple[Job, ...], locate: Callable[[Place], Span]
+) -> Iterator[Diagnostic]:
     used = {job.runner for job in jobs}
     for runner in pipeline.runners:
         if runner.name in used and runner.cloud is not None and not runner.labels:
-            message = f"runner `{runner.name}` wants a machine at {runner.cloud.provider}, and CI launches none yet"
+            message = (
+                f"runner `{runner.name}` wants a machine at {runner.cloud.provider}, and CI launches none yet"
+            )
             help = 'give it the labels of machines that are there, as in `github = ["self-hosted", "gpu"]`'
             yield Diagnostic.of(CLOUD, message, locate(runner.place), help=help)

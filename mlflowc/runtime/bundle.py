@@ -49,11 +49,13 @@ class BundleError(Exception):
 
 
 class Imported(NamedTuple):
-    """What came out of a bundle: its job, the cache keys that its stages had, how many records were new."""
+    """What came out of a bundle: its job, the deep keys of that job's stages, the stages of all its
+    records, and how many of these were new."""
 
     job: str
     deep: Mapping[str, str]
-    records: int
+    stages: tuple[str, ...]
+    new: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,7 @@ def read(path: Path, store: Store, fs: FileSystem) -> Imported:
         new = sum(_take_record(record, store) for record in found)
     except OSError as e:
         raise BundleError(f"cannot be taken into the cache: {e.strerror}") from e
-    return Imported(manifest.job, manifest.deep, new)
+    return Imported(manifest.job, manifest.deep, tuple(r.stage for r in found), new)
 
 
 # --- writing

@@ -26,7 +26,7 @@ def a_store(folder: Path) -> Store:
 
 
 def a_result(store: Store, content: bytes = b"model") -> tuple[Record, Record]:
-    """The record of a stage with a file and a folder, and one of a stage before it, whose content is not there."""
+    """The records of a stage with a file and a folder, and of one before it, whose content is not there."""
     file = store.put_bytes(content)
     inner = store.put_bytes(b"inner")
     folder = store.put_listing([tree.Entry("a/b.txt", "f", inner, 5), tree.Entry("empty", "d")])
@@ -34,7 +34,10 @@ def a_result(store: Store, content: bytes = b"model") -> tuple[Record, Record]:
         "a" * 64,
         "train",
         {"command": "x"},
-        (OutputRecord("model", "m.bin", "file", file, len(content)), OutputRecord("plots", "plots", "dir", folder, 5)),
+        (
+            OutputRecord("model", "m.bin", "file", file, len(content)),
+            OutputRecord("plots", "plots", "dir", folder, 5),
+        ),
         metrics={"scores": {"auc": 0.5}},
         log=store.put_bytes(b"log"),
     )
@@ -54,7 +57,7 @@ def test_what_goes_in_comes_out(tmp_path: Path) -> None:
     path = a_bundle(tmp_path / "one")
     store = a_store(tmp_path / "two")
     imported = bundle.read(path, store, FS)
-    assert imported == ("train", {"train": "d" * 64}, 2)
+    assert imported == ("train", {"train": "d" * 64}, ("train", "load"), 2)
     own = store.record("a" * 64)
     assert own is not None and own.metrics == {"scores": {"auc": 0.5}}
     assert all(store.has_output(o) for o in own.outputs)
@@ -104,7 +107,9 @@ def test_every_changed_byte_of_content_is_noticed(tmp_path: Path) -> None:
             assert list(store.records()) == []
 
 
-def crafted(path: Path, members: list[tuple[tarfile.TarInfo, bytes]], listed: list[str] | None = None) -> Path:
+def crafted(
+    path: Path, members: list[tuple[tarfile.TarInfo, bytes]], listed: list[str] | None = None
+) -> Path:
     """A bundle whose manifest is right for `members`, whatever they are."""
     names = [info.name for info, _ in members] if listed is None else listed
     body = json.dumps({"version": 1, "job": "evil", "deep": {}, "members": names}).encode()
@@ -185,8 +190,8 @@ def test_a_record_with_its_content_stays_when_another_comes_without(tmp_path: Pa
     theirs, _ = a_result(there, b"made there")
     path = tmp_path / "x.tar"
     bundle.write(Bundle("x", (), (theirs,)), path, there)
-    assert bundle.read(path, here, FS).records == 0
+    assert bundle.read(path, here, FS).new == 0
     assert here.record("a" * 64) == mine
     empty = a_store(tmp_path / "empty")
-    assert bundle.read(path, empty, FS).records == 1
+    assert bundle.read(path, empty, FS).new == 1
     assert empty.record("a" * 64) == theirs

@@ -1,0 +1,245 @@
+"""`mlpipec exec`: one job of a generated file. The only command that such files hold."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from mlflowc import terminal
+from mlflowc.commands.options import file_option
+from mlflowc.errors import Failure
+from mlflowc.ir.model import Pipeline
+from mlflowc.jobs import handover
+from mlflowc.jobs.handover import Arrived
+from mlflowc.jobs.lower import lower
+from mlflowc.jobs.model import Job, JobKind, Workflow
+from mlflowc.runtime import execute, progress, targets
+from mlflowc.runtime.events import RunResult, StageResult
+from mlflowc.runtime.plan import Action, make_plan
+from mlflowc.runtime.workspace import Workspace, open_workspace
+from mlflowc.spell import nearest
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One job of one event, in an open workspace."""
+
+    ws: Workspace
+    pipeline: Pipeline
+    workflow: Workflow
+    job: Job
+    arrived: Arrived
+
+
+@click.command("exec")
+@click.argument("job")
+@click.option("--on", "event", metavar="EVENT", help="The event whose job it is, as in --on pull-request.")
+@click.option(
+    "--outputs",
+    "target",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Add what the plan found out to FILE.",
+)
+@click.option(
+    "--format", "form", type=click.Choice(["github", "dotenv", "bitbucket"]), help="The form of --outputs."
+)
+@file_option
+def command(job: str, event: str | None, target: Path | None, form: str | None, file: str | None) -> int:
+    """Run one job of a generated CI file.
+
+    With --on, JOB is a job of that event. It takes in what other jobs left in mlpipe-bundles/,
+    does exactly its own part, and leaves mlpipe-bundles/JOB.tar. Without --on, JOB is a stage,
+    a gate or a report, and what comes before must be there.
+    """
+    from mlflowc import project
+
+    if (target is None) != (form is None):
+        raise click.UsageError("--outputs and --format go together")
+    loaded = project.load(file)
+    if event is None:
+        if target is not None:
+            raise click.UsageError("--outputs belongs to the job `plan` of an event: give --on")
+        ws = open_workspace(loaded.root, loaded.pipeline)
+        try:
+            return _local(ws, job)
+        finally:
+            ws.close()
+    given = _given(lower(loaded.pipeline, targets.event(loaded.pipeline, event)), os.environ)
+    if given:
+        loaded = project.load(file, overrides=given)
+    chosen = targets.event(loaded.pipeline, event)
+    pipeline = targets.under_event(loaded.pipeline, chosen, keep=given)
+    workflow = lower(pipeline, chosen)
+    _refuse_unbuilt(pipeline, workflow, loaded.root)
+    found = _job(workflow, job)
+    ws = open_workspace(loaded.root, pipeline)
+    try:
+        arrived = handover.arrive(ws)
+        for text in arrived.bad:
+            print(
+                terminal.style("warning", "bold", "yellow", stream=sys.stderr) + f": {text}", file=sys.stderr
+            )
+        return _do(_Work(ws, pipeline, workflow, found, arrived), target, form)
+    finally:
+        ws.close()
+
+
+def _given(workflow: Workflow, environment: Mapping[str, str]) -> dict[str, str]:
+    """What a person set when starting the event, by parameter."""
+    return {i.param: environment[i.variable] for i in workflow.inputs if environment.get(i.variable)}
+
+
+def _job(workflow: Workflow, name: str) -> Job:
+    job = workflow.job(name)
+    if job is not None:
+        return job
+    known = [j.id for j in workflow.jobs]
+    guess = nearest(name, known)
+    help = f"did you mean `{guess}`?" if guess else f"its jobs: {', '.join(known)}"
+    raise Failure(f"the event `{workflow.id}` has no job `{name}`", help=help, code=2)
+
+
+def _refuse_unbuilt(pipeline: Pipeline, workflow: Workflow, root: Path) -> None:
+    from mlflowc.jobs.unbuilt import unbuilt
+    from mlflowc.span import Span
+
+    found = unbuilt(pipeline, (workflow,), lambda place: Span(place.file, 0, 0))
+    if found:
+        raise Failure(f"{found[0].message} [{found[0].code}]", help=found[0].help)
+
+
+def _do(work: _Work, target: Path | None, form: str | None) -> int:
+    if work.job.kind is JobKind.PLAN:
+        return _plan(work, target, form)
+    if target is not None:
+        raise Failure("only the job `plan` has outputs", help="leave --outputs out", code=2)
+    if work.job.kind is JobKind.STAGES:
+        return _stages(work)
+    if work.job.kind is JobKind.CHECK:
+        from mlflowc.commands import checkjob
+
+        steps = handover.results(work.ws, _wanted(work), work.workflow)
+        handover.remember(work.ws, steps)
+        return checkjob.check(work.ws, work.job.gates, work.job.reports)
+    return _act(work)
+
+
+def _wanted(work: _Work) -> list[str]:
+    """The stages that gates and reports read."""
+    gates = [s for g in work.pipeline.gates if g.name in work.job.gates for s in g.stages]
+    return gates + [s for r in work.pipeline.reports if r.name in work.job.reports for s in r.stages]
+
+
+# --- plan
+
+
+def _plan(work: _Work, target: Path | None, form: str | None) -> int:
+    deep = handover.foresee(work.ws)
+    planned = [s for j in work.workflow.jobs for s in j.stages]
+    for stage in planned:
+        if deep[stage] is None:
+            raise _blocked(work.ws, stage)
+    _show_plan(work, deep)
+    if target is not None and form is not None:
+        lines = handover.outputs(work.pipeline, work.workflow, deep, work.arrived, form)
+        text = "".join(f"{name}={value}\n" for name, value in lines)
+        try:
+            with target.open("a", encoding="utf-8") as file:
+                file.write(text)
+        except OSError as e:
+            raise Failure(f"cannot write `{target}`: {e.strerror}") from e
+    work.ws.index.flush()
+    return 0
+
+
+def _blocked(ws: Workspace, stage: str) -> Failure:
+    """Why a stage could not even be planned."""
+    plan = make_plan(ws, [stage])
+    for step in plan.steps:
+        if step.action is Action.BLOCKED:
+            return Failure(
+                f"stage `{step.stage.id}` cannot run: {step.reason}", help="is the file committed?"
+            )
+    return Failure(f"stage `{stage}` cannot run: an input is not there")
+
+
+def _show_plan(work: _Work, deep: Mapping[str, str | None]) -> None:
+    for job in work.workflow.jobs:
+        if job.kind is JobKind.PLAN:
+            continue
+        words = job.title
+        if job.kind is JobKind.STAGES:
+            here = " (its results are here)" if work.arrived.has(job, deep) else ""
+            words += f"{here}\n{'':16}{handover.cache_key(work.pipeline, job, deep)}"
+        print(f"{terminal.style(f'{job.id:<16}', 'bold')}{words}")
+
+
+# --- stages and actions
+
+
+def _stages(work: _Work) -> int:
+    ws, job = work.ws, work.job
+    plan = make_plan(ws, job.stages, exact=set(job.stages))
+    handover.check_upstream(plan, job.stages, work.workflow)
+    result = execute.run(ws, plan, execute.Options(), progress.Lines(sys.stdout))
+    code = _report(ws, result)
+    deep = handover.foresee(ws)
+    size = handover.depart(ws, job, plan, result, deep)
+    print(f"{handover.FOLDER}/{job.id}.tar: {progress.size(size)}")
+    return code
+
+
+def _report(ws: Workspace, result: RunResult) -> int:
+    def left(r: StageResult) -> str:
+        return str(r.left.relative_to(ws.root)) if r.left else ""
+
+    for line in progress.summary(result):
+        print(terminal.style(line, "bold"))
+    for message, help in progress.failures(result, left):
+        terminal.error(message, help)
+    if result.interrupted:
+        raise Failure("interrupted; earlier outputs are as they were", code=130)
+    return 0 if result.ok else 1
+
+
+def _act(work: _Work) -> int:
+    from mlflowc.jobs.lower import stages_of
+    from mlflowc.runtime.act import act
+
+    action = next(a for a in work.pipeline.actions if a.name == work.job.action)
+    steps = handover.results(work.ws, stages_of(work.pipeline, action), work.workflow)
+    work.ws.prepare()
+    act(work.ws, action, {s.stage.id: s.outputs for s in steps}, progress.Lines(sys.stdout))
+    print(terminal.style(f"action {action.name} done", "bold"))
+    return 0
+
+
+# --- without an event
+
+
+def _local(ws: Workspace, name: str) -> int:
+    """A stage by id, or a gate or a report: the targets of the Makefile."""
+    stage = ws.stages.get(name)
+    if stage is not None:
+        plan = make_plan(ws, [name], exact={name})
+        handover.check_upstream(plan, [name], None)
+        result = execute.run(ws, plan, execute.Options(), progress.Lines(sys.stdout))
+        return _report(ws, result)
+    from mlflowc.commands import checkjob
+
+    gates = tuple(g for g in ws.pipeline.gates if g.name == name)
+    reports = tuple(r for r in ws.pipeline.reports if r.name == name)
+    if not gates and not reports:
+        known = [*ws.stages, *(g.name for g in ws.pipeline.gates), *(r.name for r in ws.pipeline.reports)]
+        guess = nearest(name, known)
+        help = f"did you mean `{guess}`?" if guess else f"there are: {', '.join(known)}"
+        raise Failure(f"there is no stage, gate or report `{name}`", help=help, code=2)
+    read = [s for g in gates for s in g.stages] + [s for r in reports for s in r.stages]
+    handover.remember(ws, handover.results(ws, read, None))
+    return checkjob.check(ws, tuple(g.name for g in gates), tuple(r.name for r in reports))

@@ -1,0 +1,190 @@
+"""What goes from job to job: bundles in, the results of earlier jobs, bundles out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from blake3 import blake3
+
+from mlflowc.errors import Failure
+from mlflowc.ir.model import Pipeline
+from mlflowc.jobs.model import Job, JobKind, Workflow
+from mlflowc.runtime import bundle, execute, publish, targets
+from mlflowc.runtime.bundle import Bundle, BundleError
+from mlflowc.runtime.events import Outcome, RunResult, StageResult
+from mlflowc.runtime.lockfile import LockFile
+from mlflowc.runtime.plan import Action, Outputs, Plan, Planner, Step, deep_keys, pin_environments
+from mlflowc.runtime.records import Record
+from mlflowc.runtime.workspace import Workspace
+
+FOLDER = "mlpipe-bundles"
+
+_PLACES = (
+    "its bundle is not in `mlpipe-bundles/`: that job did not run, or what it made is gone from the cache"
+)
+_FORK = "(jobs with a GPU, own machines or secrets are never started for a pull request from a fork)"
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """Bundles that were taken in: the deep keys of each job's stages, and words about the bad ones."""
+
+    deep: Mapping[str, tuple[Mapping[str, str], ...]]
+    bad: tuple[str, ...]
+
+    def has(self, job: Job, deep: Mapping[str, str | None]) -> bool:
+        """Whether there is a bundle of exactly the results that `job` would make now."""
+        wanted = {s: deep.get(s) for s in job.stages}
+        return any(dict(found) == wanted for found in self.deep.get(job.id, ()))
+
+
+def arrive(ws: Workspace) -> Arrived:
+    """Takes in every bundle below `mlpipe-bundles/`."""
+    deep: dict[str, tuple[Mapping[str, str], ...]] = {}
+    bad: list[str] = []
+    stages: set[str] = set()
+    paths = sorted((ws.root / FOLDER).rglob("*.tar"))
+    if paths:
+        ws.prepare()
+    for path in paths:
+        try:
+            got = bundle.read(path, ws.store, ws.fs)
+        except BundleError as e:
+            bad.append(f"{path.relative_to(ws.root).as_posix()} {e}; it is left out")
+            continue
+        deep[got.job] = (*deep.get(got.job, ()), got.deep)
+        stages.update(got.stages)
+    if stages:
+        # What was committed may come from another machine, which made something else from the same key.
+        # What the jobs of this run hand over belongs together: where they speak, the lock does not.
+        kept = {k: e for k, e in ws.lock.entries.items() if k[0] != "stage" or k[1] not in stages}
+        ws.lock = LockFile(kept)
+    return Arrived(deep, tuple(bad))
+
+
+def cache_key(pipeline: Pipeline, job: Job, deep: Mapping[str, str | None]) -> str:
+    """The key of a job's results in a service's cache: known before anything ran."""
+    parts = "\n".join(f"{s} {deep[s]}" for s in job.stages)
+    return f"mlpipe-{pipeline.name}-{job.id}-{blake3(parts.encode()).hexdigest()}"
+
+
+def foresee(ws: Workspace) -> dict[str, str | None]:
+    """The deep keys of all stages; see `mlflowc.runtime.keys`."""
+    pin_environments(ws)
+    return deep_keys(ws)
+
+
+def results(ws: Workspace, stages: Iterable[str], workflow: Workflow | None) -> tuple[Step, ...]:
+    """What there is of `stages` and those before them, wherever its content is, in topological order.
+
+    Raises `Failure` that names the job which makes what is missing.
+    """
+    pin_environments(ws)
+    planner = Planner(ws)
+    known: dict[str, Outputs | None] = {}
+    steps = []
+    for stage in targets.closure(ws.pipeline, stages):
+        step = planner.decide(stage, known, lazy=True)
+        if step.action is not Action.KEEP:
+            raise missing(step, workflow)
+        known[stage.id] = step.outputs
+        steps.append(step)
+    return tuple(steps)
+
+
+def remember(ws: Workspace, steps: tuple[Step, ...]) -> None:
+    """Writes results that others made into `mlpipe.lock`: gates and reports read it."""
+    kept = tuple(StageResult(s.stage.id, Outcome.KEPT, s.key, s.outputs, s.metrics) for s in steps)
+    wanted = targets.Wanted(tuple(s.stage.id for s in steps))
+    execute.remember(ws, Plan(steps, wanted), RunResult(kept, 0.0))
+
+
+def check_upstream(plan: Plan, own: Iterable[str], workflow: Workflow | None) -> None:
+    """Raises `Failure` when a stage before the own ones has no result here."""
+    mine = set(own)
+    for step in plan.steps:
+        if step.stage.id not in mine and step.action is not Action.KEEP:
+            raise missing(step, workflow)
+
+
+def missing(step: Step, workflow: Workflow | None) -> Failure:
+    """What to say when the result of an earlier stage is not here."""
+    stage = step.stage.id
+    if step.action is Action.BLOCKED:
+        return Failure(
+            f"stage `{stage}` cannot run: {step.reason}", help="restore the file, or correct the pipeline"
+        )
+    job = workflow.making(stage) if workflow else None
+    if job is None:
+        return Failure(f"`{stage}` has no result here", help=f"make it with `mlpipec run '{stage}'`")
+    help = f"{_PLACES}\n{_FORK}" if job.trusted else _PLACES
+    return Failure(f"`{stage}` has no result here: the job `{job.id}` makes it", help=help)
+
+
+def depart(ws: Workspace, job: Job, plan: Plan, result: RunResult, deep: Mapping[str, str | None]) -> int:
+    """Writes the job's bundle with what went well; returns its size in bytes. Raises `Failure`."""
+    own: list[Record] = []
+    upstream: list[Record] = []
+    for step in plan.steps:
+        done = result.stage(step.stage.id)
+        if done is None or not done.outcome.good:
+            continue
+        if step.stage.id in job.stages:
+            own.append(_with_content(ws, step, done))
+        else:
+            upstream.append(_record(ws, step, done))
+    keys = {s: k for s in job.stages if (k := deep.get(s)) is not None and any(r.stage == s for r in own)}
+    path = ws.root / FOLDER / f"{job.id}.tar"
+    try:
+        return bundle.write(Bundle(job.id, tuple(own), tuple(upstream), keys), path, ws.store)
+    except BundleError as e:
+        raise Failure(f"cannot hand over the results of `{job.id}`: {e}", help="run the job again") from e
+    except OSError as e:
+        raise Failure(f"cannot write `{FOLDER}/{job.id}.tar`: {e.strerror}") from e
+
+
+def _record(ws: Workspace, step: Step, done: StageResult) -> Record:
+    """The record of a result; made up where only the lock speaks of it."""
+    there = ws.store.record(done.key)
+    if there is not None and there.outputs == done.outputs:
+        return there
+    params = {p: ws.params[p] for p in step.stage.params}
+    return Record(done.key, done.stage, dict(step.components), done.outputs, done.metrics, params)
+
+
+def _with_content(ws: Workspace, step: Step, done: StageResult) -> Record:
+    """The record of a result whose content is in the store, put there from its place where it was not."""
+    record = _record(ws, step, done)
+    if all(ws.store.has_output(o) for o in record.outputs):
+        return record
+    found = publish.publish(ws, step.stage).outputs
+    if {o.name: o.hash for o in found} != {o.name: o.hash for o in record.outputs}:
+        raise Failure(
+            f"the outputs of `{step.stage.id}` changed while they were handed over", help="run the job again"
+        )
+    return record
+
+
+def outputs(
+    pipeline: Pipeline, workflow: Workflow, deep: Mapping[str, str | None], arrived: Arrived, format: str
+) -> Iterator[tuple[str, str]]:
+    """What the plan tells the service about each job, as names and values in the service's own form.
+
+    `github`: `key-JOB` (the cache key) and `run-JOB`; `dotenv`: `KEY_JOB` and `RUN_JOB`; `bitbucket`:
+    `RUN_JOB`. `run` is `true` where the results are not here, else `false`.
+    """
+    from mlflowc.jobs.names import variable
+
+    for job in workflow.jobs:
+        if job.kind is not JobKind.STAGES:
+            continue
+        run = "false" if arrived.has(job, deep) else "true"
+        if format == "github":
+            yield f"key-{job.id}", cache_key(pipeline, job, deep)
+            yield f"run-{job.id}", run
+        elif format == "dotenv":
+            yield f"KEY_{variable(job.id)}", cache_key(pipeline, job, deep)
+            yield f"RUN_{variable(job.id)}", run
+        elif job.skippable:
+            yield f"RUN_{variable(job.id)}", run

@@ -1,0 +1,65 @@
+"""Actions: commands that do something to the world. Never cached, never tried again by themselves."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+
+from mlflowc.errors import Failure
+from mlflowc.ir.model import Action, Stage
+from mlflowc.runtime import childenv, commands, environments, publish
+from mlflowc.runtime.events import Listener
+from mlflowc.runtime.logs import Log
+from mlflowc.runtime.plan import Action as Todo
+from mlflowc.runtime.plan import Outputs, Planner
+from mlflowc.runtime.ports import Command
+from mlflowc.runtime.workspace import Workspace
+
+
+def act(ws: Workspace, action: Action, upstream: Mapping[str, Outputs | None], listener: Listener) -> None:
+    """Runs `action` on what stages made. Raises `Failure` when it cannot, or does not end well."""
+    stage = _as_stage(action)
+    step = Planner(ws, frozenset({stage.id})).decide(stage, upstream)
+    if step.action is Todo.BLOCKED:
+        raise Failure(f"action `{action.name}` cannot run: {step.reason}")
+    for outputs in upstream.values():
+        wanted = [o for o in outputs or () if any(("input", i.name) in step.values for i in action.inputs)]
+        if not publish.restore(ws, tuple(wanted)):
+            raise Failure(f"action `{action.name}` cannot run: the cache has lost what it reads")
+    env = ws.envs.get(action.env or "")
+    prepared = environments.prepare(ws.root, env, ws.lock, lambda text: listener.note(stage.id, text))
+    variables = childenv.variables(stage, env, prepared)
+    listener.started(stage.id, "named by the event")
+    hidden = childenv.secrets(stage).values() if stage.secrets else ()
+    log = Log(
+        ws.state / "tmp" / f"{os.getpid()}-act.log", lambda lines: listener.output(stage.id, lines), hidden
+    )
+    text = commands.script([commands.render(c, step.values) for c in stage.commands])
+    timeout = action.timeout
+    if timeout is None and action.runner is not None:
+        timeout = ws.runners[action.runner].timeout
+    command = Command(text, ws.root / (action.dir or ""), variables, timeout)
+    end = ws.runner.run(command, log, threading.Event())
+    log.close()
+    if end.timed_out:
+        raise Failure(f"action `{action.name}` ran longer than its timeout of {timeout} s, and was ended")
+    if end.code:
+        raise Failure(f"action `{action.name}` ended with exit code {end.code}")
+
+
+def _as_stage(action: Action) -> Stage:
+    """What an action has in common with a stage; no output, so there is nothing to keep."""
+    return Stage(
+        action.name,
+        action.name,
+        action.place,
+        inputs=action.inputs,
+        params=action.params,
+        env=action.env,
+        runner=action.runner,
+        timeout=action.timeout,
+        secrets=action.secrets,
+        dir=action.dir,
+        commands=action.commands,
+    )
