@@ -24,76 +24,13 @@ _SHELLS = frozenset(["bash", "sh", "zsh", "Rscript", "julia", "node", "ruby", "p
 _LAUNCHERS = frozenset(["torchrun", "accelerate", "deepspeed", "horovodrun", "mpirun", "papermill"])
 _SCRIPT = re.compile(r"[^-=]\S*\.(?:py|sh|bash|R|jl|ipynb|js|rb|pl)")
 # Programs that read what stands on their command line, and nothing by habit.
-_VISIBLE = frozenset(
-    [
-        "[",
-        "awk",
-        "base64",
-        "basename",
-        "bzip2",
-        "cat",
-        "chmod",
-        "comm",
-        "cp",
-        "curl",
-        "cut",
-        "date",
-        "diff",
-        "dirname",
-        "du",
-        "echo",
-        "env",
-        "expr",
-        "false",
-        "fmt",
-        "fold",
-        "grep",
-        "gunzip",
-        "gzip",
-        "head",
-        "install",
-        "join",
-        "jq",
-        "ln",
-        "ls",
-        "md5sum",
-        "mkdir",
-        "mktemp",
-        "mv",
-        "nl",
-        "od",
-        "paste",
-        "printf",
-        "pwd",
-        "rm",
-        "rsync",
-        "sed",
-        "seq",
-        "sha256sum",
-        "shuf",
-        "sleep",
-        "sort",
-        "split",
-        "stat",
-        "tac",
-        "tail",
-        "tar",
-        "tee",
-        "test",
-        "touch",
-        "tr",
-        "true",
-        "uname",
-        "uniq",
-        "unzip",
-        "wc",
-        "wget",
-        "xz",
-        "yes",
-        "zcat",
-        "zip",
-    ]
-)
+_TOOLS = """
+    [ awk base64 basename bzip2 cat chmod comm cp curl cut date diff dirname du echo env expr false fmt fold
+    grep gunzip gzip head install join jq ln ls md5sum mkdir mktemp mv nl od paste printf pwd rm rsync sed seq
+    sha256sum shuf sleep sort split stat tac tail tar tee test touch tr true uname uniq unzip wc wget xz yes
+    zcat zip
+"""
+_VISIBLE = frozenset(_TOOLS.split())
 
 
 class Written(NamedTuple):
@@ -102,6 +39,16 @@ class Written(NamedTuple):
     path: str
     part: Part[ir.Output]
     step: Step[ir.Stage]
+
+
+def ident(step: AnyStep) -> str:
+    """A stage's id, an action's name."""
+    return step.value.id if isinstance(step.value, ir.Stage) else step.value.name
+
+
+def places(step: AnyStep) -> tuple[Part[ir.Output] | Part[ir.Keep], ...]:
+    """All that a step writes below a path of its own."""
+    return (*step.outputs, *step.keeps)
 
 
 def normal(path: str) -> str:

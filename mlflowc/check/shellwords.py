@@ -16,7 +16,7 @@ _ESCAPED = {"n": "\n", "t": "\t", '"': '"', "'": "'", "\\": "\\"}
 
 
 class Word(NamedTuple):
-    """`first` when it begins a command, behind the separator `glue`; `quoted` when any of it stands in quotes."""
+    """`first` when it begins a command, behind the separator `glue`; `quoted` when in quotes."""
 
     text: str
     span: Span

@@ -16,7 +16,11 @@ _SHAPE = {
 
 def render(drawing: Drawing) -> str:
     """A `digraph`, ended by a line break. Every name is quoted."""
-    lines = [f"digraph {_quote(drawing.title)} {{", "  rankdir=LR;", '  node [fontname="Helvetica", fontsize=11];']
+    lines = [
+        f"digraph {_quote(drawing.title)} {{",
+        "  rankdir=LR;",
+        '  node [fontname="Helvetica", fontsize=11];',
+    ]
     for node in drawing.nodes:
         label = node.name + (f"\n{node.detail}" if node.detail else "")
         lines.append(f"  {_quote(node.id)} [label={_quote(label)}, shape={_SHAPE[node.kind]}];")

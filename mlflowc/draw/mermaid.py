@@ -24,7 +24,7 @@ _STYLE = {
 
 
 def render(drawing: Drawing) -> str:
-    """A `flowchart`, ended by a line break. Node ids are ours (`n0`), so that no name can be taken for syntax."""
+    """A `flowchart`, ended by a line break. Node ids are ours (`n0`), so no name is taken for syntax."""
     ids = {node.id: f"n{n}" for n, node in enumerate(drawing.nodes)}
     deep = max((node.layer for node in drawing.nodes), default=0) > 6
     lines = [f"flowchart {'TB' if deep else 'LR'}"]
@@ -46,6 +46,13 @@ def _node(node: Node) -> str:
 
 def _escape(text: str) -> str:
     """Mermaid's own entities; `#` first, as it begins them."""
-    for char, entity in (("#", "#35;"), ("&", "#amp;"), ('"', "#quot;"), ("<", "#lt;"), (">", "#gt;"), ("`", "#96;")):
+    for char, entity in (
+        ("#", "#35;"),
+        ("&", "#amp;"),
+        ('"', "#quot;"),
+        ("<", "#lt;"),
+        (">", "#gt;"),
+        ("`", "#96;"),
+    ):
         text = text.replace(char, entity)
     return " ".join(text.split())

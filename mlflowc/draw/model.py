@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mlflowc.errors import Failure
-from mlflowc.ir.model import DataRef, Input, Pipeline, Stage, StageOutput
+from mlflowc.ir.model import DataRef, Input, Pipeline, StageOutput
 from mlflowc.spell import nearest
 
 KINDS = ("data", "stage", "sweep", "gate", "report", "action")
@@ -36,7 +36,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """From a producer to its consumer. `label` names the outputs that go along it; `dashed`: order, no data."""
+    """From a producer to its consumer. `label` names the outputs that go along it; `dashed`: order only."""
 
     source: str
     target: str
@@ -89,9 +89,12 @@ def drawing(pipeline: Pipeline, targets: Sequence[str] = ()) -> Drawing:
 
 
 def _edges(pipeline: Pipeline) -> list[Edge]:
+    names = {f"stage:{s.id}" for s in pipeline.stages}
+    names |= {f"sweep:{s.name}" for s in pipeline.sweeps}
+    names |= {f"gate:{g.name}" for g in pipeline.gates} | {f"action:{a.name}" for a in pipeline.actions}
     edges: list[Edge] = []
     for stage in pipeline.stages:
-        edges += _consumer(f"stage:{stage.id}", stage.inputs, stage.after, pipeline)
+        edges += _consumer(f"stage:{stage.id}", stage.inputs, stage.after, names)
     for sweep in pipeline.sweeps:
         edges.append(Edge(f"stage:{sweep.stage}", f"sweep:{sweep.name}", dashed=True))
     for gate in pipeline.gates:
@@ -99,36 +102,30 @@ def _edges(pipeline: Pipeline) -> list[Edge]:
     for report in pipeline.reports:
         edges += [Edge(f"stage:{id}", f"report:{report.name}") for id in report.stages]
     for action in pipeline.actions:
-        edges += _consumer(f"action:{action.name}", action.inputs, action.after, pipeline)
+        edges += _consumer(f"action:{action.name}", action.inputs, action.after, names)
     return edges
 
 
-def _consumer(
-    target: str, inputs: Iterable[Input], after: Iterable[str], pipeline: Pipeline
-) -> list[Edge]:
-    names: dict[str, list[str]] = {}
+def _consumer(target: str, inputs: Iterable[Input], after: Iterable[str], names: set[str]) -> list[Edge]:
+    """The edges into a stage or an action; `names` are the ids of all that can be referred to."""
+    read: dict[str, list[str]] = {}
     for item in inputs:
         for source in item.sources:
             if isinstance(source, StageOutput):
-                kind = "sweep" if any(s.name == source.stage for s in pipeline.sweeps) else "stage"
-                outputs = names.setdefault(f"{kind}:{source.stage}", [])
+                kind = "stage" if f"stage:{source.stage}" in names else "sweep"
+                outputs = read.setdefault(f"{kind}:{source.stage}", [])
                 if source.output not in outputs:
                     outputs.append(source.output)
             elif isinstance(source, DataRef):
-                names.setdefault(f"data:{source.data}", [])
-    edges = [Edge(source, target, ", ".join(outputs)) for source, outputs in names.items()]
-    kinds = {"stage": pipeline.stages, "gate": pipeline.gates, "action": pipeline.actions}
-    for before in after:
-        for kind, things in kinds.items():
-            if any((t.id if isinstance(t, Stage) else t.name) == before for t in things):
-                source = f"{kind}:{before}"
-                edges += [Edge(source, target, dashed=True)] if source not in names else []
+                read.setdefault(f"data:{source.data}", [])
+    edges = [Edge(source, target, ", ".join(outputs)) for source, outputs in read.items()]
+    for name in after:
+        before = [id for kind in ("stage", "gate", "action") if (id := f"{kind}:{name}") in names]
+        edges += [Edge(id, target, dashed=True) for id in before if id not in read]
     return edges
 
 
-def _chosen(
-    parts: dict[str, tuple[str, str, str]], pipeline: Pipeline, targets: Sequence[str]
-) -> set[str]:
+def _chosen(parts: dict[str, tuple[str, str, str]], pipeline: Pipeline, targets: Sequence[str]) -> set[str]:
     chosen: set[str] = set()
     for target in targets:
         found = {id for id, (_, name, _) in parts.items() if name == target}

@@ -7,7 +7,14 @@ from collections.abc import Callable, Sequence
 from mlflowc.draw.model import Drawing, Edge, Node
 
 _MARK = {"data": "○", "stage": "●", "sweep": "◆", "gate": "▲", "report": "▤", "action": "▶"}
-_COLOUR = {"data": "blue", "stage": "green", "sweep": "cyan", "gate": "yellow", "report": "cyan", "action": "red"}
+_COLOUR = {
+    "data": "blue",
+    "stage": "green",
+    "sweep": "cyan",
+    "gate": "yellow",
+    "report": "cyan",
+    "action": "red",
+}
 _MANY = 4  # instances of one stage from which on they share a line
 
 Paint = Callable[..., str]
@@ -19,7 +26,7 @@ def plain(text: str, *styles: str) -> str:
 
 
 def render(drawing: Drawing, *, width: int = 80, paint: Paint = plain) -> str:
-    """The drawing in at most `width` columns; `paint(text, *styles)` colours as `mlflowc.terminal.style` does."""
+    """The drawing in at most `width` columns; `paint(text, *styles)` is as `mlflowc.terminal.style`."""
     lines = [paint(drawing.title, "bold") + f": {drawing.summary}", ""]
     sources: dict[str, list[Edge]] = {}
     for edge in drawing.edges:
@@ -63,7 +70,7 @@ def _rows(nodes: Sequence[Node], sources: dict[str, list[Edge]], names: dict[str
 
 
 def _inputs(edges: Sequence[Edge], names: dict[str, str]) -> list[str]:
-    """`prepare.clean` where outputs are known, else the name; many instances of one stage as `train[*] ×9`."""
+    """`prepare.clean` where outputs are known, else the name; many instances as `train[*] ×9`."""
     found: dict[str, list[str]] = {}
     for edge in edges:
         name = names[edge.source]
@@ -83,7 +90,9 @@ def _inputs(edges: Sequence[Edge], names: dict[str, str]) -> list[str]:
 def _line(row: _Row, column: int, width: int, paint: Paint) -> str:
     label = row.label if len(row.label) <= column else row.label[: column - 1] + "…"
     plain_start = f"  {_MARK[row.kind]} {label:<{column}}"
-    start = f"  {paint(_MARK[row.kind], _COLOUR[row.kind])} {paint(label, 'bold')}{' ' * (column - len(label))}"
+    start = (
+        f"  {paint(_MARK[row.kind], _COLOUR[row.kind])} {paint(label, 'bold')}{' ' * (column - len(label))}"
+    )
     detail = f"  ({row.detail})" if row.detail else ""
     room = width - len(plain_start) - 4 - len(detail)
     if not row.inputs:

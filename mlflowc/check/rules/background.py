@@ -13,8 +13,8 @@ CHECK = Check(
     "a command leaves a process behind",
     explanation(
         """
-        The command starts a process with `&` and does not wait for it. When the command ends, the stage counts
-        as done and its outputs are stored, while that process may still write them.
+        The command starts a process with `&` and does not wait for it. When the command ends, the stage
+        counts as done and its outputs are stored, while that process may still write them.
         """,
         """
         stage a {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mlflowc.check.cron import BadCron, parse
+from mlflowc.check.cron import CronError, parse
 from mlflowc.check.facts import Facts
 from mlflowc.diagnostic import Check, Diagnostic, Severity, explanation
 
@@ -14,9 +14,9 @@ CHECK = Check(
     "a schedule that is not a cron expression",
     explanation(
         """
-        A schedule has five fields: minute 0-59, hour 0-23, day of the month 1-31, month 1-12, day of the week
-        0-7 (0 and 7 are Sunday). Each is `*`, a number, a range `1-5`, a step `*/15`, or a list of these. Names
-        (`MON`), seconds, `@daily` and `L` are not understood by all services.
+        A schedule has five fields: minute 0-59, hour 0-23, day of the month 1-31, month 1-12, day of the
+        week 0-7 (0 and 7 are Sunday). Each is `*`, a number, a range `1-5`, a step `*/15`, or a list of
+        these. Names (`MON`), seconds, `@daily` and `L` are not understood by all services.
         """,
         """
         stage a {
@@ -43,7 +43,7 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
             continue
         try:
             parse(event.value.cron)
-        except BadCron as e:
+        except CronError as e:
             yield Diagnostic.of(
                 CHECK,
                 f"`{event.value.cron}` is not a schedule: {e}",

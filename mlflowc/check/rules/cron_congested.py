@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mlflowc.check.cron import BadCron, parse
+from mlflowc.check.cron import CronError, parse
 from mlflowc.check.facts import Facts
 from mlflowc.diagnostic import Check, Diagnostic, Severity, explanation
 
@@ -42,7 +42,7 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
             continue
         try:
             cron = parse(event.value.cron)
-        except BadCron:
+        except CronError:
             continue
         if cron.minutes == (0,):
             minute = 11 + sum(map(ord, facts.typed.name)) % 38

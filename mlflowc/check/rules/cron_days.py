@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mlflowc.check.cron import BadCron, parse
+from mlflowc.check.cron import CronError, parse
 from mlflowc.check.facts import Facts
 from mlflowc.diagnostic import Check, Diagnostic, Severity, explanation
 
@@ -14,8 +14,9 @@ CHECK = Check(
     "a schedule with two kinds of days",
     explanation(
         """
-        When both the day of the month and the day of the week are given, cron starts on days that fit either
-        one, not both. `17 3 1 * 1` is the first of the month and every Monday. Bitbucket cannot express it.
+        When both the day of the month and the day of the week are given, cron starts on days that fit
+        either one, not both. `17 3 1 * 1` is the first of the month and every Monday. Bitbucket cannot
+        express it.
         """,
         """
         stage a {
@@ -43,7 +44,7 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
             continue
         try:
             cron = parse(event.value.cron)
-        except BadCron:
+        except CronError:
             continue
         if cron.days is not None and cron.weekdays is not None:
             yield Diagnostic.of(

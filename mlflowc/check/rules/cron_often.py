@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mlflowc.check.cron import BadCron, parse
+from mlflowc.check.cron import CronError, parse
 from mlflowc.check.facts import Facts
 from mlflowc.diagnostic import Check, Diagnostic, Severity, explanation
 
@@ -16,8 +16,8 @@ CHECK = Check(
     "a schedule that comes too often",
     explanation(
         """
-        No service starts a schedule more often than every five minutes; the starts between are dropped without
-        a word.
+        No service starts a schedule more often than every five minutes; the starts between are dropped
+        without a word.
         """,
         """
         stage a {
@@ -44,12 +44,12 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
             continue
         try:
             gap = parse(event.value.cron).smallest_gap
-        except BadCron:
+        except CronError:
             continue
         if gap < _LEAST:
             yield Diagnostic.of(
                 CHECK,
-                f"the schedule comes every {gap} minute{'' if gap == 1 else 's'}; services start one every {_LEAST} at most",
+                f"the schedule comes every {gap} min; services start one every {_LEAST} min at most",
                 event.settings.get("cron", event.span),
                 help=f"leave at least {_LEAST} minutes between two starts, as in `*/{_LEAST} * * * *`",
             )

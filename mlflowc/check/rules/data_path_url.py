@@ -18,8 +18,8 @@ CHECK = Check(
     "an address where a path is wanted",
     explanation(
         """
-        A plain string names a file of the project. What lies at an address is fetched, pinned by its content in
-        `mlpipe.lock` and updated on purpose: that is `url("…")`.
+        A plain string names a file of the project. What lies at an address is fetched, pinned by its
+        content in `mlpipe.lock` and updated on purpose: that is `url("…")`.
         """,
         """
         data feed: csv = "s3://acme/feed.csv"

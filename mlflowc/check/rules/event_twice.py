@@ -14,8 +14,9 @@ CHECK = Check(
     "an event is declared twice",
     explanation(
         """
-        Two `on` blocks wait for the same thing, so each such event would start two pipelines that compete for
-        the same cache and comment twice. Put what they run into one block, or tell them apart by `paths`.
+        Two `on` blocks wait for the same thing, so each such event would start two pipelines that compete
+        for the same cache and comment twice. Put what they run into one block, or tell them apart by
+        `paths`.
         """,
         """
         stage a {

@@ -14,8 +14,8 @@ CHECK = Check(
     explanation(
         """
         An action that publishes or deploys with a secret runs on `pull_request`, so code that nobody has
-        reviewed yet decides what is done with the secret. From a fork it gets no secret, and fails. Start it
-        on `push("main")`, or on `tag(…)`, where the code was reviewed.
+        reviewed yet decides what is done with the secret. From a fork it gets no secret, and fails. Start
+        it on `push("main")`, or on `tag(…)`, where the code was reviewed.
         """,
         """
         stage a {

@@ -13,9 +13,10 @@ CHECK = Check(
     "a pull request runs a stage with secrets",
     explanation(
         """
-        A pull request from a fork gets no secrets, so there this stage fails unless its result is cached; and in
-        a branch of the repository, code that nobody has reviewed yet sees the secret. Where the secret only
-        serves to fetch data, make it a `data` source: its content is pinned, and fetched by trusted jobs.
+        A pull request from a fork gets no secrets, so there this stage fails unless its result is cached;
+        and in a branch of the repository, code that nobody has reviewed yet sees the secret. Where the
+        secret only serves to fetch data, make it a `data` source: its content is pinned, and fetched by
+        trusted jobs.
         """,
         """
         stage a {
@@ -54,7 +55,7 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
                 told.add(step.value.name)
                 yield Diagnostic.of(
                     CHECK,
-                    f"a pull request runs `{step.value.name}`, which has the secret `{step.value.secrets[0]}`",
+                    f"a pull request runs `{step.value.name}`, which has `{step.value.secrets[0]}`",
                     part.span,
                     label="needed here" if id not in part.value else "started here",
                     related=(Label(step.settings.get("secrets", step.span), "given here"),),

@@ -15,8 +15,8 @@ CHECK = Check(
     "a requirement that does not depend on anything",
     explanation(
         """
-        The requirement is made of literals alone, or compares a value with itself. It is decided already, so
-        the gate does not look at the run.
+        The requirement is made of literals alone, or compares a value with itself. It is decided already,
+        so the gate does not look at the run.
         """,
         """
         stage a {
@@ -40,7 +40,7 @@ CHECK = Check(
     ),
 )
 
-_COMPARE: dict[str, Callable[[object, object], bool]] = {
+_COMPARE: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
     ">=": operator.ge,
     "==": operator.eq,

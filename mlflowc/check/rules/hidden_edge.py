@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mlflowc.check.facts import Facts, normal
+from mlflowc.check.facts import Facts, ident, normal
 from mlflowc.diagnostic import Check, Diagnostic, Edit, Fix, Label, Severity, explanation
 from mlflowc.ir import model as ir
 
@@ -51,10 +51,11 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
                 if not isinstance(source, ir.PathRef):
                     continue
                 item = facts.writer_of(normal(source.path))
-                if item is None or item.step.value.id == step.value.id:
+                if item is None or item.step.value.id == ident(step):
                     continue
                 maker = item.step.value
                 plain = not maker.each and item.path == normal(source.path) and not part.value.many
+                certain = plain and part.source is not None
                 reference = f"{maker.name}.{item.part.value.name}"
                 place = part.source or part.span
                 yield Diagnostic.of(
@@ -65,6 +66,6 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
                     related=(Label(item.part.source or item.part.span, "made here"),),
                     help=f"refer to the output: `in {part.value.name} = {reference}`",
                     fix=Fix(f"write `{reference}`", (Edit(place, reference),))
-                    if plain and part.source
+                    if certain
                     else None,
                 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mlflowc.check.facts import AnyStep, Facts, normal
+from mlflowc.check.facts import AnyStep, Facts, ident, normal
 from mlflowc.diagnostic import Check, Diagnostic, Label, Severity, explanation
 from mlflowc.ir import model as ir
 
@@ -14,8 +14,9 @@ CHECK = Check(
     "a command reads what is no input",
     explanation(
         """
-        The command names a path that another stage writes, and the stage does not take it as input. The stages
-        may run in the wrong order or at the same time, and a change of the file does not run this stage again.
+        The command names a path that another stage writes, and the stage does not take it as input. The
+        stages may run in the wrong order or at the same time, and a change of the file does not run this
+        stage again.
         """,
         """
         stage a {
@@ -49,19 +50,19 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
         for text in step.texts:
             for word in facts.command(text).words:
                 item = facts.writers.get(normal(word.text)) if word.text and not word.open else None
-                if item is None or item.step.value.id == step.value.id or step.value.dir:
+                if item is None or item.step.value.id == ident(step) or step.value.dir:
                     continue
                 taken = _taken(step) if taken is None else taken
                 if (item.step.value.id, item.part.value.name) in taken:
                     continue
-                reference = f"{item.step.value.name}.{item.part.value.name}"
+                maker, name = item.step.value.name, item.part.value.name
                 yield Diagnostic.of(
                     CHECK,
-                    f"`{step.value.name}` reads `{word.text}` of `{item.step.value.name}`, and has no such input",
+                    f"`{step.value.name}` reads `{word.text}` of `{maker}`, and has no such input",
                     word.span,
                     label="no input",
                     related=(Label(item.part.source or item.part.span, "made here"),),
-                    help=f"declare `in {item.part.value.name} = {reference}` and write `{{{{{item.part.value.name}}}}}`",
+                    help=f"declare `in {name} = {maker}.{name}` and write `{{{{{name}}}}}`",
                 )
 
 

@@ -16,8 +16,8 @@ CHECK = Check(
     "an image without a digest",
     explanation(
         """
-        A tag can be moved to another image at any time, so the same file would give other results tomorrow, and
-        cached results would be taken for those of the new image. A digest names one image for ever.
+        A tag can be moved to another image at any time, so the same file would give other results tomorrow,
+        and cached results would be taken for those of the new image. A digest names one image for ever.
         """,
         """
         env box { image = "python:3.11" }

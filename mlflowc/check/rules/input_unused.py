@@ -14,8 +14,8 @@ CHECK = Check(
     "an input that the command does not read",
     explanation(
         """
-        The stage waits for this input and runs again when it changes, but the command names neither it nor its
-        path, and starts no program that could read it unasked. For order without data there is `after`.
+        The stage waits for this input and runs again when it changes, but the command names neither it nor
+        its path, and starts no program that could read it unasked. For order without data there is `after`.
         """,
         """
         data raw = "data/raw.csv"

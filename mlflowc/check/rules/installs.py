@@ -28,9 +28,9 @@ CHECK = Check(
     "a command installs packages",
     explanation(
         """
-        What the command installs is not part of the stage's key, so tomorrow's newer package gives other results
-        under the same key; and stages that run at the same time change each other's environment. Packages belong
-        into an `env`.
+        What the command installs is not part of the stage's key, so tomorrow's newer package gives other
+        results under the same key; and stages that run at the same time change each other's environment.
+        Packages belong into an `env`.
         """,
         """
         stage a {

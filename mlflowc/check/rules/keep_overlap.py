@@ -15,9 +15,9 @@ CHECK = Check(
     "a kept path is also something else",
     explanation(
         """
-        What `keep` names lives on between runs and is never part of a result. If it overlaps an output, part of
-        the result would be left over from an earlier run; if two stages keep the same path, they spoil each
-        other's checkpoints.
+        What `keep` names lives on between runs and is never part of a result. If it overlaps an output,
+        part of the result would be left over from an earlier run; if two stages keep the same path, they
+        spoil each other's checkpoints.
         """,
         """
         stage train {
@@ -70,6 +70,5 @@ def _twice(
         place,
         label="kept again" if place != there else "the same path in every instance",
         related=(Label(there, "kept here"),) if place != there else (),
-        help="give each a path of its own"
-        + ("; put the variable of `each` into it" if place == there else ""),
+        help="give each a path of its own" + (", with the variable of `each`" if place == there else ""),
     )

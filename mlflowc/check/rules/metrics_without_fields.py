@@ -13,8 +13,8 @@ CHECK = Check(
     "metrics without fields",
     explanation(
         """
-        The output is `metrics` and names no field. No gate, report or sweep can refer to one, and a file that
-        lacks a figure is not noticed.
+        The output is `metrics` and names no field. No gate, report or sweep can refer to one, and a file
+        that lacks a figure is not noticed.
         """,
         """
         stage a {

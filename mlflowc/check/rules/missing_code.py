@@ -13,8 +13,8 @@ CHECK = Check(
     "code that does not exist",
     explanation(
         """
-        `code = ["src/"]` says which files decide what the stage does. A path that is not there counts nothing,
-        so the stage would not run again when its real code changes.
+        `code = ["src/"]` says which files decide what the stage does. A path that is not there counts
+        nothing, so the stage would not run again when its real code changes.
         """,
         """
         stage a {

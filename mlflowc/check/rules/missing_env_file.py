@@ -15,8 +15,9 @@ CHECK = Check(
     "an environment's file does not exist",
     explanation(
         """
-        The requirements, lock or conda file is not in the project, so the environment cannot be made. It has to
-        be committed: the CI machine installs from it, and it is part of the key of every stage that uses it.
+        The requirements, lock or conda file is not in the project, so the environment cannot be made. It
+        has to be committed: the CI machine installs from it, and it is part of the key of every stage that
+        uses it.
         """,
         """
         env py { requirements = "requirement.txt" }

@@ -17,9 +17,9 @@ CHECK = Check(
     "an input that does not exist",
     explanation(
         """
-        The path is not in the project and no stage writes it, so the stage could never run: not here, and not on
-        a CI machine. Large data that is not committed is named by its source, as in `dvc("data/raw.csv.dvc")`
-        or `url("s3://…")`.
+        The path is not in the project and no stage writes it, so the stage could never run: not here, and
+        not on a CI machine. Large data that is not committed is named by its source, as in
+        `dvc("data/raw.csv.dvc")` or `url("s3://…")`.
         """,
         """
         data raw = "data/absent.csv"

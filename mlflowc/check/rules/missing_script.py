@@ -16,8 +16,8 @@ CHECK = Check(
     "a script that does not exist",
     explanation(
         """
-        The command starts a script that is not in the project, and no input brings it. It would fail the moment
-        it runs, after everything before it was computed.
+        The command starts a script that is not in the project, and no input brings it. It would fail the
+        moment it runs, after everything before it was computed.
         """,
         """
         stage prepare {

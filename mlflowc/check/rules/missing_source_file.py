@@ -15,8 +15,8 @@ CHECK = Check(
     "a data source's file does not exist",
     explanation(
         """
-        `dvc("….dvc")` reads a pointer file and `sql(…, query = "….sql")` a query, both from the project. The file is
-        not there, so the data could not be fetched.
+        `dvc("….dvc")` reads a pointer file and `sql(…, query = "….sql")` a query, both from the project.
+        The file is not there, so the data could not be fetched.
         """,
         """
         data raw: csv = dvc("data/absent.csv.dvc")

@@ -14,8 +14,9 @@ CHECK = Check(
     "two outputs are one file on some machines",
     explanation(
         """
-        Two output paths differ only in upper and lower case, or in how an accent is encoded. On Linux they are
-        two files, on macOS and Windows they are one, and the second stage overwrites the first one's result.
+        Two output paths differ only in upper and lower case, or in how an accent is encoded. On Linux they
+        are two files, on macOS and Windows they are one, and the second stage overwrites the first one's
+        result.
         """,
         """
         stage a {

@@ -14,8 +14,8 @@ CHECK = Check(
     "an output lies inside another",
     explanation(
         """
-        One output is a folder and another lies in it. Restoring or replacing the folder would take the inner
-        one with it, and the folder's content would depend on whether the other stage has run.
+        One output is a folder and another lies in it. Restoring or replacing the folder would take the
+        inner one with it, and the folder's content would depend on whether the other stage has run.
         """,
         """
         stage split {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mlflowc.check.facts import Facts, normal
+from mlflowc.check.facts import Facts, ident, normal
 from mlflowc.diagnostic import Check, Diagnostic, Label, Severity, explanation
 from mlflowc.span import Span
 
@@ -15,8 +15,8 @@ CHECK = Check(
     explanation(
         """
         The output's path is that of a file which is written by hand: the pipeline, a parameter file, a
-        requirements file, a data source, a script. Running the stage would replace it, and before a stage runs
-        its old outputs are moved away.
+        requirements file, a data source, a script. Running the stage would replace it, and before a stage
+        runs its old outputs are moved away.
         """,
         """
         data raw = "data/raw.csv"
@@ -75,6 +75,6 @@ def _sources(facts: Facts) -> Iterator[tuple[str, str, Span | None]]:
             for word in facts.scripts(text):
                 # A script that another stage writes, and this one takes as input, is no source.
                 made = facts.writer_of(normal(word.text))
-                taken = made is not None and made.step.value.id in facts.upstream([step.value.id])
-                if not taken or (made is not None and made.step.value.id == step.value.id):
+                taken = made is not None and made.step.value.id in facts.upstream([ident(step)])
+                if not taken or (made is not None and made.step.value.id == ident(step)):
                     yield word.text, "a script", word.span

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mlflowc.check.facts import Facts, normal, within
+from mlflowc.check.facts import Facts, normal, places, within
 from mlflowc.diagnostic import Check, Diagnostic, Severity, explanation
 
 _RESERVED = {
@@ -42,7 +42,7 @@ CHECK = Check(
 def check(facts: Facts) -> Iterator[Diagnostic]:
     """Outputs and kept paths, in and around the reserved places."""
     for step in facts.typed.stages:
-        for part in (*step.outputs, *step.keeps):
+        for part in places(step):
             path = normal(part.value.path)
             place = part.source or part.span
             if path in (".", ""):

@@ -13,9 +13,9 @@ CHECK = Check(
     "an output is written twice",
     explanation(
         """
-        Two outputs have the same path. Whichever stage runs last decides what the other one's consumers read,
-        so the result depends on the order of running. Give each output a path of its own; in a stage with
-        `each`, put the variable into the path.
+        Two outputs have the same path. Whichever stage runs last decides what the other one's consumers
+        read, so the result depends on the order of running. Give each output a path of its own; in a stage
+        with `each`, put the variable into the path.
         """,
         """
         stage a {
@@ -61,8 +61,8 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
             continue
         yield Diagnostic.of(
             CHECK,
-            f"`{item.step.value.id}.{item.part.value.name}` and `{first.step.value.id}.{first.part.value.name}` "
-            f"both write `{item.path}`",
+            f"`{item.step.value.id}.{item.part.value.name}` and "
+            f"`{first.step.value.id}.{first.part.value.name}` both write `{item.path}`",
             place,
             label="written again here",
             related=(Label(there, "written here"),),

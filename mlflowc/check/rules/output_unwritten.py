@@ -13,8 +13,8 @@ CHECK = Check(
     "an output that the command does not write",
     explanation(
         """
-        The stage promises an output, but its command names neither it nor its path, and starts no program that
-        could write it unasked. The run would fail with "the output is missing".
+        The stage promises an output, but its command names neither it nor its path, and starts no program
+        that could write it unasked. The run would fail with "the output is missing".
         """,
         """
         stage a {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mlflowc.check.facts import Facts, normal, within
+from mlflowc.check.facts import Facts, normal, places, within
 from mlflowc.diagnostic import Check, Diagnostic, Label, Severity, explanation
 from mlflowc.ir import model as ir
 
@@ -14,8 +14,8 @@ CHECK = Check(
     "a stage writes its own input",
     explanation(
         """
-        The stage reads a path and writes it too. Its input then changes each time it runs, so it is never up to
-        date, and what it reads is its own last result.
+        The stage reads a path and writes it too. Its input then changes each time it runs, so it is never
+        up to date, and what it reads is its own last result.
         """,
         """
         stage clean {
@@ -46,7 +46,7 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
                     read = _fixed(source.pattern)
                 else:
                     continue
-                for target in (*step.outputs, *step.keeps):
+                for target in places(step):
                     written = normal(target.value.path)
                     inside = within(read, written) or (
                         isinstance(source, ir.PathRef) and within(written, read)

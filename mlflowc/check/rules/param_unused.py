@@ -13,9 +13,9 @@ CHECK = Check(
     "a parameter that the command does not use",
     explanation(
         """
-        The stage declares a parameter, so it runs again when the parameter changes, but its command does not
-        use it and starts no program that could read it from a file. Only commands of plain tools (`cp`, `sort`,
-        `curl`, …) are looked at: a script may read the parameter file by itself.
+        The stage declares a parameter, so it runs again when the parameter changes, but its command does
+        not use it and starts no program that could read it from a file. Only commands of plain tools (`cp`,
+        `sort`, `curl`, …) are looked at: a script may read the parameter file by itself.
         """,
         """
         param lines: int = 10

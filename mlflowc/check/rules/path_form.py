@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator
 
-from mlflowc.check.facts import Facts, normal
+from mlflowc.check.facts import Facts, normal, places
 from mlflowc.diagnostic import Check, Diagnostic, Edit, Fix, Severity, explanation
 from mlflowc.span import Span
 
@@ -17,9 +17,9 @@ CHECK = Check(
     "a path that is awkward on some machines",
     explanation(
         """
-        Spaces in a path break Makefiles, and scripts that forget to quote; `\\ : * ?` cannot be in a file name on
-        Windows; an accent that is encoded in two characters is not found by those who type it as one. `./a` and
-        `a//b` are written as `a` and `a/b`.
+        Spaces in a path break Makefiles, and scripts that forget to quote; `\\ : * ?` cannot be in a file
+        name on Windows; an accent that is encoded in two characters is not found by those who type it as
+        one. `./a` and `a//b` are written as `a` and `a/b`.
         """,
         """
         stage a {
@@ -40,7 +40,7 @@ CHECK = Check(
 def check(facts: Facts) -> Iterator[Diagnostic]:
     """Outputs and kept paths: what the project itself chooses."""
     for step in facts.typed.stages:
-        for part in (*step.outputs, *step.keeps):
+        for part in places(step):
             path = part.value.path
             place = part.source or part.span
             if any(c.isspace() for c in path):

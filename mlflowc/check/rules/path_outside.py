@@ -15,9 +15,9 @@ CHECK = Check(
     "a path leaves the project",
     explanation(
         """
-        Inputs, outputs and kept paths are relative to the folder of the pipeline file and stay inside it. A CI
-        machine has only the checkout, so an absolute path or one that goes up with `..` would not be there,
-        and could overwrite something that is not the project's.
+        Inputs, outputs and kept paths are relative to the folder of the pipeline file and stay inside it. A
+        CI machine has only the checkout, so an absolute path or one that goes up with `..` would not be
+        there, and could overwrite something that is not the project's.
         """,
         """
         stage a {

@@ -15,8 +15,8 @@ CHECK = Check(
     "data over plain http",
     explanation(
         """
-        Over `http://` anyone between the server and the machine can change the data when it is pinned for the
-        first time. Its hash is checked from then on, but the first content is trusted.
+        Over `http://` anyone between the server and the machine can change the data when it is pinned for
+        the first time. Its hash is checked from then on, but the first content is trusted.
         """,
         """
         data feed: csv = url("http://example.org/feed.csv")

@@ -17,8 +17,8 @@ CHECK = Check(
     "a malformed Python version",
     explanation(
         """
-        `python` is one version, `3.11` or `3.11.9`, not a range and not a name: it decides the environment and
-        with it the key of every stage that uses it.
+        `python` is one version, `3.11` or `3.11.9`, not a range and not a name: it decides the environment
+        and with it the key of every stage that uses it.
         """,
         """
         env py { python = ">=3.11" }

@@ -14,8 +14,8 @@ CHECK = Check(
     "a placeholder is quoted twice",
     explanation(
         """
-        A placeholder's value is quoted for the shell already. Between quotes of your own, a value with a space
-        arrives with quotes in it: `"{{x}}"` gives `"'my file.csv'"`, and there is no such file.
+        A placeholder's value is quoted for the shell already. Between quotes of your own, a value with a
+        space arrives with quotes in it: `"{{x}}"` gives `"'my file.csv'"`, and there is no such file.
         """,
         """
         stage a {
@@ -35,13 +35,10 @@ CHECK = Check(
 
 def check(facts: Facts) -> Iterator[Diagnostic]:
     """Placeholders that stand between the shell's quotes; parameters that are numbers never need any."""
+    numbers = {p.value.name for p in facts.typed.params if p.value.type.name in ("int", "float", "bool")}
     for step in facts.steps:
         for text in step.texts:
-            safe = {
-                slot.span.start
-                for slot in text.slots
-                if slot.value.kind == "param" and _number(facts, slot.value.name)
-            }
+            safe = {s.span.start for s in text.slots if s.value.kind == "param" and s.value.name in numbers}
             source = facts.typed.sources.get(text.span.file)
             for found in facts.command(text).quoted:
                 if source is None or any(found.span.start <= at < found.span.end for at in safe):
@@ -54,12 +51,6 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
                     help="take the quotes away",
                     fix=_fix(source.text, found.span, found.quote),
                 )
-
-
-def _number(facts: Facts, name: str) -> bool:
-    return any(
-        p.value.name == name and p.value.type.name in ("int", "float", "bool") for p in facts.typed.params
-    )
 
 
 def _fix(text: str, span: Span, quote: str) -> Fix | None:

@@ -9,9 +9,7 @@ from mlflowc.check.facts import Facts
 from mlflowc.diagnostic import Check, Diagnostic, Severity, explanation
 
 _NAME = re.compile(r"[A-Z_][A-Z0-9_]*", re.IGNORECASE)
-_TAKEN = frozenset(
-    ["PATH", "HOME", "USER", "SHELL", "LANG", "TMPDIR", "PWD", "PYTHONPATH", "LD_LIBRARY_PATH", "CI"]
-)
+_TAKEN = frozenset(("PATH", "HOME", "USER", "SHELL", "LANG", "TMPDIR", "PWD", "PYTHONPATH", "CI"))
 _PREFIXES = ("GITHUB_", "CI_", "GITLAB_", "BITBUCKET_", "RUNNER_", "MLPIPE_")
 
 CHECK = Check(
@@ -20,9 +18,9 @@ CHECK = Check(
     "a secret's name that cannot be used",
     explanation(
         """
-        A secret reaches the command as an environment variable of its name. Names such as `PATH` would break
-        the command, and names that begin with `GITHUB_`, `CI_` or the like belong to a service, which refuses
-        to store a secret under them.
+        A secret reaches the command as an environment variable of its name. Names such as `PATH` would
+        break the command, and names that begin with `GITHUB_`, `CI_` or the like belong to a service, which
+        refuses to store a secret under them.
         """,
         """
         stage a {

@@ -23,9 +23,9 @@ CHECK = Check(
     "a secret is written in the file",
     explanation(
         """
-        The text looks like an access key or holds a password in an address. Whoever can read the repository,
-        its history and the generated CI files can read it too. Keep it in the CI service's secret store and
-        name it in `secrets = [NAME]`; then revoke this one.
+        The text looks like an access key or holds a password in an address. Whoever can read the
+        repository, its history and the generated CI files can read it too. Keep it in the CI service's
+        secret store and name it in `secrets = [NAME]`; then revoke this one.
         """,
         """
         data feed: csv = url("https://bob:hunter2@example.org/feed.csv")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from mlflowc.check.facts import Facts
+from mlflowc.check.facts import Facts, places
 from mlflowc.diagnostic import Check, Diagnostic, Edit, Fix, Severity, explanation
 from mlflowc.span import Span
 
@@ -18,8 +18,8 @@ CHECK = Check(
     "braces that make no placeholder",
     explanation(
         """
-        A placeholder has two braces on each side. `{x}` reaches the command as it stands, and in `${{x}}` the `$`
-        stays in front of the value.
+        A placeholder has two braces on each side. `{x}` reaches the command as it stands, and in `${{x}}`
+        the `$` stays in front of the value.
         """,
         """
         stage a {
@@ -40,7 +40,7 @@ CHECK = Check(
 def check(facts: Facts) -> Iterator[Diagnostic]:
     """Single braces around a name that the step has, and `$` before a placeholder."""
     for step in facts.steps:
-        names = {part.value.name for part in (*step.inputs, *step.outputs, *step.keeps)}
+        names = {part.value.name for part in step.inputs} | {part.value.name for part in places(step)}
         names |= {f"params.{name}" for name in step.value.params}
         for text in step.texts:
             source = facts.typed.sources.get(text.span.file)

@@ -13,8 +13,9 @@ CHECK = Check(
     "a spot machine without a checkpoint",
     explanation(
         """
-        A spot machine can be taken away at any moment. With `keep`, the next try goes on from the checkpoint that
-        the command left there; without, it starts from nothing, and a long training may never end.
+        A spot machine can be taken away at any moment. With `keep`, the next try goes on from the
+        checkpoint that the command left there; without, it starts from nothing, and a long training may
+        never end.
         """,
         """
         runner cheap { cloud = aws(region = "us-east-1", spot = true) }

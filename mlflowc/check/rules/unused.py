@@ -15,8 +15,8 @@ CHECK = Check(
     "a declaration that nothing uses",
     explanation(
         """
-        Nothing refers to this `env`, `runner`, `type`, `data`, `component` or `param`. Either it is left over, or
-        a stage was meant to use it: a stage without `env = …` runs in the host's environment.
+        Nothing refers to this `env`, `runner`, `type`, `data`, `component` or `param`. Either it is left
+        over, or a stage was meant to use it: a stage without `env = …` runs in the host's environment.
         """,
         """
         env py { requirements = "requirements.txt" }

@@ -14,8 +14,8 @@ CHECK = Check(
     "a parameter that changes nothing under an event",
     explanation(
         """
-        The event sets a parameter, or asks a person for it, but nothing that it runs depends on it: no stage
-        among all that is needed declares it with `param`.
+        The event sets a parameter, or asks a person for it, but nothing that it runs depends on it: no
+        stage among all that is needed declares it with `param`.
         """,
         """
         param train.epochs: int = 10
@@ -69,10 +69,11 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
 
 def _shown(facts: Facts, names: set[str]) -> set[str]:
     """Parameters that a gate or report of these names."""
-    blocks = [b for b in (*facts.typed.gates, *facts.typed.reports) if b.value.name in names]
+    blocks = [b.whole for b in facts.typed.gates if b.value.name in names]
+    blocks += [b.whole for b in facts.typed.reports if b.value.name in names]
     return {
         r.name
         for r in facts.typed.references
         if r.kind == "param"
-        and any(b.whole.file == r.span.file and b.whole.start <= r.span.start < b.whole.end for b in blocks)
+        and any(b.file == r.span.file and b.start <= r.span.start < b.end for b in blocks)
     }

@@ -15,8 +15,8 @@ CHECK = Check(
     "an unknown time zone",
     explanation(
         """
-        `zone` is a name of the IANA time zone database, such as `Europe/Paris` or `UTC`. Abbreviations such as
-        `PST` mean different offsets in different places, and services refuse them.
+        `zone` is a name of the IANA time zone database, such as `Europe/Paris` or `UTC`. Abbreviations such
+        as `PST` mean different offsets in different places, and services refuse them.
         """,
         """
         stage a {
