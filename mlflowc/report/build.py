@@ -32,6 +32,7 @@ from mlflowc.report.points import Sheet
 from mlflowc.report.words import literal
 from mlflowc.runtime import baseline, tables, targets
 from mlflowc.runtime.baseline import Snapshot
+from mlflowc.runtime.events import Outcome, RunResult
 from mlflowc.runtime.gate_table import number
 from mlflowc.runtime.gates import GateResult
 from mlflowc.runtime.lockfile import LockFile
@@ -116,6 +117,17 @@ def build(
         changed=changed,
         help=_command((*missing, *changed), ws.pipeline),
     )
+
+
+def states(result: RunResult) -> dict[str, StageRow]:
+    """What a run did, for `build`: good stages `ran` or were `cached`, with the time that the result took."""
+    rows = {}
+    for stage in result.stages:
+        if stage.outcome.good:
+            ran = stage.outcome is Outcome.RAN
+            seconds = stage.seconds if ran else stage.saved or None
+            rows[stage.stage] = StageRow(stage.stage, "ran" if ran else "cached", seconds)
+    return rows
 
 
 def _command(stages: Sequence[str], pipeline: ir.Pipeline) -> str:

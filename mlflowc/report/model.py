@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -48,8 +49,11 @@ class MetricRow:
 
     @property
     def difference(self) -> float | None:
-        """Now minus before, None where either is missing."""
-        return None if self.now is None or self.before is None else self.now - self.before
+        """Now minus before, None where either is missing or not a finite number."""
+        if self.now is None or self.before is None:
+            return None
+        difference = self.now - self.before
+        return difference if math.isfinite(difference) else None
 
     @property
     def relative(self) -> float | None:

@@ -61,7 +61,7 @@ with open("out/residuals.csv", "w") as f:
     f.write("residual\\n" + "".join(f"{rng.gauss(0, 1 + lr):.4f}\\n" for _ in range(2000)))
 with open("out/points.csv", "w") as f:
     f.write("confidence,error\\n" + "".join(f"{rng.random():.4f},{rng.random() ** 2:.4f}\\n" for _ in range(200)))
-json.dump({"accuracy": 0.8 + lr / 2, "auc": 0.9 + lr / 10, "seconds": 1234}, open("out/scores.json", "w"))
+json.dump({"accuracy": round(0.8 + lr / 2, 4), "auc": round(0.9 + lr / 10, 4), "seconds": 1234}, open("out/scores.json", "w"))
 """
 
 
