@@ -40,6 +40,8 @@ _FIXED = {
     "TZ": "UTC",
     "PYTHONHASHSEED": "0",
     "PYTHONUNBUFFERED": "1",
+    # Python takes a module's bytecode as current when second and size agree: after a quick edit it is stale.
+    "PYTHONDONTWRITEBYTECODE": "1",
 }
 
 

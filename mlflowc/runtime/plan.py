@@ -13,6 +13,7 @@ import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TypeAlias
 
 from mlflowc.errors import Failure
 from mlflowc.ir.model import DataRef, GlobRef, Input, PathRef, Stage, StageOutput, Value
@@ -20,17 +21,20 @@ from mlflowc.runtime import closure, environments, hostpython, keys, metrics, ta
 from mlflowc.runtime.checkout import Checkout, Seen
 from mlflowc.runtime.commands import render
 from mlflowc.runtime.explain import reason_to_run
+from mlflowc.runtime.lockfile import StageEntry
 from mlflowc.runtime.records import Metrics, OutputRecord, Record
 from mlflowc.runtime.workspace import Workspace
 
 Outputs = tuple[OutputRecord, ...]
+_Found: TypeAlias = "tuple[Action, str, Outputs, Metrics, Record | None]"
 
 
 class Action(StrEnum):
     """What is to be done for a stage.
 
     `KEEP`: its outputs are in place. `RESTORE`: they come from the cache. `RUN`: its command runs. `WAIT`:
-    that depends on what a stage before it will make. `BLOCKED`: an input is not there.
+    that depends on what a stage before it will make. `BLOCKED`: an input, or (in an
+    exact plan) the result of a stage that is not to be run, is not there.
     """
 
     KEEP = "up to date"
@@ -86,8 +90,8 @@ def make_plan(
     """What a run for `names` (see `targets.resolve`) would do now.
 
     `force` runs what was named (everything, if nothing was), whatever is cached. With `exact`, a set of stage
-    ids, only those are brought up to date, and stages before them only give their results: see
-    `Planner.result`. Raises `Failure` for unknown names.
+    ids, only those are brought up to date, and stages before them only give the results that they have.
+    Raises `Failure` for unknown names.
     """
     wanted = targets.resolve(ws.pipeline, names)
     if exact is not None:
@@ -144,6 +148,8 @@ class Planner:
         if stage.id in self._force:
             return Step(stage, Action.RUN, "forced", key, components, seen=seen, values=values)
         found = self._result(stage, key, lazy)
+        if found is None and lazy:
+            return Step(stage, Action.BLOCKED, f"no result of `{stage.id}` is here", key, components)
         if found is None:
             reason = reason_to_run(self._ws, stage, key, components)
             return Step(stage, Action.RUN, reason, key, components, seen=seen, values=values)
@@ -282,31 +288,37 @@ class Planner:
 
     # --- the result
 
-    def _result(
-        self, stage: Stage, key: str, lazy: bool
-    ) -> tuple[Action, str, Outputs, Metrics, Record | None] | None:
+    def _result(self, stage: Stage, key: str, lazy: bool) -> _Found | None:
         ws = self._ws
         locked = ws.lock.stage(stage.id)
-        if (
-            locked
-            and locked.key == key
-            and self._fits(stage, locked.outputs, locked.metrics)
-            and (lazy or self._in_place(locked.outputs))
-        ):
+        if locked and (locked.key != key or not self._fits(stage, locked.outputs, locked.metrics)):
+            locked = None
+        if locked and not lazy and self._in_place(locked.outputs):
             return Action.KEEP, "", locked.outputs, locked.metrics, None
         record = ws.store.record(key)
-        if record is None or not self._fits(stage, record.outputs, record.metrics):
+        if record is not None and not self._fits(stage, record.outputs, record.metrics):
+            record = None
+        if lazy:
+            return self._known(locked, record)
+        if record is None:
             return None
-        if lazy or self._in_place(record.outputs):
+        if self._in_place(record.outputs):
             return Action.KEEP, "", record.outputs, record.metrics, record
         # Two machines may have made different things from one key: what was committed goes first.
-        committed = locked.outputs if locked and locked.key == key else ()
-        if committed and self._fits(stage, committed, locked.metrics if locked else {}):
-            if all(ws.store.has_output(o) for o in committed) and locked:
-                return Action.RESTORE, self._misplaced(committed), committed, locked.metrics, record
-        if all(ws.store.has_output(o) for o in record.outputs):
-            return Action.RESTORE, self._misplaced(record.outputs), record.outputs, record.metrics, record
+        for result in (locked, record):
+            if result is not None and self._cached(result.outputs):
+                reason = self._misplaced(result.outputs)
+                return Action.RESTORE, reason, result.outputs, result.metrics, record
         return None
+
+    def _known(self, locked: StageEntry | None, record: Record | None) -> _Found | None:
+        """A result for stages behind to build on: best one whose content is here, for they may need it."""
+        if record is not None and (locked is None or self._cached(record.outputs)):
+            return Action.KEEP, "", record.outputs, record.metrics, record
+        return (Action.KEEP, "", locked.outputs, locked.metrics, None) if locked else None
+
+    def _cached(self, outputs: Outputs) -> bool:
+        return all(self._ws.store.has_output(o) for o in outputs)
 
     def _fits(self, stage: Stage, outputs: Outputs, numbers: Metrics) -> bool:
         """Whether a result has all that the stage declares now (metric fields are not in the key)."""

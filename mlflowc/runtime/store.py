@@ -165,9 +165,9 @@ class Store:
         path = self._place("objects", digest)
         temporary = self._temporary()
         try:
-            if size <= _COPIED or not self._fs.clone(source, temporary):
-                if size <= _COPIED or not self._try_link(source, temporary):
-                    self._fs.copy(source, temporary)
+            small = size <= _COPIED
+            if small or not (self._fs.clone(source, temporary) or self._try_link(source, temporary)):
+                self._fs.copy(source, temporary)
             self._finish(temporary, path, digest, executable)
         except BaseException:
             with contextlib.suppress(OSError):

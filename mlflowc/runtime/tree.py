@@ -126,7 +126,8 @@ def _walk(folder: str, prefix: str, ignore: frozenset[str]) -> Iterator[Found]:
                 kind = "x" if mode & 0o100 else "f"
                 yield Found(path, kind, st.st_size, st.st_mtime_ns, st.st_ctime_ns, st.st_ino)
             elif stat.S_ISLNK(mode):
-                yield Found(path, "l", 0, st.st_mtime_ns, st.st_ctime_ns, st.st_ino, os.readlink(entry.path))
+                target = os.readlink(entry.path)  # noqa: PTH115
+                yield Found(path, "l", 0, st.st_mtime_ns, st.st_ctime_ns, st.st_ino, target)
             else:
                 raise Failure(f"`{entry.path}` is neither a file, a folder nor a link")
     if empty and prefix:

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.runtime.lab import Lab, metrics, stage
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    """An empty project."""
+    return Lab(tmp_path)
+
+
+@pytest.fixture
+def chain(tmp_path: Path) -> Lab:
+    """`load → clean → score`, beside them `other`; `clean` has a parameter, `score` writes metrics."""
+    lab = Lab(tmp_path)
+    lab.write("raw.txt", "3\n1\n2\n")
+    lab.params = {"clean.top": 2}
+    lab.stages = [
+        stage("load", "cat {i:raw} > {o:rows}", reads={"raw": "./raw.txt"}, writes={"rows": "data/rows.txt"}),
+        stage(
+            "clean",
+            "sort {i:rows} | head -n {p:clean.top} > {o:best}",
+            reads={"rows": "load.rows"},
+            writes={"best": "data/best.txt"},
+            params=("clean.top",),
+        ),
+        stage(
+            "score",
+            'printf "n: %d" "$(wc -l < {i:best})" > {o:scores}',
+            reads={"best": "clean.best"},
+            writes={"scores": "scores.yaml"},
+            types={"scores": metrics("n:int")},
+        ),
+        stage("other", "echo hello > {o:greeting}", writes={"greeting": "greeting.txt"}),
+    ]
+    return lab
