@@ -27,6 +27,7 @@ from tests.e2e.harness.gitlab import GitLab
 from tests.e2e.harness.repository import Repository
 
 MLPIPEC = Path(sys.executable).with_name("mlpipec")
+_COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _WORKING = re.compile(r"\bWORKING (\w+)")
 
 
@@ -48,6 +49,7 @@ class Outcome:
 
     @classmethod
     def of(cls, ok: bool, log: str, results: Mapping[str, Result]) -> Outcome:
+        log = _COLOUR.sub("", log)
         return cls(ok, log, set(_WORKING.findall(log)), dict(results))
 
 

@@ -190,10 +190,15 @@ class _Shim(http.server.BaseHTTPRequestHandler):
             body = json.dumps(request).encode()
         connection = http.client.HTTPConnection("127.0.0.1", self.artifact_port, timeout=60)
         headers = {k: v for k, v in self.headers.items() if k.lower() not in self._OWN}
-        connection.request(self.command, _padded(self.path), body, headers)
-        response = connection.getresponse()
-        answer = response.read()
-        connection.close()
+        try:
+            connection.request(self.command, _padded(self.path), body, headers)
+            response = connection.getresponse()
+            answer = response.read()
+        except (OSError, http.client.HTTPException) as failure:
+            self.send_error(502, f"act's artifact server: {failure}")
+            return
+        finally:
+            connection.close()
         self.send_response(response.status)
         for k, v in response.getheaders():
             if k.lower() not in self._OWN:

@@ -28,7 +28,7 @@ async function main() {
   }
   const client = new DefaultArtifactClient();
   const name = core.getInput("name");
-  if (core.getInput("overwrite") === "true") await client.deleteArtifact(name).catch(() => undefined);
+  // `overwrite` needs nothing here: act's server cannot delete, and replaces what has the same name.
   const { id, size } = await client.uploadArtifact(name, files, root(globber.getSearchPaths()), {
     compressionLevel: Number(core.getInput("compression-level")),
   });
