@@ -1,4 +1,4 @@
-"""A small project in a folder, behind the compiler: stages as IR values, runs through the runtime's own API."""
+"""A small project in a folder, behind the compiler: stages as IR values, runs through the runtime."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def metrics(*fields: str) -> FileType:
 
 
 def template(text: str) -> Template:
-    """`cat {i:data} > {o:out}` as a template; kinds are `i` input, `o` output, `p` param, `k` keep, `e` each."""
+    """`cat {i:data} > {o:out}` as a template; `i` input, `o` output, `p` param, `k` keep, `e` each."""
     kinds = {"i": "input", "o": "output", "p": "param", "k": "keep", "e": "each"}
     parts: list[str | Slot] = []
     while "{" in text:

@@ -222,7 +222,7 @@ def test_a_folder_keeps_links_empty_folders_and_exec_bits(lab: Lab) -> None:
     d = lab.root / "out/d"
     assert (d / "empty").is_dir()
     assert os.access(d / "sub/tool", os.X_OK)
-    assert os.readlink(d / "link") == "sub/tool"
+    assert str((d / "link").readlink()) == "sub/tool"
     assert (d / "big").stat().st_size == 200000
     assert lab.outcomes() == {"make": KEPT}
     (d / "empty").rmdir()
