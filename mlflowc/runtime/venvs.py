@@ -163,7 +163,17 @@ def _fill(recipe: Recipe, new: Path) -> None:
             file.write("\n".join(recipe.lines) + "\n")
             file.flush()
             uvtool.run(
-                ["pip", "install", "--quiet", "--python", python, "--no-deps", "-r", file.name],
+                [
+                    "pip",
+                    "install",
+                    "--quiet",
+                    "--compile-bytecode",
+                    "--python",
+                    python,
+                    "--no-deps",
+                    "-r",
+                    file.name,
+                ],
                 folder=recipe.folder,
                 doing=doing,
                 help="a package may have no build for this platform or this Python",
