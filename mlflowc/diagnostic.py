@@ -31,12 +31,12 @@ class Check(NamedTuple):
 
 
 def explanation(why: str, fails: str, mended: str) -> str:
-    """The Markdown of a `Check`: why it matters, a source that it finds, and the same source mended.
-
-    The sources are what stands below `mlpipe 1`; all three may be indented as their place in code asks for.
+    """The Markdown of a `Check`: why it matters, a source that it finds (```` ```mlpipe fails ````), and the
+    same source mended. The sources are what stands below the header; all may be indented as code asks for.
     """
-    texts = (textwrap.dedent(text).strip() for text in (why, fails, mended))
-    return "{}\n\nFails:\n\n```mlpipe\n{}\n```\n\nMended:\n\n```mlpipe\n{}\n```\n".format(*texts)
+    texts = [textwrap.dedent(text).strip() for text in (why, fails, mended)]
+    blocks = [f"mlpipe 1\npipeline example\n\n{text}" for text in texts[1:]]
+    return f"{texts[0]}\n\n```mlpipe fails\n{blocks[0]}\n```\n\n```mlpipe\n{blocks[1]}\n```\n"
 
 
 class Label(NamedTuple):

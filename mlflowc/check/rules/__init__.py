@@ -6,7 +6,7 @@ file, a row in `RULES`, and a case in `tests/cases/err/`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from mlflowc.check.facts import Facts
@@ -60,6 +60,7 @@ from mlflowc.check.rules import (
     spot_without_keep,
     stage_unreached,
     swallowed,
+    timeout_capped,
     unused,
     with_idle,
     zone,
@@ -130,15 +131,18 @@ RULES: tuple[Rule, ...] = (
     spot_without_keep,
     no_stages,
     metrics_without_fields,
+    timeout_capped,
 )
 
 CHECKS: tuple[Check, ...] = tuple(rule.CHECK for rule in RULES)
 
 
-def run(typed: Checked, loader: Loader, *, broken: bool = False) -> tuple[Diagnostic, ...]:
-    """What all rules find, each finding once. `broken` says that names or types have errors: then only rules
-    that find errors are asked, since a lint of what could not be read would mislead."""
+def run(typed: Checked, loader: Loader, before: Sequence[Diagnostic] = ()) -> tuple[Diagnostic, ...]:
+    """What all rules find, each finding once. `before` is what was found already: where names or types have
+    errors (`MLP1xx`, `MLP2xx`), only rules that find errors are asked, since a lint of what could not be
+    read would mislead."""
     facts = Facts(typed, loader)
+    broken = any(d.severity is Severity.ERROR and d.code < "MLP3" for d in before)
     found: dict[Diagnostic, None] = {}
     for rule in RULES:
         if broken and rule.CHECK.severity is not Severity.ERROR:

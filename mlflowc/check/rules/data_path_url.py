@@ -10,7 +10,8 @@ from mlflowc.diagnostic import Check, Diagnostic, Edit, Fix, Severity, explanati
 from mlflowc.ir import model as ir
 from mlflowc.span import Span
 
-_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://")
+# As written, and with one slash where the path was normalised.
+_ADDRESS = re.compile(r"(?:https?|s3|gs|az|ssh|sftp|ftp|file|hdfs|abfss?):/")
 
 CHECK = Check(
     "MLP345",
@@ -46,31 +47,31 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
     for block in facts.typed.data:
         path = dict(block.value.args).get("path") if block.value.source == "path" else None
         if isinstance(path, str) and _ADDRESS.match(path):
-            span = block.settings.get("path", block.span)
+            span = block.settings.get("source", block.span)
+            written = _literal(facts, span)
             yield Diagnostic.of(
                 CHECK,
-                f"`{path}` is an address, not a path",
+                "this is an address, not a path",
                 span,
-                help=f'write `url("{path}")`',
-                fix=_fix(facts, span, path),
+                help=f"write `url({written})`" if written else 'write `url("…")`',
+                fix=Fix(f"write `url({written})`", (Edit(span, f"url({written})"),)) if written else None,
             )
     for step in facts.steps:
         for part in step.inputs:
             for source in part.value.sources:
                 if isinstance(source, ir.PathRef) and _ADDRESS.match(source.path):
+                    place = part.source or part.span
+                    written = _literal(facts, place) or '"…"'
                     yield Diagnostic.of(
                         CHECK,
-                        f"`{source.path}` is an address, not a path",
-                        part.source or part.span,
-                        help=f'declare `data {part.value.name} = url("{source.path}")` and read that',
+                        "this is an address, not a path",
+                        place,
+                        help=f"declare `data {part.value.name} = url({written})` and read that",
                     )
 
 
-def _fix(facts: Facts, span: Span, path: str) -> Fix | None:
-    """Certain only where the place is a plain string."""
+def _literal(facts: Facts, span: Span) -> str:
+    """The plain string at `span`, quotes and all; empty where something else stands there."""
     source = facts.typed.sources.get(span.file)
-    if source is None or source.text[span.start : span.end] != f'"{path}"':
-        return None
-    if source.text[: span.start].rstrip().endswith("("):
-        return None
-    return Fix(f'write `url("{path}")`', (Edit(span, f'url("{path}")'),))
+    text = source.text[span.start : span.end] if source else ""
+    return text if text.startswith('"') else ""

@@ -65,7 +65,5 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
                     label=f"write `{reference}`" if plain else "a path, not a reference",
                     related=(Label(item.part.source or item.part.span, "made here"),),
                     help=f"refer to the output: `in {part.value.name} = {reference}`",
-                    fix=Fix(f"write `{reference}`", (Edit(place, reference),))
-                    if certain
-                    else None,
+                    fix=Fix(f"write `{reference}`", (Edit(place, reference),)) if certain else None,
                 )

@@ -55,7 +55,7 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
                     help="keep it in a folder of its own",
                 )
             other = kept.setdefault(path, (step, part))
-            if other[1] is not part:
+            if other[1] is not part and other[1].whole != part.whole:
                 yield from _twice(path, step, part, *other)
 
 
@@ -63,12 +63,13 @@ def _twice(
     path: str, step: Step[ir.Stage], part: Part[ir.Keep], other: Step[ir.Stage], first: Part[ir.Keep]
 ) -> Iterator[Diagnostic]:
     place, there = part.source or part.span, first.source or first.span
-    who = f"`{other.value.id}` and `{step.value.id}`" if other is not step else f"`{step.value.id}` twice:"
     yield Diagnostic.of(
         CHECK,
-        f"{who} keep `{path}`" if other is not step else f"`{step.value.id}` keeps `{path}` twice",
+        f"`{other.value.id}` and `{step.value.id}` keep `{path}`"
+        if other is not step
+        else f"`{step.value.id}` keeps `{path}` twice",
         place,
-        label="kept again" if place != there else "the same path in every instance",
-        related=(Label(there, "kept here"),) if place != there else (),
-        help="give each a path of its own" + (", with the variable of `each`" if place == there else ""),
+        label="kept again",
+        related=(Label(there, "kept here"),),
+        help="give each a path of its own",
     )

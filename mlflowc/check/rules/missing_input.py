@@ -51,7 +51,7 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
     for block in facts.typed.data:
         if block.value.source == "path":
             path = str(dict(block.value.args).get("path", ""))
-            yield from _path(facts, path, block.settings.get("path", block.span))
+            yield from _path(facts, path, block.settings.get("source", block.span))
 
 
 def _path(facts: Facts, written: str, span: Span) -> Iterator[Diagnostic]:

@@ -56,7 +56,7 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
         yield Diagnostic.of(
             CHECK,
             f"`{block.value.name}` wants `{path}`, and there is no such file",
-            block.settings.get(key or "", block.span),
+            block.settings.get("source", block.span),
             label="not found",
             help=help,
         )

@@ -69,7 +69,7 @@ def _sources(facts: Facts) -> Iterator[tuple[str, str, Span | None]]:
         if block.value.source in ("path", "dvc"):
             path = str(args.get("path", ""))
             if path:
-                yield path, "a data source", block.settings.get("path", block.span)
+                yield path, "a data source", block.settings.get("source", block.span)
     for step in facts.steps:
         for text in step.texts:
             for word in facts.scripts(text):

@@ -45,11 +45,6 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
         for part in places(step):
             path = normal(part.value.path)
             place = part.source or part.span
-            if path in (".", ""):
-                yield Diagnostic.of(
-                    CHECK, "the whole project folder cannot be an output", place, help="name a folder in it"
-                )
-                continue
             for reserved, why in _RESERVED.items():
                 if within(path.casefold(), reserved):
                     yield Diagnostic.of(

@@ -50,15 +50,7 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
         place = item.part.source or item.part.span
         there = first.part.source or first.part.span
         if place == there:
-            each = item.step.value.each
-            yield Diagnostic.of(
-                CHECK,
-                f"all instances of `{item.step.value.name}` write `{item.path}`",
-                place,
-                label="the same path in every instance",
-                help=f"put `{{{{{each[0][0]}}}}}` into the path" if each else "give each a path of its own",
-            )
-            continue
+            continue  # instances of one `each`: found where they are spread out
         yield Diagnostic.of(
             CHECK,
             f"`{item.step.value.id}.{item.part.value.name}` and "

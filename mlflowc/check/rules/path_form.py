@@ -5,11 +5,11 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator
 
-from mlflowc.check.facts import Facts, normal, places
+from mlflowc.check.facts import Facts, places
 from mlflowc.diagnostic import Check, Diagnostic, Edit, Fix, Severity, explanation
 from mlflowc.span import Span
 
-_UNFIT = '<>:"|?*\\'
+_UNFIT = '<>:"|?*'
 
 CHECK = Check(
     "MLP416",
@@ -60,14 +60,6 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
                     place,
                     help="write it composed (Unicode NFC)",
                     fix=_fix(facts, place, path, unicodedata.normalize("NFC", path)),
-                )
-            elif path.rstrip("/") not in (normal(path), ""):
-                yield Diagnostic.of(
-                    CHECK,
-                    f"`{path}` is `{normal(path)}`",
-                    place,
-                    help=f"write `{normal(path)}`",
-                    fix=_fix(facts, place, path, normal(path)),
                 )
 
 

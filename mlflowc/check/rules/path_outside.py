@@ -1,4 +1,4 @@
-"""A path that leaves the project folder."""
+"""A path that leaves the repository."""
 
 from __future__ import annotations
 
@@ -9,26 +9,31 @@ from mlflowc.diagnostic import Check, Diagnostic, Severity, explanation
 from mlflowc.ir import model as ir
 from mlflowc.span import Span
 
+_FURTHEST = 16
+
 CHECK = Check(
     "MLP322",
     Severity.ERROR,
-    "a path leaves the project",
+    "a path leaves the repository",
     explanation(
         """
-        Inputs, outputs and kept paths are relative to the folder of the pipeline file and stay inside it. A
-        CI machine has only the checkout, so an absolute path or one that goes up with `..` would not be
-        there, and could overwrite something that is not the project's.
+        The path goes up with `..` past the root of the Git repository. A CI machine has only the checkout,
+        so the file would not be there.
         """,
         """
+        data raw = "../raw.csv"
         stage a {
-          out x = "/tmp/data.csv"
-          run = "touch {{x}}"
+          in raw
+          out x = "x.csv"
+          run = "cp {{raw}} {{x}}"
         }
         """,
         """
+        data raw = "data/raw.csv"
         stage a {
-          out x = "data/data.csv"
-          run = "touch {{x}}"
+          in raw
+          out x = "x.csv"
+          run = "cp {{raw}} {{x}}"
         }
         """,
     ),
@@ -36,41 +41,53 @@ CHECK = Check(
 
 
 def check(facts: Facts) -> Iterator[Diagnostic]:
-    """Inputs by path or glob, outputs, kept paths, `dir` and `path(...)` data."""
-    for path, span, what in _paths(facts):
-        if not path:
+    """Inputs by path or glob, `path(...)` data, `dir`, environments' files; nothing outside of Git."""
+    depth: int | None = -1
+    for path, span in _paths(facts):
+        ups = _ups(normal(path))
+        if not ups:
             continue
-        if path.startswith(("/", "~")) or (len(path) > 1 and path[1] == ":"):
-            label = "an absolute path"
-        elif normal(path) == ".." or normal(path).startswith("../"):
-            label = "outside the project folder"
-        else:
-            continue
-        yield Diagnostic.of(
-            CHECK,
-            f"{what} `{path}` leaves the project",
-            span,
-            label=label,
-            help="write a path below the folder of the pipeline file"
-            + ('; for data that lives elsewhere, `data NAME = url("file:…")`' if what == "the input" else ""),
-        )
+        if depth == -1:
+            depth = _depth(facts)
+        if depth is not None and ups > depth:
+            yield Diagnostic.of(
+                CHECK,
+                f"`{path}` leaves the repository",
+                span,
+                label="not in a checkout",
+                help='bring it into the repository; for data that lives elsewhere: `data NAME = url("…")`',
+            )
 
 
-def _paths(facts: Facts) -> Iterator[tuple[str, Span, str]]:
+def _ups(path: str) -> int:
+    """How many folders up a normalised path begins."""
+    parts = path.split("/")
+    return next((n for n, part in enumerate(parts) if part != ".."), len(parts))
+
+
+def _depth(facts: Facts) -> int | None:
+    """How many folders the project lies below the root of its repository; None outside of one."""
+    for n in range(_FURTHEST):
+        if facts.loader.kind("../" * n + ".git") != "missing":
+            return n
+    return None
+
+
+def _paths(facts: Facts) -> Iterator[tuple[str, Span]]:
+    for env in facts.typed.envs:
+        for key in ("requirements", "lock", "conda"):
+            path = getattr(env.value, key)
+            if path:
+                yield path, env.settings.get(key, env.span)
+    for block in facts.typed.data:
+        if block.value.source == "path":
+            yield str(dict(block.value.args).get("path", "")), block.settings.get("source", block.span)
     for step in facts.steps:
         for part in step.inputs:
             for source in part.value.sources:
                 if isinstance(source, ir.PathRef):
-                    yield source.path, part.source or part.span, "the input"
+                    yield source.path, part.source or part.span
                 elif isinstance(source, ir.GlobRef):
-                    yield source.pattern, part.source or part.span, "the input"
-        for output in step.outputs:
-            yield output.value.path, output.source or output.span, "the output"
-        for keep in step.keeps:
-            yield keep.value.path, keep.source or keep.span, "the kept path"
+                    yield source.pattern, part.source or part.span
         if step.value.dir is not None:
-            yield step.value.dir, step.settings.get("dir", step.span), "the working folder"
-    for block in facts.typed.data:
-        if block.value.source == "path":
-            path = dict(block.value.args).get("path")
-            yield str(path), block.settings.get("path", block.span), "the input"
+            yield step.value.dir, step.settings.get("dir", step.span)

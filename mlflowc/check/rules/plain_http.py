@@ -41,11 +41,11 @@ CHECK = Check(
 def check(facts: Facts) -> Iterator[Diagnostic]:
     """Addresses of `data`; servers on the machine itself are fine."""
     for block in facts.typed.data:
-        for key, value in block.value.args:
+        for _, value in block.value.args:
             if isinstance(value, str) and value.startswith("http://") and not value.startswith(_LOCAL):
                 yield Diagnostic.of(
                     CHECK,
                     f"`{block.value.name}` is fetched over plain http",
-                    block.settings.get(key, block.span),
+                    block.settings.get("source", block.span),
                     help="write `https://` if the server has it",
                 )

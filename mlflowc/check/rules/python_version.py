@@ -1,4 +1,4 @@
-"""A Python version that is none."""
+"""A Python version that no environment can be made with."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from mlflowc.check.facts import Facts
 from mlflowc.diagnostic import Check, Diagnostic, Severity, explanation
 from mlflowc.span import Span
 
-_VERSION = re.compile(r"3\.\d{1,2}(\.\d{1,2})?")
+_VERSION = re.compile(r"3\.(?:[89]|[1-9]\d)(?:\.\d{1,2})?")
 
 CHECK = Check(
     "MLP342",
     Severity.ERROR,
-    "a malformed Python version",
+    "a Python that cannot be had",
     explanation(
         """
-        `python` is one version, `3.11` or `3.11.9`, not a range and not a name: it decides the environment
-        and with it the key of every stage that uses it.
+        An environment is made with Python 3.8 or later, and `python` says which minor version: `3.11` or
+        `3.11.9`. `3` alone would be another one next year, under the same key.
         """,
         """
-        env py { python = ">=3.11" }
+        env py { python = "2.7" }
         stage a {
           env = py
           out x = "x.csv"
@@ -51,7 +51,7 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
         if version is not None and not _VERSION.fullmatch(version):
             yield Diagnostic.of(
                 CHECK,
-                f"`{version}` is not a version of Python",
+                f"no environment can be made with Python `{version}`",
                 span,
-                help='write one version, as in `"3.11"`',
+                help='3.8 or later, with its minor version: `"3.11"`',
             )
