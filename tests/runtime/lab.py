@@ -91,7 +91,7 @@ class Heard(Silent):
     def __init__(self) -> None:
         self.ran: list[str] = []
         self.reasons: dict[str, str] = {}
-        self.text = b""
+        self.text = bytearray()
         self.notes: list[str] = []
 
     def started(self, stage: str, reason: str) -> None:
