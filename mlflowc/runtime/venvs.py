@@ -31,6 +31,8 @@ Log: TypeAlias = Callable[[str], None]
 # The version of what a folder's name means.
 _FORMAT = 1
 _MARKER = ".mlpipec-complete"
+# Commands run without writing bytecode (see `childenv`), so it has to be there from the start.
+_COMPILE = "--compile-bytecode"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +153,7 @@ def _fill(recipe: Recipe, new: Path) -> None:
     )
     if recipe.sync:
         uvtool.run(
-            recipe.sync,
+            [*recipe.sync, _COMPILE],
             folder=recipe.folder,
             doing=doing,
             variables={"UV_PROJECT_ENVIRONMENT": str(new)},
@@ -163,17 +165,7 @@ def _fill(recipe: Recipe, new: Path) -> None:
             file.write("\n".join(recipe.lines) + "\n")
             file.flush()
             uvtool.run(
-                [
-                    "pip",
-                    "install",
-                    "--quiet",
-                    "--compile-bytecode",
-                    "--python",
-                    python,
-                    "--no-deps",
-                    "-r",
-                    file.name,
-                ],
+                ["pip", "install", "--quiet", _COMPILE, "--python", python, "--no-deps", "-r", file.name],
                 folder=recipe.folder,
                 doing=doing,
                 help="a package may have no build for this platform or this Python",

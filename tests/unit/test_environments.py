@@ -275,6 +275,7 @@ def test_an_environment_has_what_was_resolved_and_is_made_once(
     # A command of a package works although the folder was renamed after it was made.
     done = subprocess.run([place / "bin/alpha"], capture_output=True, text=True, check=True)
     assert done.stdout == "alpha 1.0\n"
+    assert list(place.glob("lib/python*/site-packages/__pycache__/alpha.*.pyc"))
     monkeypatch.setattr(uvtool, "run", lambda *a, **k: pytest.fail("uv was called"))
     assert environments.prepare(project, env(), lock, lines.append) == variables
     assert len(lines) == 2
