@@ -4,51 +4,96 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from mlflowc.diagnostic import Check, Diagnostic, Severity
+from mlflowc.diagnostic import Check, Diagnostic, Severity, explanation
 from mlflowc.ir.model import Pipeline, Place
 from mlflowc.jobs.model import Job, Workflow
 from mlflowc.span import Span
+
+_SWEEP = """\
+stage train {
+  param train.lr
+  out scores: metrics { auc: float } = "scores.json"
+  run = "python train.py"
+}
+sweep tune over train {
+  vary   train.lr in [0.1, 0.2]
+  search = grid()
+  goal   = maximize(scores.auc)
+}
+"""
+_FEED = """\
+data feed: csv = url("https://example.org/feed.csv")
+stage a {
+  in feed
+  out x = "x.csv"
+  run = "cp {{feed}} {{x}}"
+}
+"""
 
 SWEEP = Check(
     "MLP510",
     Severity.ERROR,
     "sweeps do not run in CI yet",
-    "A `sweep` that an event names needs a job for every round of trials, which `mlpipec build` does not"
-    ' make yet.\n\nFails: `on schedule("0 3 * * 1") { run = [tune] }`\n\nInstead, name the stage itself:'
-    " `run = [train]`.",
+    explanation(
+        """
+        A sweep that an event names needs a job for every round of trials, and no job is made for it yet.
+        Name the stage itself.
+        """,
+        _SWEEP + 'on schedule("17 3 * * 1") { run = [tune] }',
+        _SWEEP + 'on schedule("17 3 * * 1") { run = [train] }',
+    ),
 )
 CLOUD = Check(
     "MLP511",
     Severity.ERROR,
     "machines are not launched from CI yet",
-    "A runner with `cloud = ...` asks for a machine that the job would have to start and to end."
-    " `mlpipec build` does not make such jobs yet.\n\nInstead, give the runner the labels of machines that"
-    ' are there:\n\n```mlpipe\nrunner a10g {\n  gpu    = gpu(1)\n  github = ["self-hosted", "gpu"]\n}\n```',
+    explanation(
+        """
+        A runner with `cloud = ...` asks for a machine that the job would have to start and to end, and no
+        such job is made yet. Give the runner the labels of machines that are there.
+        """,
+        """
+        runner big {
+          gpu   = gpu(1)
+          cloud = aws(region = "us-east-1")
+        }
+        stage a {
+          runner = big
+          out x = "x.csv"
+          run = "touch {{x}}"
+        }
+        on push("main") { run = [a] }
+        """,
+        """
+        runner big {
+          gpu    = gpu(1)
+          github = ["self-hosted", "gpu"]
+        }
+        stage a {
+          runner = big
+          out x = "x.csv"
+          run = "touch {{x}}"
+        }
+        on push("main") { run = [a] }
+        """,
+    ),
 )
 REFRESH = Check(
     "MLP512",
     Severity.ERROR,
-    "data is not refreshed by an event yet",
-    "`refresh = [...]` takes new data in and pins it, which an event cannot do yet.\n\n"
-    'Fails: `on schedule("0 3 * * *") { refresh = [feed], run = [train] }`\n\nInstead, leave `refresh` out'
-    " and commit a new pin by hand.",
-)
-REMOTE = Check(
-    "MLP513",
-    Severity.ERROR,
-    "results are not shared through a remote yet",
-    "`cache { remote = ... }` has no effect on generated jobs yet: they share results through the CI"
-    " service's own cache. Leave it out, so that nobody counts on it.",
-)
-AUTH = Check(
-    "MLP514",
-    Severity.ERROR,
-    "short-lived credentials are not set up yet",
-    "`auth aws { ... }` asks the CI service for credentials by OIDC; `mlpipec build` does not make that"
-    " exchange yet. Use `secrets = [...]` on the stage that needs them.",
+    "an event does not refresh data yet",
+    explanation(
+        """
+        `refresh = [...]` takes new data in and pins it, which an event cannot do yet. Leave it out, and
+        commit new data by hand.
+        """,
+        _FEED + 'on schedule("17 3 * * *") { refresh = [feed], run = [a] }',
+        _FEED + 'on schedule("17 3 * * *") { run = [a] }',
+    ),
 )
 
-UNBUILT: tuple[Check, ...] = (SWEEP, CLOUD, REFRESH, REMOTE, AUTH)
+UNBUILT: tuple[Check, ...] = (SWEEP, CLOUD, REFRESH)
+CHECKS = UNBUILT
 
 
 def unbuilt(
@@ -56,22 +101,7 @@ def unbuilt(
 ) -> tuple[Diagnostic, ...]:
     """Everything in `workflows` that would need what is not built, each once."""
     found = {(d.code, d.span, d.message): d for w in workflows for d in _in_workflow(pipeline, w, locate)}
-    return (*found.values(), *_everywhere(pipeline, workflows, locate))
-
-
-def _everywhere(
-    pipeline: Pipeline, workflows: tuple[Workflow, ...], locate: Callable[[Place], Span]
-) -> Iterator[Diagnostic]:
-    if not workflows:
-        return
-    # Neither has a place of its own in the IR: the first event is what makes them matter.
-    span = locate(workflows[0].event.place)
-    if pipeline.cache.remote:
-        message = f"the remote cache `{pipeline.cache.remote}` is not used by generated jobs yet"
-        yield Diagnostic.of(REMOTE, message, span, help="leave `remote` out of `cache { ... }` for now")
-    for auth in pipeline.auths:
-        message = f"`auth {auth.provider}` is not set up by generated jobs yet"
-        yield Diagnostic.of(AUTH, message, span, help="give the stage `secrets = [...]` instead")
+    return tuple(found.values())
 
 
 def _in_workflow(
