@@ -320,5 +320,5 @@ def _lock_recipe(root: Path, env: Env, lock: str, python: str) -> Recipe:
         raise Failure(f"cannot read the `pyproject.toml` beside `{lock}`: {e}") from None
     package = content.get("tool", {}).get("uv", {}).get("package", "build-system" in content)
     bound = [digest, str(folder), text] if package else [digest]
-    sync = ["sync", "--frozen", "--quiet", "--compile-bytecode", *([] if package else ["--no-install-project"])]
+    sync = ["sync", "--frozen", "--quiet", *([] if package else ["--no-install-project"])]
     return Recipe.of(env.name, folder, python, [], decides=bound, sync=tuple(sync))
