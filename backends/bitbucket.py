@@ -28,7 +28,6 @@ CHECKS: tuple[Check, ...] = (
     checks.ENVIRONMENT_TWICE,
     checks.SAME_TRIGGER,
     checks.DUPLICATE,
-    checks.FORK_SECRET,
 )
 
 _SECTIONS = {
@@ -329,7 +328,7 @@ def _notes(workflows: tuple[Workflow, ...], pipeline: Pipeline) -> Iterator[str]
             yield (
                 "Bitbucket keeps schedules outside of the file. Add one under Pipelines > Schedules: the "
                 f"custom pipeline `{workflow.id}` on branch `{pipeline.ci.branch}`, cron `{pattern}` (UTC). "
-                "(`mlpipec schedules sync` will do that by the API.)"
+                "(A later version does that: `mlpipec schedules sync`.)"
             )
     if any(len(level) > 1 for w in workflows for level in _levels(w)):
         yield "Bitbucket has no job graph: steps go by levels, and each waits for the whole level before."

@@ -3,136 +3,338 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from zoneinfo import ZoneInfo, available_timezones
 
 from mlflowc.backends.limits import Limits
 
-from mlflowc.diagnostic import Check, Diagnostic, Severity
+from mlflowc.diagnostic import Check, Diagnostic, Severity, explanation
 from mlflowc.ir.model import Pipeline, Place, Runner, Stage
 from mlflowc.jobs.cron import Cron, CronError, parse_cron
 from mlflowc.jobs.model import Job, JobKind, Workflow
 from mlflowc.target import GeneratedFile, Settings
 
+_A = 'stage a {\n  out x = "x.csv"\n  run = "touch {{x}}"\n}\n'
+
+
+def _asking(count: int) -> str:
+    params = "\n".join(f"param p{n}: int = 1" for n in range(count))
+    used = ", ".join(f"p{n}" for n in range(count))
+    asked = ", ".join(f"input p{n}: int = 1" for n in range(count))
+    stage = f'stage a {{\n  param {used}\n  out x = "x.csv"\n  run = "touch {{{{x}}}}"\n}}'
+    return f"{params}\n{stage}\non manual {{ {asked}, run = [a] }}"
+
+
+def _instances(side: int) -> str:
+    values = ", ".join(f'"{n}"' for n in range(side))
+    stage = 'out x = "{{each.m}}-{{each.n}}.csv"\n  run = "touch {{x}}"'
+    return (
+        f"stage a each m in [{values}] each n in [{values}] {{\n  {stage}\n}}\n"
+        'on push("main") { run = [a] }'
+    )
+
+
+def _publishing(second: str) -> str:
+    actions = "\n".join(
+        f'action {name} {{\n  in a.x\n  approve = "{place}"\n  run = "scp {{{{x}}}} host:"\n}}'
+        for name, place in (("publish", "production"), ("announce", second))
+    )
+    return f'{_A}{actions}\non push("main") {{ run = [publish, announce] }}'
+
+
 NO_LABEL = Check(
     "MLP530",
     Severity.ERROR,
     "a GPU stage has no runner at this service",
-    "A stage that wants a GPU needs a machine that has one. Which, only you know: a service finds it by the"
-    ' labels of its runner.\n\n```mlpipe\nrunner a10g {\n  gpu       = gpu(1, "A10G")\n'
-    '  github    = ["self-hosted", "gpu"]\n  gitlab    = ["gpu"]\n'
-    '  bitbucket = ["self.hosted", "linux", "gpu"]\n}\n```',
+    explanation(
+        """
+        A stage that wants a GPU needs a machine that has one. Which, only you know: a service finds it by
+        the labels of its runner, so the runner has to say them for every service that you build for.
+        """,
+        """
+        runner big { gpu = gpu(1, "A10G") }
+        stage a {
+          runner = big
+          out x = "x.csv"
+          run = "touch {{x}}"
+        }
+        on push("main") { run = [a] }
+        """,
+        """
+        runner big {
+          gpu       = gpu(1, "A10G")
+          github    = ["self-hosted", "gpu"]
+          gitlab    = ["gpu"]
+          bitbucket = ["self.hosted", "linux", "gpu"]
+        }
+        stage a {
+          runner = big
+          out x = "x.csv"
+          run = "touch {{x}}"
+        }
+        on push("main") { run = [a] }
+        """,
+    ),
 )
 TIMEOUT = Check(
     "MLP531",
     Severity.ERROR,
     "a timeout is longer than the service lets a job run",
-    "The service ends the job at its own limit, whatever the file says, so the stage would be lost at that"
-    " moment. Use a runner of your own (by label), which has a longer limit, or a shorter `timeout`.",
-)
-CRON = Check(
-    "MLP532",
-    Severity.ERROR,
-    "a cron expression that no service takes",
-    "Five fields are wanted: minute, hour, day of the month, month, day of the week, as in"
-    ' `"17 3 * * 1-5"`. An expression that fits no date (`0 0 31 2 *`) never starts anything.',
+    explanation(
+        """
+        The service ends the job at its own limit, whatever the file says, so the stage would be lost at
+        that moment. Runners of your own, named by label, may take longer.
+        """,
+        """
+        stage a {
+          timeout = 20h
+          out x = "x.csv"
+          run = "touch {{x}}"
+        }
+        on push("main") { run = [a] }
+        """,
+        """
+        stage a {
+          timeout = 2h
+          out x = "x.csv"
+          run = "touch {{x}}"
+        }
+        on push("main") { run = [a] }
+        """,
+    ),
 )
 CRON_SERVICE = Check(
-    "MLP533",
+    "MLP532",
     Severity.ERROR,
-    "a cron expression that this service does not take",
-    "Services have a least time between two starts, and Bitbucket's schedules (Quartz) cannot hold a day of"
-    " the month and a day of the week at once. Write it so that every target that you build for takes it.",
-)
-ZONE = Check(
-    "MLP534",
-    Severity.ERROR,
-    "an unknown time zone",
-    '`zone` is a name of the IANA time zone database, as in `"Europe/Paris"` or `"UTC"`.',
+    "a schedule that this service does not take",
+    explanation(
+        """
+        Bitbucket's schedules (Quartz) cannot hold a day of the month and a day of the week at once.
+        """,
+        """
+        stage a {
+          out x = "x.csv"
+          run = "touch {{x}}"
+        }
+        on schedule("17 3 1 * 1") { run = [a] }
+        """,
+        """
+        stage a {
+          out x = "x.csv"
+          run = "touch {{x}}"
+        }
+        on schedule("17 3 * * 1") { run = [a] }
+        """,
+    ),
 )
 ZONE_IGNORED = Check(
-    "MLP535",
+    "MLP533",
     Severity.WARNING,
     "the service knows no time zones",
-    "Bitbucket's schedules are in UTC. The cron expression is taken as it stands, so it starts at that time"
-    " in UTC.",
+    explanation(
+        """
+        Bitbucket's schedules are in UTC. The expression is taken as it stands, so it starts at that time in
+        UTC.
+        """,
+        """
+        stage a {
+          out x = "x.csv"
+          run = "touch {{x}}"
+        }
+        on schedule("17 3 * * *", zone = "Europe/Paris") { run = [a] }
+        """,
+        """
+        stage a {
+          out x = "x.csv"
+          run = "touch {{x}}"
+        }
+        on schedule("17 3 * * *") { run = [a] }
+        """,
+    ),
 )
 INPUTS = Check(
-    "MLP536",
+    "MLP534",
     Severity.ERROR,
     "more inputs than the service's form takes",
-    "Let `on manual` ask for fewer parameters; the others keep the values of the parameter file.",
+    explanation(
+        "GitHub's form takes 25 inputs. What is not asked for keeps the value of the parameter file.",
+        _asking(26),
+        _asking(3),
+    ),
 )
 TOO_MANY_JOBS = Check(
-    "MLP537",
+    "MLP535",
     Severity.ERROR,
     "more jobs than the service takes in one pipeline",
-    "Each group of stages with its own runner, environment or parallel branch becomes a job. Put stages on"
-    " the same runner and environment, so that chains of them become one job, or run fewer in this event.",
+    explanation(
+        """
+        Each chain of stages with its own runner, environment or parallel branch becomes a job, and
+        Bitbucket takes 100 steps in a pipeline. Run fewer in one event, or make fewer instances.
+        """,
+        _instances(11),
+        _instances(2),
+    ),
 )
 NAME_LENGTH = Check(
-    "MLP538",
+    "MLP536",
     Severity.ERROR,
     "a generated name is too long for the service",
-    "Jobs, caches and files are named after the pipeline, the event and the stage. Give a shorter name.",
+    explanation(
+        "Jobs, caches and files are named after the pipeline, the event and the stage: give a shorter name.",
+        f'pipeline {"churn_" * 70}x\n{_A}on push("main") {{ run = [a] }}',
+        f'pipeline churn\n{_A}on push("main") {{ run = [a] }}',
+    ),
 )
 FILE_SIZE = Check(
-    "MLP539",
+    "MLP537",
     Severity.ERROR,
     "the generated file is larger than the service reads",
-    "Split the pipeline, or run fewer stages in one event.",
-)
-FORK_SECRET = Check(
-    "MLP540",
-    Severity.WARNING,
-    "a pull request from a fork cannot start this job",
-    "The job holds secrets or runs on machines of yours, so it is never started for a fork: anyone could"
-    " change what it runs. For a fork its results are taken from the cache; where they are not there, the"
-    " jobs that need them say so and fail. A maintainer can push the branch to this repository instead.",
+    explanation(
+        "A service reads a file of some hundred kilobytes at most. Run fewer stages in one event.",
+        _instances(20),
+        _instances(2),
+    ),
 )
 SMALL_MACHINE = Check(
-    "MLP541",
+    "MLP538",
     Severity.WARNING,
     "the runner asks for more than the service's ordinary machine has",
-    "Without labels a job runs on the machine that the service gives to everyone. Name a larger one by its"
-    ' label, as in `github = ["ubuntu-latest-16-cores"]` or `gitlab = ["saas-linux-large-amd64"]`.',
+    explanation(
+        """
+        Without labels a job runs on the machine that the service gives to everyone. Name a larger one by its
+        label.
+        """,
+        """
+        runner big { cpu = 64 }
+        stage a {
+          runner = big
+          out x = "x.csv"
+          run = "touch {{x}}"
+        }
+        on push("main") { run = [a] }
+        """,
+        """
+        runner big {
+          cpu    = 64
+          github = ["ubuntu-64-cores"]
+          gitlab = ["saas-linux-2xlarge-amd64"]
+        }
+        stage a {
+          runner = big
+          out x = "x.csv"
+          run = "touch {{x}}"
+        }
+        on push("main") { run = [a] }
+        """,
+    ),
 )
 LABELS = Check(
-    "MLP542",
+    "MLP539",
     Severity.ERROR,
     "runner labels that the service does not take",
-    "Bitbucket takes at most 10 labels of at most 50 characters, and a step on a runner of your own needs"
-    " `self.hosted` among them.",
+    explanation(
+        """
+        A Bitbucket step on a runner of your own needs `self.hosted` among its labels, of which there may be
+        10 with at most 50 characters each.
+        """,
+        """
+        runner own { bitbucket = ["linux"] }
+        stage a {
+          runner = own
+          out x = "x.csv"
+          run = "touch {{x}}"
+        }
+        on push("main") { run = [a] }
+        """,
+        """
+        runner own { bitbucket = ["self.hosted", "linux"] }
+        stage a {
+          runner = own
+          out x = "x.csv"
+          run = "touch {{x}}"
+        }
+        on push("main") { run = [a] }
+        """,
+    ),
 )
 ENVIRONMENT_TWICE = Check(
-    "MLP543",
+    "MLP540",
     Severity.ERROR,
     "two steps of one pipeline deploy to the same environment",
-    "Bitbucket takes each deployment environment once in a pipeline. Use two environments, or two events.",
+    explanation(
+        "Bitbucket takes each deployment environment once in a pipeline. Use two environments, or two events.",
+        _publishing("production"),
+        _publishing("staging"),
+    ),
 )
 SAME_TRIGGER = Check(
-    "MLP544",
+    "MLP541",
     Severity.ERROR,
     "two events start on the same thing",
-    "Bitbucket starts exactly one pipeline for a branch, a tag or a pull request. Join the two events, or"
-    " give them different patterns.",
+    explanation(
+        """
+        Bitbucket starts exactly one pipeline for a branch, a tag or a pull request: two events with the same
+        pattern cannot both have it. Join them into one.
+        """,
+        _A
+        + 'on push("main") { run = [a], paths = ["src/**"] }\non push("main") { run = [a], paths = ["data/**"] }',
+        _A + 'on push("main") { run = [a], paths = ["src/**", "data/**"] }',
+    ),
 )
 DUPLICATE = Check(
-    "MLP545",
+    "MLP542",
     Severity.WARNING,
     "a push to a pull request starts two pipelines",
-    "Bitbucket starts the branch's pipeline and the pull request's for the same commit. Give `on push` the"
-    ' branch that it is for, as in `on push("main")`.',
+    explanation(
+        """
+        Bitbucket starts the branch's pipeline and the pull request's for the same commit. Give `on push` the
+        branch that it is for.
+        """,
+        _A + "on pull_request { run = [a] }\non push { run = [a] }",
+        _A + 'on pull_request { run = [a] }\non push("main") { run = [a] }',
+    ),
 )
 GPU_TOO_SMALL = Check(
-    "MLP546",
+    "MLP543",
     Severity.ERROR,
     "the service's GPU machine is not what the runner asks for",
-    "GitLab's hosted GPU machine has one T4 with 16 GiB. Ask for no more, or use a runner of your own.",
+    explanation(
+        "GitLab's hosted GPU machine has one T4 with 16 GiB. Ask for no more, or name runners of your own.",
+        """
+        runner big {
+          gpu    = gpu(2, "A100")
+          gitlab = ["saas-linux-medium-amd64-gpu-standard"]
+        }
+        stage a {
+          runner = big
+          out x = "x.csv"
+          run = "touch {{x}}"
+        }
+        on push("main") { run = [a] }
+        """,
+        """
+        runner small {
+          gpu    = gpu(1, "T4")
+          gitlab = ["saas-linux-medium-amd64-gpu-standard"]
+        }
+        stage a {
+          runner = small
+          out x = "x.csv"
+          run = "touch {{x}}"
+        }
+        on push("main") { run = [a] }
+        """,
+    ),
 )
 
 SHARED: tuple[Check, ...] = (
-    NO_LABEL, TIMEOUT, CRON, CRON_SERVICE, ZONE, INPUTS, TOO_MANY_JOBS, NAME_LENGTH, FILE_SIZE, SMALL_MACHINE,
-)  # fmt: skip
+    NO_LABEL,
+    TIMEOUT,
+    CRON_SERVICE,
+    INPUTS,
+    TOO_MANY_JOBS,
+    NAME_LENGTH,
+    FILE_SIZE,
+    SMALL_MACHINE,
+)
 
 _DURATIONS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
@@ -198,7 +400,7 @@ def minutes(job: Job, limits: Limits) -> int:
 
 
 def cron_of(workflow: Workflow) -> Cron | None:
-    """The event's schedule; None where there is none or it is wrong, which `shared` reports."""
+    """The event's schedule; None where there is none (or a wrong one, which the compiler refuses)."""
     try:
         return parse_cron(workflow.event.cron or "")
     except CronError:
@@ -206,37 +408,17 @@ def cron_of(workflow: Workflow) -> Cron | None:
 
 
 def _event(workflow: Workflow, settings: Settings, limits: Limits) -> Iterator[Diagnostic]:
-    event, at = workflow.event, settings.locate(workflow.event.place)
+    at = settings.locate(workflow.event.place)
     if limits.inputs is not None and len(workflow.inputs) > limits.inputs:
         message = f"{len(workflow.inputs)} inputs; {limits.service}'s form takes {limits.inputs}"
         yield Diagnostic.of(INPUTS, message, at, help="ask for fewer parameters")
-    if event.cron is None:
-        return
-    try:
-        cron = parse_cron(event.cron)
-    except CronError as e:
-        yield Diagnostic.of(CRON, f"the cron expression `{event.cron}` {e}", at, help='as in "17 3 * * 1-5"')
-        return
-    if cron.never():
-        yield Diagnostic.of(CRON, f"the cron expression `{event.cron}` fits no date", at)
-    elif limits.cron_gap is not None and cron.gap() < limits.cron_gap:
+    cron = cron_of(workflow)
+    if cron is not None and limits.cron_gap is not None and cron.gap() < limits.cron_gap:
         message = (
-            f"`{event.cron}` starts every {duration(cron.gap())}; "
+            f"`{cron.text}` starts every {duration(cron.gap())}; "
             f"{limits.service} takes no less than {duration(limits.cron_gap)}"
         )
         yield Diagnostic.of(CRON_SERVICE, message, at)
-    if event.zone is not None and not _known(event.zone):
-        yield Diagnostic.of(ZONE, f"there is no time zone `{event.zone}`", at, help='as in "Europe/Paris"')
-
-
-def _known(zone: str) -> bool:
-    if not available_timezones():
-        return True  # no time zone database on this machine: nothing can be said
-    try:
-        ZoneInfo(zone)
-    except (KeyError, ValueError, OSError):
-        return False
-    return True
 
 
 def _runner(

@@ -13,7 +13,7 @@ from mlflowc.ir.model import Pipeline, Value
 from mlflowc.jobs.model import Job, JobKind, Workflow, WorkflowInput
 from mlflowc.target import Emission, GeneratedFile, Settings, with_header
 
-CHECKS: tuple[Check, ...] = (*checks.SHARED, checks.FORK_SECRET)
+CHECKS: tuple[Check, ...] = checks.SHARED
 
 _KINDS = {
     "pull_request": "pull request",
@@ -33,7 +33,6 @@ def emit(
     files = tuple(_file(w, pipeline, settings) for w in workflows)
     findings = [
         *checks.shared(workflows, pipeline, settings, GITHUB, "github"),
-        *_forks(workflows, pipeline, settings),
         *_names(workflows, pipeline, settings),
         *checks.size(files, pipeline, settings, GITHUB),
     ]
@@ -175,19 +174,6 @@ def _input(given: WorkflowInput) -> dict[str, Any]:
         "default": default,
         "options": given.type.values if kind == "choice" else (),
     }
-
-
-def _forks(workflows: tuple[Workflow, ...], pipeline: Pipeline, settings: Settings) -> Iterator[Diagnostic]:
-    for workflow in workflows:
-        if workflow.event.kind != "pull_request":
-            continue
-        for job in workflow.jobs:
-            if job.secrets:
-                message = (
-                    f"no pull request from a fork starts `{job.id}`, which holds {', '.join(job.secrets)}"
-                )
-                at = settings.locate(checks.place_of(pipeline, job, workflow))
-                yield Diagnostic.of(checks.FORK_SECRET, message, at)
 
 
 def _names(workflows: tuple[Workflow, ...], pipeline: Pipeline, settings: Settings) -> Iterator[Diagnostic]:

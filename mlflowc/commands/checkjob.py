@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mlflowc import terminal
 from mlflowc.errors import Failure
+from mlflowc.jobs.handover import ignored_folder
 from mlflowc.runtime import gates as gates_
 from mlflowc.runtime.gates import GateResult
 from mlflowc.runtime.workspace import Workspace
@@ -58,7 +59,7 @@ def _reports(ws: Workspace, names: tuple[str, ...], results: list[GateResult]) -
 
 def _write(folder: Path, files: dict[str, bytes]) -> None:
     try:
-        folder.mkdir(exist_ok=True)
+        ignored_folder(folder)
         for name, data in files.items():
             (folder / name).write_bytes(data)
     except OSError as e:

@@ -15,7 +15,6 @@ _FIELDS = (
     ("month", 1, 12, tuple(_MONTHS)),
     ("day of week", 0, 7, tuple(_DAYS)),
 )
-_LONGEST_MONTH = {2: 29, 4: 30, 6: 30, 9: 30, 11: 30}
 _PART = re.compile(r"(\*|(?P<low>\w+)(-(?P<high>\w+))?)(/(?P<step>\d+))?")
 
 
@@ -41,12 +40,6 @@ class Cron:
         starts = sorted(h * 60 + m for h in self.hours for m in self.minutes)
         gaps = [b - a for a, b in pairwise(starts)]
         return 60 * min([*gaps, starts[0] + 1440 - starts[-1]])
-
-    def never(self) -> bool:
-        """Whether no date fits, as in `0 0 31 2 *`."""
-        if self.any_day or not self.any_weekday:
-            return False
-        return all(min(self.days) > _LONGEST_MONTH.get(m, 31) for m in self.months)
 
 
 def parse_cron(text: str) -> Cron:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from blake3 import blake3
 
@@ -111,7 +112,7 @@ def check_upstream(plan: Plan, own: Iterable[str], workflow: Workflow | None) ->
 def missing(step: Step, workflow: Workflow | None) -> Failure:
     """What to say when the result of an earlier stage is not here."""
     stage = step.stage.id
-    if step.action is Action.BLOCKED:
+    if step.action is Action.BLOCKED and not step.key:
         return Failure(
             f"stage `{stage}` cannot run: {step.reason}", help="restore the file, or correct the pipeline"
         )
@@ -137,6 +138,7 @@ def depart(ws: Workspace, job: Job, plan: Plan, result: RunResult, deep: Mapping
     keys = {s: k for s in job.stages if (k := deep.get(s)) is not None and any(r.stage == s for r in own)}
     path = ws.root / FOLDER / f"{job.id}.tar"
     try:
+        ignored_folder(ws.root / FOLDER)
         return bundle.write(Bundle(job.id, tuple(own), tuple(upstream), keys), path, ws.store)
     except BundleError as e:
         raise Failure(f"cannot hand over the results of `{job.id}`: {e}", help="run the job again") from e
@@ -164,6 +166,14 @@ def _with_content(ws: Workspace, step: Step, done: StageResult) -> Record:
             f"the outputs of `{step.stage.id}` changed while they were handed over", help="run the job again"
         )
     return record
+
+
+def ignored_folder(path: Path) -> None:
+    """Makes a folder that git does not see. Raises `OSError`."""
+    path.mkdir(exist_ok=True)
+    ignore = path / ".gitignore"
+    if not ignore.exists():
+        ignore.write_text("*\n")
 
 
 def outputs(
