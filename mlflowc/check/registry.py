@@ -70,7 +70,7 @@ def page() -> str:
     lines = [
         "# Checks",
         "",
-        "Every mistake that `mlpipec` finds before anything runs, by code. `mlpipec explain CODE` prints one.",
+        "Every mistake that `mlpipec` finds before anything runs; `mlpipec explain CODE` prints one of them.",
         "A code's meaning never changes; one that is no longer found is not used again.",
         "",
         "The first digit is the phase: "
