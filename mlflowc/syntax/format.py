@@ -50,7 +50,8 @@ class _Printer:
         self.placed = Placed(self.root, file.comments)
 
     def print(self) -> str:
-        return "\n".join(self._lines(self.root, 0, "")) + "\n"
+        text = "\n".join(self._lines(self.root, 0, "")) + "\n"
+        return text.replace("\r\n", "\n")
 
     # -- groups: one element a line, with the comments of each --
 

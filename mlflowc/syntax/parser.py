@@ -6,6 +6,7 @@ diagnostics. What to say of a syntax error is `mlflowc.syntax.explain`'s part.
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -130,6 +131,12 @@ def _lark() -> tuple[Lark, list[Token]]:
         comments.append(token)
         return token
 
+    def note_inside(token: Token) -> Token:
+        for line in re.finditer(r"#[^\n]*", token):
+            start = (token.start_pos or 0) + line.start()
+            comments.append(Token("COMMENT", line[0], start, end_pos=start + len(line[0])))
+        return token
+
     lark = Lark(
         resources.grammar(),
         parser="lalr",
@@ -138,7 +145,7 @@ def _lark() -> tuple[Lark, list[Token]]:
         keep_all_tokens=True,
         postlex=Separators(),  # type: ignore[arg-type]
         transformer=_transformer(),
-        lexer_callbacks={"COMMENT": note},
+        lexer_callbacks={"COMMENT": note, "_GOES_ON": note_inside},
         edit_terminals=_whole_word,
     )
     return lark, comments

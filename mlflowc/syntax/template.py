@@ -9,8 +9,8 @@ from typing import NamedTuple
 from mlflowc.span import Span
 from mlflowc.syntax.ast import Str
 
-_ESCAPE = re.compile(r"\\(u\{[0-9a-fA-F]{1,6}\}|u[0-9a-fA-F]{4}|[\s\S])")
-_SIMPLE = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", '"': '"', "'": "'", "0": "\0", "\n": ""}
+_ESCAPE = re.compile(r"\\(u\{[0-9a-fA-F]{1,6}\}|u[0-9a-fA-F]{4}|\r\n|[\s\S])")
+_SIMPLE = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", '"': '"', "'": "'", "0": "\0", "\n": "", "\r\n": ""}
 _PLACEHOLDER = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 
 
@@ -108,6 +108,8 @@ def _dedent(text: str, margin: str, *, first: bool = True) -> str:
 
 
 def _unescape(text: str) -> str:
+    # A line break is one character, however the checkout writes it: the value decides about keys.
+    text = text.replace("\r\n", "\n")
     return _ESCAPE.sub(_one, text) if "\\" in text else text
 
 
