@@ -61,14 +61,16 @@ def install(pipeline: Pipeline, settings: Settings, extra: str = "") -> str:
 def setup_lines(pipeline: Pipeline, settings: Settings, extra: str = "") -> list[str]:
     """The shell lines that get this tool where a job starts in an image with Python, at the git root.
 
-    They end in the project's folder.
+    They end in the project's folder. The tool goes into the checkout: on a runner without containers, jobs that
+    run at the same time share a home, and would replace it under each other's feet.
     """
     lines = [f"cd {quote(settings.folder)}"] if settings.folder else []
     return [
         *lines,
         "command -v uv > /dev/null || python3 -m pip install --quiet --root-user-action ignore uv",
+        'export UV_TOOL_DIR="$PWD/.mlpipe/tools" UV_TOOL_BIN_DIR="$PWD/.mlpipe/bin"',
         install(pipeline, settings, extra),
-        'export PATH="$(uv tool dir --bin):$PATH"',
+        'export PATH="$UV_TOOL_BIN_DIR:$PATH"',
     ]
 
 

@@ -53,7 +53,3 @@ def test_a_person_sets_a_parameter(service: AtGitHub, small_results: dict[str, R
     assert outcome.ok, outcome.log
     assert outcome.worked == scenario.STAGES
     assert all(outcome.results[stage] != small_results[stage] for stage in scenario.STAGES)
-    wrong = service.run("manual", {"make-rows": "many"})
-    assert not wrong.ok
-    assert wrong.worked == set()
-    assert "make.rows" in wrong.log

@@ -55,3 +55,7 @@ def test_a_person_sets_a_parameter(service: AtGitLab, small_results: dict[str, R
     assert outcome.ok, outcome.log
     assert outcome.worked == scenario.STAGES
     assert all(outcome.results[stage] != small_results[stage] for stage in scenario.STAGES)
+    wrong = service.run("manual", {"MLPIPE_INPUT_MAKE_ROWS": "many"})
+    assert not wrong.ok
+    assert wrong.worked == set()
+    assert "make.rows" in wrong.log

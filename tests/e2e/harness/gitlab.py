@@ -16,6 +16,7 @@ Traps of gitlab-ci-local 4.75.1:
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -76,13 +77,14 @@ class GitLab:
             arguments += ["--manual", name]
         done = self._start(source, variables, arguments, timeout)
         folder = self.repository / ".gitlab-ci-local"
+        output = done.stdout + done.stderr
         results = {name: _RESULTS[word] for word, name in _RESULT.findall(done.stdout)}
         jobs = {
-            name: Job(name, result, _log(done.stdout, name), folder / "artifacts" / name)
+            name: Job(name, result, _log(output, name), folder / "artifacts" / _file_name(name))
             for name, result in results.items()
         }
         ok = done.returncode == 0 and bool(jobs) and "failure" not in results.values()
-        return PipelineRun(ok, jobs, done.stdout + done.stderr)
+        return PipelineRun(ok, jobs, output)
 
     def jobs(self, source: str = "push", *, variables: Mapping[str, str] | None = None) -> dict[str, str]:
         """The jobs that `source` would start, with their `when`. AssertionError for an invalid file."""
@@ -109,6 +111,13 @@ class GitLab:
         command += ["--ignore-predefined-vars", ",".join(["CI_PIPELINE_SOURCE", *(variables or {})])]
         env = self.tools.environment(self.state / "home")
         return process.run(command, cwd=self.repository, env=env, timeout=timeout)
+
+
+def _file_name(job: str) -> str:
+    """A job's name in a path: what is no word character is in base64, without its padding."""
+    return re.sub(
+        r"[^\w-]+", lambda found: base64.urlsafe_b64encode(found[0].encode()).decode().rstrip("="), job
+    )
 
 
 def _log(output: str, job: str) -> str:
