@@ -19,7 +19,7 @@ CONFIG: Spec = {
     "view": {"stroke": None},
     "axis": {
         "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": 500, "titlePadding": 10, "labelPadding": 6,
-        "tickSize": 4, "domainWidth": 1,
+        "tickSize": 4, "domainWidth": 1, "titleLimit": 240,
     },
     "axisY": {"domain": False, "ticks": False},
     "legend": {"orient": "top", "labelFontSize": 12, "symbolSize": 90, "title": None, "offset": 8},

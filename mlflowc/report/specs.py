@@ -239,7 +239,26 @@ _ZOOM: Spec = {
 
 def _whole_spec(values: list[dict[str, Any]], rest: Spec) -> Spec:
     params = [{"name": "ink", "value": _INK}, *rest.pop("params", [])]
-    return {"$schema": SCHEMA, "width": "container", "data": {"values": values}, "params": params, **rest}
+    return {
+        "$schema": SCHEMA,
+        "width": "container",
+        "data": {"values": values},
+        "params": params,
+        **_titled(rest),
+    }
+
+
+def _titled(spec: Any) -> Any:
+    """The spec with titles in which every character is plain: Vega-Lite pastes them into expressions unescaped."""
+    if isinstance(spec, list):
+        return [_titled(part) for part in spec]
+    if isinstance(spec, dict):
+        return {k: _plain(v) if k == "title" and isinstance(v, str) else _titled(v) for k, v in spec.items()}
+    return spec
+
+
+def _plain(title: str) -> str:
+    return "".join("\u29f5" if c == "\\" else c if c.isprintable() else " " for c in title)
 
 
 def _colour(names: list[str], old: bool, base: str) -> tuple[Spec, bool]:

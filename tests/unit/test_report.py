@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import shutil
@@ -13,11 +14,10 @@ from pathlib import Path
 import pytest
 
 from mlflowc.errors import Failure
-from mlflowc.ir.model import Report, ReportItem, Slot, StageOutput
-from mlflowc.report import build, html, markdown, pictures
+from mlflowc.ir.model import Report, ReportItem, Slot, StageOutput, Value
+from mlflowc.report import build, html, markdown, pictures, plots
 from mlflowc.report.model import (
     Baseline,
-    Chart,
     Data,
     Document,
     Gates,
@@ -31,10 +31,10 @@ from mlflowc.report.model import (
     Plot,
     StageRow,
     Stages,
-    Table,
     Text,
     to_json,
 )
+from mlflowc.report.points import Sheet
 from mlflowc.runtime import execute, gates
 from mlflowc.runtime.gates import GateResult, Row
 from mlflowc.runtime.lockfile import LockFile, StageEntry
@@ -248,10 +248,9 @@ def test_json_holds_everything(trained: Workspace) -> None:
 # --- Markdown --------------------------------------------------------------------------------------
 
 
-def evil() -> Document:
+def evil(*plots: Plot) -> Document:
     """A document in which every text of the user or the data is hostile."""
     base = Baseline(EVIL, "c" * 40, EVIL)
-    chart = plot_of(EVIL)
     return Document(
         EVIL,
         EVIL,
@@ -264,7 +263,7 @@ def evil() -> Document:
             Params(
                 (ParamRow(EVIL, EVIL, (EVIL, 1)), ParamRow("gone", gone=True, before={EVIL: EVIL})), 3, base
             ),
-            chart,
+            *plots,
             Image(
                 EVIL,
                 (Picture("image/svg+xml", EVIL, b"<svg xmlns='http://www.w3.org/2000/svg'/>", EVIL),),
@@ -282,24 +281,26 @@ def evil() -> Document:
     )
 
 
-def plot_of(text: str) -> Plot:
-    """A bar chart in which every text is `text`."""
-    spec = {
-        "data": {"values": [{"x": text, "y": 1, "s": text, "v": "now"}]},
-        "params": [{"name": "ink", "value": "#000000"}],
-        "width": "container",
-        "mark": {"type": "bar", "tooltip": True},
-        "encoding": {
-            "x": {"field": "x", "type": "nominal", "title": text},
-            "y": {"field": "y", "type": "quantitative", "title": text},
-            "color": {"field": "s", "title": text},
-        },
-    }
-    return Plot(text, (Chart(spec, text),), text, Table((text, "n"), ((text, 1.5),)), (text,))
+def hostile_plots(folder: Path) -> list[Plot]:
+    """Every kind of plot of a table in which all names and all text are hostile."""
+    evil = EVIL + '\\"'
+    cells = [[evil, n, n * n % 7, evil + str(n % 2)] for n in range(6)]
+    with (folder / "evil.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([[evil + c for c in "abcd"], *cells])
+    sheets = [Sheet(folder / "evil.csv", "csv", evil), Sheet(folder / "evil.csv", "csv", evil, True)]
+    options: list[dict[str, Value]] = [
+        {"kind": "line", "x": evil + "b", "y": evil + "c", "color": evil + "d"},
+        {"kind": "scatter", "x": evil + "b", "y": (evil + "b", evil + "c")},
+        {"kind": "bar", "x": evil + "a", "y": evil + "c"},
+        {"kind": "histogram", "x": evil + "c", "color": evil + "d"},
+        {"kind": "confusion", "x": evil + "a", "y": evil + "d"},
+    ]
+    base = Baseline(evil, "c" * 40)
+    return [plots.draw(evil, (), sheets, o, baseline=base) for o in options]
 
 
-def test_hostile_text_cannot_break_out_of_markdown() -> None:
-    text = markdown.render(evil())
+def test_hostile_text_cannot_break_out_of_markdown(tmp_path: Path) -> None:
+    text = markdown.render(evil(*hostile_plots(tmp_path)))
     own = text.split("## ")
     for block in own:
         if "[link](javascript" in block:
@@ -332,8 +333,8 @@ def test_markdown_with_pictures_refers_to_the_files_that_there_are(trained: Work
     assert all(data.startswith(b"\x89PNG") for data in made.values())
 
 
-@pytest.mark.parametrize("document", [evil()])
-def test_a_limit_in_bytes_is_kept_and_told(document: Document) -> None:
+def test_a_limit_in_bytes_is_kept_and_told(tmp_path: Path) -> None:
+    document = evil(*hostile_plots(tmp_path))
     whole = markdown.render(document)
     size = len(whole.encode())
     assert markdown.render(document, limit_bytes=size) == whole
@@ -384,9 +385,9 @@ def test_the_page_of_the_same_results_is_the_same(trained: Workspace) -> None:
     assert html.render(document) == html.render(document)
 
 
-def test_hostile_text_cannot_break_out_of_the_page() -> None:
+def test_hostile_text_cannot_break_out_of_the_page(tmp_path: Path) -> None:
     pytest.importorskip("vl_convert")
-    page = html.render(evil())
+    page = html.render(evil(*hostile_plots(tmp_path)))
     bodies = re.findall(r"<script[^>]*>(.*?)</script>", page, re.S)
     # The document, the charts, the libraries, ours: nothing ended one early, nothing began another.
     assert len(bodies) == 4

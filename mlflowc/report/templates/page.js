@@ -29,7 +29,6 @@
     try {
       views[n]?.finalize();
       views[n] = await vegaEmbed(places[n], spec, options);
-      places[n].dataset.drawn = "true";
     } catch (error) {
       places[n].classList.add("failed");
       places[n].textContent = "This plot could not be drawn: " + error.message;
@@ -37,7 +36,11 @@
     }
   };
 
-  const all = () => Promise.all(specs.map((_, n) => draw(n)));
+  const all = async () => {
+    const scheme = dark.matches ? "dark" : "light";
+    await Promise.all(specs.map((_, n) => draw(n)));
+    document.documentElement.dataset.drawn = scheme;
+  };
   dark.addEventListener("change", all);
-  all().then(() => { document.documentElement.dataset.ready = "true"; });
+  all();
 })();
