@@ -61,8 +61,8 @@ def install(pipeline: Pipeline, settings: Settings, extra: str = "") -> str:
 def setup_lines(pipeline: Pipeline, settings: Settings, extra: str = "") -> list[str]:
     """The shell lines that get this tool where a job starts in an image with Python, at the git root.
 
-    They end in the project's folder. The tool goes into the checkout: on a runner without containers, jobs that
-    run at the same time share a home, and would replace it under each other's feet.
+    They end in the project's folder. The tool goes into the checkout: on a runner without containers, jobs
+    that run at the same time share a home, and would replace it under each other's feet.
     """
     lines = [f"cd {quote(settings.folder)}"] if settings.folder else []
     return [
