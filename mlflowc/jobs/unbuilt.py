@@ -92,8 +92,7 @@ REFRESH = Check(
     ),
 )
 
-UNBUILT: tuple[Check, ...] = (SWEEP, CLOUD, REFRESH)
-CHECKS = UNBUILT
+CHECKS: tuple[Check, ...] = (SWEEP, CLOUD, REFRESH)
 
 
 def unbuilt(
