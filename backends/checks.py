@@ -260,7 +260,7 @@ ENVIRONMENT_TWICE = Check(
     Severity.ERROR,
     "two steps of one pipeline deploy to the same environment",
     explanation(
-        "Bitbucket takes each deployment environment once in a pipeline. Use two environments, or two events.",
+        "Bitbucket takes an environment once in a pipeline. Use two environments, or two events.",
         _publishing("production"),
         _publishing("staging"),
     ),
@@ -274,9 +274,8 @@ SAME_TRIGGER = Check(
         Bitbucket starts exactly one pipeline for a branch, a tag or a pull request: two events with the same
         pattern cannot both have it. Join them into one.
         """,
-        _A
-        + 'on push("main") { run = [a], paths = ["src/**"] }\non push("main") { run = [a], paths = ["data/**"] }',
-        _A + 'on push("main") { run = [a], paths = ["src/**", "data/**"] }',
+        _A + 'on push("main") { run = [a] }\non push("main") { run = [a], paths = ["data/**"] }',
+        _A + 'on push("main") { run = [a] }',
     ),
 )
 DUPLICATE = Check(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from shlex import quote
 from typing import NamedTuple, Protocol, cast
@@ -134,13 +134,3 @@ def _digest(body: str) -> str:
     # Notices hand edits; not a defence against anyone who also changes the header. Line ends that a
     # checkout changed are not an edit.
     return hashlib.sha256(body.replace("\r\n", "\n").encode()).hexdigest()
-
-
-def checks() -> Iterator[Check]:
-    """The checks of all backends, each once: for `mlpipec explain` and the documentation."""
-    seen: set[str] = set()
-    for name in TARGETS:
-        for check in load(name).CHECKS:
-            if check.code not in seen:
-                seen.add(check.code)
-                yield check
