@@ -9,9 +9,9 @@ def _check(number: int, title: str, why: str, failing: str = "", mended: str = "
     """A check whose explanation shows a failing and a mended example (tests parse both)."""
     text = why.strip()
     if failing:
-        text += f"\n\nThis fails:\n\n```mlpipe\n{failing.strip()}\n```"
+        text += f"\n\n```mlpipe fails\n{failing.strip()}\n```"
     if mended:
-        text += f"\n\nThis is right:\n\n```mlpipe\n{mended.strip()}\n```"
+        text += f"\n\n```mlpipe\n{mended.strip()}\n```"
     return Check(f"MLP{number}", Severity.ERROR, title, text + "\n")
 
 
