@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 
+from mlflowc.check.lattice import TABLES
 from mlflowc.ir import model as ir
 
 _KINDS: dict[str, str] = {
@@ -20,7 +21,7 @@ _KINDS: dict[str, str] = {
     "sqlite": "sqlite", "sqlite3": "sqlite", "db": "sqlite",
 }  # fmt: skip
 # The endings that say that a file is of this kind and no other that `out` could name.
-_TELLING = frozenset(("csv", "tsv", "jsonl", "parquet", "arrow", "image", "notebook", "sqlite", "html", "markdown"))
+_TELLING = TABLES | {"image", "notebook", "sqlite", "html", "markdown"}
 
 
 def ending(path: str) -> str:

@@ -143,17 +143,21 @@ class Params:
         ctx.report(UNKNOWN, f"there is no parameter `{text}`", span, help=help)
 
 
-def read(ctx: Context, types: Types, overrides: Mapping[str, str]) -> Params:
-    """The parameters that the pipeline's own file declares and reads, with `overrides` (as `--set`) applied."""
+def read(ctx: Context, types: Types) -> Params:
+    """The parameters that the pipeline's own file declares and reads."""
     params = Params()
     for decl in ctx.modules.main.tree.decls:
         if isinstance(decl, ast.ParamsDecl):
             _file(ctx, types, params, decl)
         elif isinstance(decl, ast.ParamDecl):
             _in_place(ctx, types, params, decl.item)
+    return params
+
+
+def override(params: Params, overrides: Mapping[str, str]) -> None:
+    """Gives parameters the values that `--set` says. Raises Failure (usage) for what is not one."""
     for name, text in overrides.items():
         _override(params, name, text)
-    return params
 
 
 def _file(ctx: Context, types: Types, params: Params, decl: ast.ParamsDecl) -> None:

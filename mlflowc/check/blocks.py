@@ -1,0 +1,382 @@
+"""The blocks around the stages: `env`, `runner`, `data`, `auth`, `cache`, `ci`."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from typing import Any
+
+from mlflowc.check import infer, unbuilt, values
+from mlflowc.check.context import Context
+from mlflowc.check.model import Block
+from mlflowc.check.signatures import settle
+from mlflowc.check.types import Types
+from mlflowc.diagnostic import Label
+from mlflowc.ir import model as ir
+from mlflowc.resolve.scope import Entry
+from mlflowc.span import Span
+from mlflowc.syntax import ast
+
+_VERSION = re.compile(r"\d+(\.\d+){0,2}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PROVIDERS = ("aws", "gcp", "azure", "kubernetes", "slurm")
+_WAYS = ("requirements", "lock", "conda", "image")
+
+
+def _version(ctx: Context, expr: ast.Expr) -> Any:
+    expr = values.bare(expr)
+    if isinstance(expr, ast.Num):
+        # 3.10 as a number would be 3.1: say so instead of guessing.
+        return values.wrong(ctx, expr, "a string", f'write "{expr.raw}"')
+    value = values.text(ctx, expr)
+    if value is values.BAD or _VERSION.fullmatch(value):
+        return value
+    return values.wrong(ctx, expr, "a version of Python", 'such as "3.11"')
+
+
+_ENV = {
+    "python": _version,
+    "requirements": values.path,
+    "lock": values.path,
+    "conda": values.path,
+    "image": values.text,
+    "pass": values.names,
+}
+_CI = {"install": values.text, "python": _version, "branch": values.text}
+_CACHE_WRITES = ("trusted", "all", "none")
+
+
+class Blocks:
+    """The envs and runners of the pipeline, by declaration; those of used files count where they are used."""
+
+    def __init__(self, ctx: Context) -> None:
+        self._ctx = ctx
+        self._names: dict[tuple[str, str, str], str] = {}
+        self.envs: dict[str, Block[ir.Env]] = {}
+        self.runners: dict[str, Block[ir.Runner]] = {}
+        for decl in ctx.modules.main.tree.decls:
+            if isinstance(decl, ast.BlockDecl) and decl.name is not None and decl.keyword.text in ("env", "runner"):
+                entry = ctx.main.space(decl.keyword.text).get(decl.name.text)
+                if entry is not None and entry.decl is decl:
+                    self.name(entry)
+
+    def name(self, entry: Entry) -> str:
+        """The name in the IR of an env or a runner; it is read when it is first asked for."""
+        key = (entry.kind, entry.module, entry.name)
+        if key not in self._names:
+            taken = self.envs if entry.kind == "env" else self.runners
+            name = self._names[key] = self._free(entry, dict.fromkeys(taken))
+            if entry.kind == "env":
+                self.envs[name] = _env(self._ctx, entry, name)
+            else:
+                self.runners[name] = _runner(self._ctx, entry, name)
+        return self._names[key]
+
+    def _free(self, entry: Entry, taken: dict[str, None]) -> str:
+        seen = self._ctx.main.space(entry.kind).get(entry.name)
+        if seen is not None and seen.decl is entry.decl:
+            return entry.name
+        stem = posixpath.basename(entry.module).removesuffix(".mlpipe")
+        name, n = f"{stem}.{entry.name}", 1
+        while name in taken:
+            n += 1
+            name = f"{stem}.{entry.name}_{n}"
+        return name
+
+
+def _env(ctx: Context, entry: Entry, name: str) -> Block[ir.Env]:
+    decl = entry.decl
+    assert isinstance(decl, ast.BlockDecl)
+    block = f"env `{entry.name}`"
+    found = values.read(ctx, decl.items, _ENV, block)
+    values.refuse_nested(ctx, decl.items, block, ("vars",))
+    ways = [w for w in _WAYS if w in found.spans]
+    if len(ways) > 1:
+        related = (Label(found.spans[ways[0]], f"`{ways[0]}` is given here"),)
+        ctx.report(
+            values.VALUE,
+            f"an env has one of {', '.join(f'`{w}`' for w in _WAYS)}",
+            found.spans[ways[1]],
+            related=related,
+            help="drop one of them",
+        )
+    made = ir.Env(
+        name,
+        ctx.place(entry.span),
+        found.get("python"),
+        found.get("requirements"),
+        found.get("lock"),
+        found.get("conda"),
+        found.get("image"),
+        tuple(sorted(_vars(ctx, decl.items).items())),
+        tuple(sorted({n for n, _ in found.get("pass", ())})),
+    )
+    return Block(made, entry.span, decl.span, found.spans)
+
+
+def _vars(ctx: Context, items: tuple[ast.Item, ...]) -> dict[str, str]:
+    variables: dict[str, str] = {}
+    for item in items:
+        if not isinstance(item, ast.Nested) or item.name.text != "vars":
+            continue
+        values.refuse_nested(ctx, item.items, "`vars`")
+        for setting in item.items:
+            if not isinstance(setting, ast.Setting):
+                continue
+            name = setting.key.text
+            value = values.literal(setting.value)
+            if not _VARIABLE.fullmatch(name):
+                values.wrong(ctx, ast.NameExpr(setting.key.parts[0], setting.key.span), "the name of a variable")
+            elif name in variables:
+                ctx.report(values.TWICE, f"`{name}` is given twice", setting.key.span, help="keep one of them")
+            elif isinstance(value, bool) or not isinstance(value, str | int | float):
+                values.wrong(ctx, setting.value, "a string", 'as in `KEY = "value"`')
+            else:
+                variables[name] = value if isinstance(value, str) else str(value)
+    return variables
+
+
+# --- runners -----------------------------------------------------------------------------------
+
+
+def _labels(ctx: Context, expr: ast.Expr) -> Any:
+    labels = values.texts(ctx, expr)
+    if labels is not values.BAD and (not labels or not all(label.strip() for label in labels)):
+        return values.wrong(ctx, expr, "at least one label")
+    return labels
+
+
+def _gpu(ctx: Context, expr: ast.Expr) -> Any:
+    """`1`, `gpu(1, "A10G", memory = 24GiB)`."""
+    expr = values.bare(expr)
+    if isinstance(expr, ast.Num):
+        count = values.integer(1, 64)(ctx, expr)
+        return values.BAD if count is values.BAD else ir.Gpu(count)
+    if not isinstance(expr, ast.CallExpr) or _called(expr) != "gpu":
+        return values.wrong(ctx, expr, "a number of GPUs", 'as in `gpu(1, "A10G", memory = 24GiB)`')
+    table = {"count": values.integer(1, 64), "model": values.text, "memory": values.size}
+    given = arguments(ctx, expr, ("count", "model"), table, "gpu")
+    return ir.Gpu(given.get("count", 1), given.get("model"), given.get("memory")) if given is not None else values.BAD
+
+
+def _cloud(ctx: Context, expr: ast.Expr) -> Any:
+    expr = values.bare(expr)
+    call = expr if isinstance(expr, ast.CallExpr) else None
+    provider = _called(call) if call else expr.name.text if isinstance(expr, ast.NameExpr) else ""
+    if provider not in _PROVIDERS:
+        return values.wrong(ctx, expr, "a provider", ", ".join(f"`{p}(…)`" for p in _PROVIDERS))
+    options: dict[str, ir.Value] = {}
+    for argument in call.args if call else ():
+        if argument.name is None:
+            return values.wrong(ctx, argument.value, "an option with its name", 'as in `region = "eu-west-1"`')
+        value = values.any_literal(ctx, argument.value)
+        if value is not values.BAD:
+            options[argument.name.text] = value
+    return ir.Cloud(provider, tuple(sorted(options.items())))
+
+
+def _called(expr: ast.CallExpr) -> str:
+    return expr.function.name.text if isinstance(expr.function, ast.NameExpr) else ""
+
+
+def arguments(
+    ctx: Context,
+    call: ast.CallExpr,
+    order: tuple[str, ...],
+    table: dict[str, values.Reader],
+    what: str,
+) -> dict[str, Any] | None:
+    """The arguments of a call by name, positional ones by `order`; None with a diagnostic where one is wrong."""
+    given: dict[str, Any] = {}
+    good = True
+    for n, argument in enumerate(call.args):
+        name = argument.name.text if argument.name else order[n] if n < len(order) else ""
+        if not name:
+            values.wrong(ctx, argument.value, f"no further argument of `{what}`")
+            good = False
+        elif name not in table:
+            assert argument.name is not None
+            values.unknown_setting(ctx, argument.name, f"`{what}(…)`", table)
+            good = False
+        elif name in given:
+            ctx.report(values.TWICE, f"`{name}` is given twice", argument.span, help="keep one of them")
+            good = False
+        else:
+            given[name] = table[name](ctx, argument.value)
+            good = good and given[name] is not values.BAD
+    return given if good else None
+
+
+_RUNNER = {
+    "cpu": values.integer(1),
+    "memory": values.size,
+    "disk": values.size,
+    "gpu": _gpu,
+    "timeout": values.duration,
+    "cloud": _cloud,
+    "github": _labels,
+    "gitlab": _labels,
+    "bitbucket": _labels,
+}
+
+
+def _runner(ctx: Context, entry: Entry, name: str) -> Block[ir.Runner]:
+    decl = entry.decl
+    assert isinstance(decl, ast.BlockDecl)
+    found = values.read(ctx, decl.items, _RUNNER, f"runner `{entry.name}`")
+    values.refuse_nested(ctx, decl.items, f"runner `{entry.name}`")
+    get = found.get
+    labels = tuple((s, get(s)) for s in ("bitbucket", "github", "gitlab") if get(s))
+    made = ir.Runner(
+        name, ctx.place(entry.span), get("cpu"), get("memory"), get("disk"), get("gpu"), get("timeout"), get("cloud"), labels
+    )  # fmt: skip
+    return Block(made, entry.span, decl.span, found.spans)
+
+
+# --- data --------------------------------------------------------------------------------------
+
+# Source -> its arguments: positional ones in order, which are needed, and all with their readers.
+_T = values.text
+_SOURCES: dict[str, tuple[tuple[str, ...], tuple[str, ...], dict[str, values.Reader]]] = {
+    "path": (("path",), ("path",), {"path": values.path}),
+    "dvc": (("path",), ("path",), {"path": values.path, "rev": _T}),
+    "registry": (("url", "path", "rev"), ("url", "path"), {"url": _T, "path": _T, "rev": _T}),
+    "url": (("url",), ("url",), {"url": _T, "sha256": _T, "unpack": values.boolean}),
+    "git": (("url", "path", "rev"), ("url", "path"), {"url": _T, "path": _T, "rev": _T}),
+    "huggingface": (("name", "revision"), ("name",), {"name": _T, "revision": _T, "path": _T}),
+    "sql": (("connection",), ("connection", "query"), {"connection": _T, "query": values.path}),
+    "deployed": (("name",), (), {"name": _T, "path": _T, "output": _T}),
+}
+_PATH_ARGUMENTS = ("path", "url", "name")
+
+
+class DataTable:
+    """The `data` declarations, read once."""
+
+    def __init__(self, ctx: Context, types: Types) -> None:
+        self._found: dict[str, Block[ir.Data]] = {}
+        self._declared: dict[str, Span] = {}
+        for decl in ctx.modules.main.tree.decls:
+            if isinstance(decl, ast.DataDecl):
+                entry = ctx.main.things.get(decl.name.text)
+                if entry is not None and entry.decl is decl:
+                    made = _data(ctx, types, decl)
+                    self._declared[decl.name.text] = decl.type.span if decl.type else decl.name.span
+                    if made is not None:
+                        self._found[decl.name.text] = made
+
+    def get(self, name: str) -> Block[ir.Data] | None:
+        """The data of that name; None where its declaration has a mistake."""
+        return self._found.get(name)
+
+    def declared(self, name: str) -> Span:
+        """Where its type is written, else its name."""
+        return self._declared[name]
+
+    def all(self) -> tuple[Block[ir.Data], ...]:
+        """All of them, in the order of the source."""
+        return tuple(self._found.values())
+
+
+def _data(ctx: Context, types: Types, decl: ast.DataDecl) -> Block[ir.Data] | None:
+    expr = values.bare(decl.source)
+    if isinstance(expr, ast.Str):
+        argument = ast.Argument(None, expr, expr.span)
+        expr = ast.CallExpr(ast.NameExpr(ast.Name("path", expr.span), expr.span), (argument,), expr.span)
+    source = _called(expr) if isinstance(expr, ast.CallExpr) else ""
+    if source not in _SOURCES or not isinstance(expr, ast.CallExpr):
+        ways = ", ".join(f"`{s}(…)`" for s in _SOURCES)
+        values.wrong(ctx, expr, "a source of data", f'a path (`"data/raw.csv"`), or one of {ways}')
+        return None
+    order, needed, table = _SOURCES[source]
+    given = arguments(ctx, expr, order, table, source)
+    if given is None:
+        return None
+    missing = [n for n in needed if n not in given]
+    if missing:
+        ctx.report(values.MISSING, f"`{source}(…)` lacks `{missing[0]}`", expr.span)
+        return None
+    path = next((str(given[a]) for a in _PATH_ARGUMENTS if a in given), "") if source != "deployed" else ""
+    if source == "dvc":
+        path = path.removesuffix(".dvc")
+    type = ir.FileType("csv") if source == "sql" else _natural(ctx, source, path)
+    if decl.type is not None:
+        declared = types.file(decl.type, ctx.main)
+        type = settle(ctx, declared, path if source in ("path", "dvc") else "", decl.type.span)
+    made = ir.Data(decl.name.text, ctx.place(decl.name.span), type, source, tuple(sorted(given.items())))
+    return Block(made, decl.name.span, decl.span, {"source": decl.source.span})
+
+
+def _natural(ctx: Context, source: str, path: str) -> ir.FileType:
+    if source == "path":
+        here = ctx.loader.kind(path.rstrip("/") or ".")
+        if here == "dir":
+            return ir.FileType("dir")
+        if here == "file" and infer.kind_of(path) == "path":
+            return ir.FileType("file")
+    if source in ("huggingface", "deployed", "git"):
+        return ir.FileType("path") if source != "git" else infer.type_of(path)
+    return infer.type_of(path)
+
+
+# --- the rest ----------------------------------------------------------------------------------
+
+
+def cache(ctx: Context) -> Block[ir.Cache] | None:
+    """The `cache` block."""
+    decl = _only(ctx, "cache")
+    if decl is None:
+        return None
+    found = _open_settings(ctx, decl, {"remote": values.text, "write": values.one_of(*_CACHE_WRITES)})
+    options = tuple(sorted((k, v) for k, v in found.values.items() if k not in ("remote", "write")))
+    if "remote" in found.values:
+        unbuilt.refuse(ctx, "cache.remote", found.spans["remote"])
+    made = ir.Cache(found.get("remote"), found.get("write", "trusted"), options)
+    return Block(made, decl.keyword.span, decl.span, found.spans)
+
+
+def ci(ctx: Context) -> Block[ir.Ci] | None:
+    """The `ci` block."""
+    decl = _only(ctx, "ci")
+    if decl is None:
+        return None
+    found = values.read(ctx, decl.items, _CI, "`ci`")
+    values.refuse_nested(ctx, decl.items, "`ci`")
+    made = ir.Ci(found.get("install"), found.get("python", "3.11"), found.get("branch", "main"))
+    return Block(made, decl.keyword.span, decl.span, found.spans)
+
+
+def auths(ctx: Context) -> tuple[Block[ir.Auth], ...]:
+    """The `auth` blocks."""
+    found: dict[str, Block[ir.Auth]] = {}
+    for decl in ctx.modules.main.tree.decls:
+        if not isinstance(decl, ast.BlockDecl) or decl.keyword.text != "auth" or decl.name is None:
+            continue
+        provider = decl.name.text
+        if provider not in ("aws", "gcp", "azure"):
+            values.wrong(ctx, ast.NameExpr(decl.name, decl.name.span), "a provider", "`aws`, `gcp` or `azure`")
+            continue
+        if provider in found:
+            related = (Label(found[provider].span, "first given here"),)
+            ctx.report(values.TWICE, f"`auth {provider}` stands twice", decl.name.span, related=related)
+            continue
+        settings = _open_settings(ctx, decl, {})
+        unbuilt.refuse(ctx, "auth", decl.name.span)
+        made = ir.Auth(provider, tuple(sorted(settings.values.items())))
+        found[provider] = Block(made, decl.name.span, decl.span, settings.spans)
+    return tuple(found.values())
+
+
+def _open_settings(ctx: Context, decl: ast.BlockDecl, table: dict[str, values.Reader]) -> values.Settings:
+    """The settings of a block whose keys its provider decides: any literal will do for those not in `table`."""
+    keys = [i.key.text for i in decl.items if isinstance(i, ast.Setting)]
+    values.refuse_nested(ctx, decl.items, f"`{decl.keyword.text}`")
+    return values.read(ctx, decl.items, {**dict.fromkeys(keys, values.any_literal), **table}, f"`{decl.keyword.text}`")
+
+
+def _only(ctx: Context, keyword: str) -> ast.BlockDecl | None:
+    found = [d for d in ctx.modules.main.tree.decls if isinstance(d, ast.BlockDecl) and d.keyword.text == keyword]
+    for second in found[1:]:
+        related = (Label(found[0].keyword.span, "first given here"),)
+        ctx.report(values.TWICE, f"`{keyword}` stands twice", second.keyword.span, related=related, help="join the two")
+    return found[0] if found else None

@@ -1,0 +1,66 @@
+"""What the language can say and this version cannot do yet: one row each, refused where it would be needed."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from mlflowc.check.context import Context
+from mlflowc.diagnostic import Check, Label, Severity
+from mlflowc.span import Span
+
+UNBUILT = Check(
+    "MLP501",
+    Severity.ERROR,
+    "something that this version cannot do yet",
+    """
+The language has the construct, it was read and type-checked, and what would carry it out is not there yet in this
+version. Declaring it is fine; the message stands where something needs it.
+""",
+)
+UNUSED = Check(
+    "MLP502",
+    Severity.WARNING,
+    "something that this version does not act on yet",
+    """
+The block was read and checked, and this version does not act on it: the pipeline works as if it were not there.
+""",
+)
+CHECKS = (UNBUILT, UNUSED)
+
+
+class Row(NamedTuple):
+    """`what` begins the message; `instead` is the help."""
+
+    what: str
+    instead: str = ""
+    check: Check = UNBUILT
+
+
+# Building one of these is deleting its row.
+ROWS: dict[str, Row] = {
+    "data.dvc": Row("reading data that DVC tracks", 'pull it, and name the file: `data raw = "data/raw.csv"`'),
+    "data.registry": Row("reading from a DVC registry", "fetch it, and name the file"),
+    "data.url": Row("fetching data from a URL", "fetch it, and name the file"),
+    "data.git": Row("reading data from another git repository", "fetch it, and name the file"),
+    "data.huggingface": Row("fetching data from a hub", "fetch it, and name the file"),
+    "data.sql": Row("reading data from a database", "export it in a stage, and read its output"),
+    "data.deployed": Row("reading what production runs now"),
+    "sweep.run": Row("running a sweep", "run its stage, with parameters given by `with` or `--set`"),
+    "sweep.artifact": Row("reading what a sweep makes", "read the output of its stage"),
+    "runner.cloud": Row("starting cloud machines", 'name runners of the service: `github = ["self-hosted", "gpu"]`'),
+    "gate.better": Row("`better(…)`", "compare with `baseline(…)` and a margin"),
+    "cache.remote": Row("sharing results through a remote", "results travel in the CI service's own cache", UNUSED),
+    "auth": Row("taking credentials through OIDC", "pass `secrets` to the steps that need them", UNUSED),
+    "env.conda": Row("making conda environments", "use `requirements` or `lock`"),
+    "env.image": Row("running stages in a container", "use `requirements` or `lock`"),
+}
+
+
+def refuse(ctx: Context, row: str, span: Span, *related: Label) -> bool:
+    """Reports the construct `row` at `span` where it is not built yet; whether it did."""
+    found = ROWS.get(row)
+    if found is None:
+        return False
+    end = "is not built yet in this version" if found.check is UNBUILT else "is not built yet: this has no effect"
+    ctx.report(found.check, f"{found.what} {end}", span, related=related, help=found.instead)
+    return True

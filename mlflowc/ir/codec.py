@@ -1,0 +1,216 @@
+"""The IR as JSON, for others; and packed, for the next run.
+
+JSON is exact and canonical: every field is there, keys are sorted, tuples are arrays. A value that could be
+of several kinds (a source of an input, an expression, a placeholder) says which in `node`. The packed
+form is `marshal` of nested tuples: it holds no code, and reads ten times as fast; it is only ever read by
+the version that wrote it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import json
+import marshal
+import types
+import typing
+from functools import cache
+from typing import Any, cast
+
+from mlflowc.ir import model as ir
+
+# Values of these may stand where others may, too: their JSON says what they are.
+TAGGED: dict[str, type] = {
+    c.__name__: c
+    for c in (
+        ir.StageOutput, ir.DataRef, ir.PathRef, ir.GlobRef, ir.Slot,
+        ir.Number, ir.Metric, ir.ParamRef, ir.Rows, ir.Unary, ir.Binary, ir.Call,
+    )
+}  # fmt: skip
+
+
+class Undecodable(ValueError):
+    """The text or the bytes are not an IR of this version; says where."""
+
+
+# --- JSON --------------------------------------------------------------------------------------
+
+
+def dumps(pipeline: ir.Pipeline) -> str:
+    """The pipeline as JSON text: two spaces, sorted keys, a line break at the end."""
+    return json.dumps(to_json(pipeline), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def loads(text: str) -> ir.Pipeline:
+    """The pipeline of JSON text. Raises Undecodable."""
+    try:
+        data = json.loads(text)
+    except ValueError as e:
+        raise Undecodable(f"not JSON: {e}") from None
+    return from_json(data)
+
+
+def to_json(value: Any) -> Any:
+    """A value of the IR as dictionaries, lists and scalars."""
+    if isinstance(value, tuple | list):
+        return [to_json(v) for v in value]
+    if isinstance(value, dict):
+        return {k: to_json(v) for k, v in value.items()}
+    if not dataclasses.is_dataclass(value):
+        return value
+    fields = {n: to_json(getattr(value, n)) for n in _names(type(value))}
+    name = type(value).__name__
+    return {"node": name, **fields} if name in TAGGED else fields
+
+
+def from_json(data: Any) -> ir.Pipeline:
+    """The pipeline that `to_json` made. Raises Undecodable for anything else."""
+    return cast(ir.Pipeline, _decode(data, ir.Pipeline, "pipeline"))
+
+
+@cache
+def _names(cls: type) -> tuple[str, ...]:
+    return tuple(f.name for f in dataclasses.fields(cls))
+
+
+@cache
+def hints(cls: type) -> dict[str, Any]:
+    """The types of a class's fields, as written in the model."""
+    return typing.get_type_hints(cls)
+
+
+def _decode(data: Any, wanted: Any, where: str) -> Any:
+    if wanted is ir.Value or wanted is Any:
+        return _value(data)
+    if dataclasses.is_dataclass(wanted):
+        return _record(data, cast(type, wanted), where)
+    origin, args = typing.get_origin(wanted), typing.get_args(wanted)
+    if origin is tuple:
+        return _tuple(data, args, where)
+    if origin in (typing.Union, types.UnionType):
+        return _union(data, args, where)
+    if wanted is float and isinstance(data, int | float) and not isinstance(data, bool):
+        return data
+    if isinstance(wanted, type) and isinstance(data, wanted) and isinstance(data, bool) == (wanted is bool):
+        return data
+    raise Undecodable(f"{where}: {wanted} is wanted")
+
+
+def _value(data: Any) -> ir.Value:
+    if isinstance(data, list):
+        return tuple(_value(v) for v in data)
+    if isinstance(data, dict):
+        return {k: _value(v) for k, v in data.items()}
+    return cast(ir.Value, data)
+
+
+def _record(data: Any, cls: type, where: str) -> Any:
+    if not isinstance(data, dict):
+        raise Undecodable(f"{where}: an object is wanted")
+    fields = {k: v for k, v in data.items() if not (k == "node" and cls.__name__ in TAGGED)}
+    known = hints(cls)
+    if extra := sorted(fields.keys() - known.keys()):
+        raise Undecodable(f"{where}: there is no field `{extra[0]}`")
+    made = {n: _decode(v, known[n], f"{where}.{n}") for n, v in fields.items()}
+    try:
+        return cls(**made)
+    except TypeError as e:
+        raise Undecodable(f"{where}: {e}") from None
+
+
+def _tuple(data: Any, args: tuple[Any, ...], where: str) -> Any:
+    if not isinstance(data, list):
+        raise Undecodable(f"{where}: an array is wanted")
+    if len(args) == 2 and args[1] is Ellipsis:
+        return tuple(_decode(v, args[0], f"{where}[{n}]") for n, v in enumerate(data))
+    if len(args) != len(data):
+        raise Undecodable(f"{where}: {len(args)} elements are wanted")
+    return tuple(_decode(v, a, f"{where}[{n}]") for n, (v, a) in enumerate(zip(data, args, strict=True)))
+
+
+def _union(data: Any, args: tuple[Any, ...], where: str) -> Any:
+    if isinstance(data, dict) and "node" in data:
+        cls = TAGGED.get(str(data["node"]))
+        if cls is not None and cls in args:
+            return _record(data, cls, where)
+        raise Undecodable(f"{where}: `{data['node']}` cannot stand here")
+    if data is None and type(None) in args:
+        return None
+    for option in args:
+        if option is type(None):
+            continue
+        try:
+            return _decode(data, option, where)
+        except Undecodable:
+            if len([a for a in args if a is not type(None)]) == 1:
+                raise
+    raise Undecodable(f"{where}: this value cannot stand here")
+
+
+# --- packed ------------------------------------------------------------------------------------
+
+# By number: the order is part of the packed form, which no other version reads.
+_CLASSES: tuple[type, ...] = tuple(
+    c for c in vars(ir).values() if isinstance(c, type) and dataclasses.is_dataclass(c) and c.__module__ == ir.__name__
+)
+_NUMBERS = {c: n for n, c in enumerate(_CLASSES)}
+# Many stages have equal ones: each is written and made once.
+_SHARED = frozenset(_NUMBERS[c] for c in (ir.FileType, ir.Code, ir.ScalarType))
+_ATOMS = frozenset((str, int, float, bool, type(None)))
+
+
+def pack(pipeline: ir.Pipeline) -> bytes:
+    """The pipeline as bytes for `unpack` of the same version."""
+    return marshal.dumps(_packed(pipeline, {}))
+
+
+def _packed(value: Any, shared: dict[Any, Any]) -> Any:
+    kind = type(value)
+    if kind in _ATOMS:
+        return value
+    if kind is tuple:
+        return [_packed(v, shared) for v in value]
+    if kind is dict:
+        return {k: _packed(v, shared) for k, v in value.items()}
+    number = _NUMBERS[kind]
+    made = (number, *[_packed(getattr(value, n), shared) for n in _names(kind)])
+    if number in _SHARED:
+        # `1` and `1.0` are equal, and must not become one: the text tells them apart.
+        return shared.setdefault(repr(made), made)
+    return made
+
+
+def unpack(data: bytes) -> ir.Pipeline:
+    """The pipeline of packed bytes. Raises Undecodable for bytes that are none."""
+    collecting = gc.isenabled()
+    gc.disable()  # a hundred thousand new objects, none of them garbage
+    try:
+        made = _unpacked(marshal.loads(data), {})
+    except (ValueError, EOFError, TypeError, IndexError, KeyError, RecursionError) as e:
+        raise Undecodable(str(e)) from None
+    finally:
+        if collecting:
+            gc.enable()
+    if not isinstance(made, ir.Pipeline):
+        raise Undecodable("not a pipeline")
+    return made
+
+
+def _unpacked(value: Any, shared: dict[int, Any]) -> Any:
+    kind = type(value)
+    if kind is tuple:
+        number = value[0]
+        if number in _SHARED:
+            key = id(value)
+            made = shared.get(key)
+            if made is None:
+                made = shared[key] = _CLASSES[number](
+                    *[v if type(v) in _ATOMS else _unpacked(v, shared) for v in value[1:]]
+                )
+            return made
+        return _CLASSES[number](*[v if type(v) in _ATOMS else _unpacked(v, shared) for v in value[1:]])
+    if kind is list:
+        return tuple([v if type(v) in _ATOMS else _unpacked(v, shared) for v in value])
+    if kind is dict:
+        return {k: _unpacked(v, shared) for k, v in value.items()}
+    return value
