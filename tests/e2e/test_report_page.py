@@ -186,7 +186,7 @@ def test_hostile_text_is_shown_and_not_obeyed(browser: Any, tmp_path: Path) -> N
     assert [url for url in asked if url.startswith("http")] == []
     assert page.locator("header h1").inner_text().split() == EVIL.split()
     assert page.locator("img[src='x'], [onerror], a[href^='javascript']").count() == 0
-    page.locator(".chart svg .mark-rect path").last.hover()
+    page.locator(".chart svg .mark-rect path").last.hover(force=True)
     page.wait_for_selector("#vg-tooltip-element.visible")
     assert page.locator("#vg-tooltip-element img").count() == 0
     assert said == []

@@ -57,12 +57,16 @@ class WorkflowRun:
 
 
 class GitHub:
-    """One repository at the service: its caches live on between runs, under `state`."""
+    """One repository at the service: its caches live on between runs, under `state`.
 
-    def __init__(self, tools: Tools, repository: Path, state: Path) -> None:
+    `labels` are those of runners of its own, beside the hosted ones.
+    """
+
+    def __init__(self, tools: Tools, repository: Path, state: Path, labels: tuple[str, ...] = ()) -> None:
         self.tools = tools
         self.repository = repository
         self.state = state
+        self.labels = labels
         self.runs = 0
 
     def run(
@@ -90,14 +94,9 @@ class GitHub:
             "--no-skip-checkout",
             "--action-offline-mode",
         ]
-        command += [
-            "-P",
-            "ubuntu-latest=-self-hosted",
-            "-P",
-            "ubuntu-24.04=-self-hosted",
-            "-e",
-            str(event_file),
-        ]
+        for label in ("ubuntu-latest", *self.labels):
+            command += ["-P", f"{label}=-self-hosted"]
+        command += ["-e", str(event_file)]
         command += ["--container-daemon-socket", "-", "--defaultbranch", "main"]
         if workflow:
             command += ["-W", f".github/workflows/{workflow}"]

@@ -81,6 +81,8 @@ class Tools:
             "LANG": "C.UTF-8",
             "GIT_CONFIG_GLOBAL": "/dev/null",
             "UV_CACHE_DIR": str(uv_cache()),
+            # Environments of stages are made once, for all executors and runs of the tests.
+            "MLPIPEC_CACHE_DIR": str(CHECKOUT / ".cache" / "mlpipec"),
             "UV_PYTHON_DOWNLOADS": "never",
         }
 
