@@ -49,7 +49,7 @@ def command(
 ) -> None:
     """Show metrics, parameters and plots against a baseline.
 
-    NAME may be left out where the pipeline has one report. Without --html and --markdown the report is printed.
+    NAME may be left out where there is only one report. Without --html and --markdown it is printed.
     Nothing is run: what has no result yet is listed, with the command that makes it.
     """
     loaded = project.load(file, overrides=overrides(settings))
@@ -91,7 +91,7 @@ def _chosen(pipeline: ir.Pipeline, name: str | None) -> ir.Report:
 
 
 def _write_markdown(path: Path, document: Document) -> None:
-    """Markdown and its pictures; plots are small tables where the library that draws them is not installed."""
+    """Markdown and its pictures; plots are small tables where the library that draws is not installed."""
     plots = any(isinstance(s, Plot) and s.charts for s in document.sections)
     if plots and not pictures.available():
         _write(path, markdown.render(document).encode())

@@ -90,7 +90,7 @@ def build(
 ) -> Document:
     """The document of `report` on what the lock file holds now.
 
-    `vs` replaces every revision that the report compares with, and compares where it compares with none.
+    `vs` takes the place of every revision that the report names, and of none.
     `gates` are results to show on top. `states` says what the run that reports did with each stage; without it
     stages are `current`, `changed` or `missing`.
     """
@@ -264,10 +264,8 @@ def _picture(
 
 def _text(facts: _Facts, item: ir.ReportItem, vs: str | None) -> Section:
     notes: list[str] = []
-    parts: list[str | Inserted] = []
-    for part in item.template:
-        parts.append(part if isinstance(part, str) else Inserted(_slot(facts, part, notes)))
-    return Text(tuple(parts), tuple(notes))
+    parts = tuple(p if isinstance(p, str) else Inserted(_slot(facts, p, notes)) for p in item.template)
+    return Text(parts, tuple(notes))
 
 
 def _slot(facts: _Facts, slot: ir.Slot, notes: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""A report as one HTML file: everything is inside, nothing is fetched, and scripts run by their hash alone."""
+"""A report as one HTML file: all of it inside, nothing fetched, and scripts that run by their hash alone."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import json
 from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
+from urllib.parse import quote
 
 from markupsafe import Markup, escape
 
 from mlflowc import __version__
 from mlflowc.report import pictures
-from mlflowc.report.model import Document, Image, MetricRow, Picture, Plot, Text, to_json
+from mlflowc.report.model import Document, Image, MetricRow, Metrics, Picture, Plot, Text, to_json
 from mlflowc.report.words import cell, difference, digest, duration, literal, size, states
 from mlflowc.runtime.gate_table import number, signed
 
@@ -72,11 +73,13 @@ def in_script(value: Any) -> str:
 
 
 def prose(text: Text) -> Markup:
-    """The author's Markdown as HTML. Raw HTML in it is shown, not used; links lead only where a browser may go;
-    pictures from elsewhere are not fetched. Values put in are plain text, whatever they hold."""
-    from markdown_it import MarkdownIt
+    """The author's Markdown as HTML. Values put in are plain text, whatever they hold.
 
-    # A placeholder becomes a word of private-use characters that Markdown leaves alone, and that text cannot have.
+    Raw HTML is shown, not used; links lead only where a browser may go; pictures are not fetched.
+    """
+    from markdown_it import MarkdownIt  # only those who write a page pay for it
+
+    # A value becomes a word of private-use characters: Markdown leaves them alone, and text cannot have them.
     values: list[str] = []
     source = ""
     for part in text.parts:
@@ -84,15 +87,12 @@ def prose(text: Text) -> Markup:
             source += part.replace("\ue000", "").replace("\ue001", "")
         else:
             source += f"\ue000{len(values)}\ue001"
-            values.append(str(escape(part.text)))
-    html = (
-        MarkdownIt("commonmark", {"html": False})
-        .enable(["table", "strikethrough"])
-        .disable("image")
-        .render(source)
-    )
+            values.append(part.text)
+    parser = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"]).disable("image")
+    html = parser.render(source)
     for n, value in enumerate(values):
-        html = html.replace(f"\ue000{n}\ue001", f'<span class="value">{value}</span>')
+        mark = f"\ue000{n}\ue001"
+        html = html.replace(mark, str(escape(value))).replace(quote(mark), quote(value, safe=""))
     return Markup(html)
 
 
@@ -104,8 +104,6 @@ def share(row: MetricRow, largest: float) -> float:
 
 
 def _largest(document: Document) -> float:
-    from mlflowc.report.model import Metrics
-
     changes = [abs(r.relative or 0) for s in document.sections if isinstance(s, Metrics) for r in s.rows]
     return max(changes, default=0.0)
 
@@ -128,12 +126,13 @@ def _light(document: Document) -> Any:
 
 
 def _policy(scripts: Sequence[str]) -> str:
-    """Nothing from outside; the scripts of this file by their hashes, so that no other text can become one."""
-    hashes = " ".join(
-        "'sha256-" + base64.b64encode(hashlib.sha256(s.encode()).digest()).decode("ascii") + "'"
-        for s in scripts
+    """Nothing from outside; this file's scripts by their hashes, so that no other text can become one."""
+    digests = (base64.b64encode(hashlib.sha256(s.encode()).digest()).decode("ascii") for s in scripts)
+    allowed = " ".join(f"'sha256-{d}'" for d in digests) or "'none'"
+    return (
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+        f"script-src {allowed}; base-uri 'none'; form-action 'none'"
     )
-    return f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {hashes or chr(39) + 'none' + chr(39)}; base-uri 'none'; form-action 'none'"
 
 
 @functools.cache
@@ -153,5 +152,5 @@ def _bundle() -> str:
 
 
 def _inline(script: str) -> str:
-    """A script that cannot end its own element. What it guards against is only ever inside of string literals."""
+    """A script that cannot end its own element; in scripts these words only ever stand in string literals."""
     return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")

@@ -31,7 +31,7 @@ Images = Literal["files", "none"]
 
 
 class _Style(NamedTuple):
-    """`stem` is that of picture files (None: no pictures); `width` that of a terminal (None: a file, escaped)."""
+    """`stem` is that of picture files (None: no pictures), `width` a terminal's (None: a file, escaped)."""
 
     stem: str | None
     width: int | None
@@ -47,9 +47,9 @@ def render(
 ) -> str:
     """The document as Markdown that ends with a line break.
 
-    `images` "files" refers to the files that `pictures.files(document, stem)` gives; "none" has each plot as a
-    small table. With `limit_bytes` what does not fit in that many bytes of UTF-8 is left out from the end, and
-    a last line says so. `width` is for a terminal: nothing is escaped, lines and tables keep within it.
+    `images` "files" refers to the files that `pictures.files(document, stem)` gives; "none" has each plot as
+    a small table. With `limit_bytes` what does not fit in that many bytes of UTF-8 is left out from the end,
+    and a last line says so. `width` is for a terminal: nothing is escaped, lines and tables keep within it.
     """
     style = _Style(stem if images == "files" else None, width)
     blocks = [_head(document, style)]
@@ -260,7 +260,7 @@ def _notes(notes: Sequence[str], style: _Style) -> str:
 
 
 def _table(names: Sequence[str], rows: Sequence[Sequence[str]], align: str, style: _Style) -> str:
-    """A Markdown table, its columns padded so that it also reads as text; columns without content are left out."""
+    """A Markdown table, padded so that it also reads as text; columns without content are left out."""
     kept = [n for n in range(len(names)) if any(r[n] for r in rows)]
     names = [names[n] for n in kept]
     rows = [[r[n] for n in kept] for r in rows]
@@ -305,7 +305,7 @@ _MARKUP = re.compile(r"([\\`*\[\]<|~&]|(?<!\w)_|_(?!\w))")
 
 
 def _escape(text: str, style: _Style) -> str:
-    """`text` on one line, without meaning to Markdown and HTML; on a terminal only without control characters."""
+    """`text` on one line that means nothing to Markdown and HTML; for a terminal, only printable."""
     flat = " ".join(_printable(text).split())
     if style.width is not None:
         return flat

@@ -1,4 +1,4 @@
-"""Picture files of a report's plots and images, and the libraries that draw plots: from the extra `report`."""
+"""Picture files of a report's plots and images, and the library that draws plots: the extra `report`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ CONFIG: Spec = {
     "font": "system-ui, sans-serif",
     "view": {"stroke": None},
     "axis": {
-        "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": 500, "titlePadding": 10, "labelPadding": 6,
+        "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": 500,
+        "titlePadding": 10, "labelPadding": 6,
         "tickSize": 4, "domainWidth": 1, "titleLimit": 240,
     },
     "axisY": {"domain": False, "ticks": False},
@@ -84,7 +85,7 @@ def svg(spec: Spec) -> str:
 
 
 def _fixed(spec: Spec) -> str:
-    """The spec with a width of its own: outside of a page there is no container. As text, for huge numbers."""
+    """The spec as text, with a width of its own: outside of a page there is no container."""
     config = {**CONFIG, "background": "white"}
     return json.dumps({**spec, "width": _WIDTH, "padding": 12, "config": config})
 

@@ -31,8 +31,11 @@ class Sheet(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What is drawn against what. `ys` is empty only for a histogram, whose values are `x`, and for a confusion
-    that counts pairs; `types` are `number`, `text` by column."""
+    """What is drawn against what. `types` are `number` or `text`, by column.
+
+    `ys` is empty for a histogram, whose values are `x`, and for bars that count. Of a confusion `x` is the
+    actual class, `ys` the predicted one and, if there is one, the column of counts.
+    """
 
     kind: str
     x: str
@@ -46,7 +49,7 @@ class Choice:
 
 
 class Series(NamedTuple):
-    """The points of one line, or one cloud: `name` says which `y` and which instance, `old` whose they are."""
+    """The points of one line or one cloud: `name` is which `y` and which instance, `old` whose they are."""
 
     name: str
     old: bool
@@ -55,7 +58,7 @@ class Series(NamedTuple):
 
 
 def choose(columns: Sequence[ir.Column], sheet: Sheet, options: dict[str, ir.Value]) -> Choice:
-    """What to draw: as `options` (`kind x y color`) say, the rest by the columns' types. Raises TableError."""
+    """What to draw: as `options` (`kind x y color`) say, the rest by the columns. Raises TableError."""
     types = _types(columns, sheet)
     names = tuple(types)
     asked_y = options.get("y")
@@ -186,7 +189,7 @@ def _thin(kind: str, points: list[tuple[Cell, Cell]]) -> Iterable[tuple[Cell, Ce
 
 
 def _extremes(points: list[tuple[Cell, Cell]]) -> Iterable[tuple[Cell, Cell]]:
-    """The first and the last point, and of each stretch between them its lowest and highest: no spike is lost."""
+    """The first and the last point, and of each stretch between them its lowest and highest: spikes stay."""
     kept = {0, len(points) - 1}
     stretches = MAX_POINTS // 2 - 1
     for n in range(stretches):

@@ -187,22 +187,24 @@ def confusion(
         for n in [cells.get((a, p), 0)]
     ]
     axis = {"labelAngle": 0, "ticks": False, "domain": False, "labelLimit": 120, "labelOverlap": True}
-    shared = {
+    shared: dict[str, Any] = {
         "y": {"field": "a", "type": "nominal", "sort": list(order), "title": titles["x"], "axis": axis},
         "x": {"field": "p", "type": "nominal", "sort": list(order), "title": titles["y"], "axis": axis},
     }
+    # Shared: the figures lie on the squares and would swallow the pointer.
+    shared["tooltip"] = [
+        {"field": "a", "title": "actual"},
+        {"field": "p", "title": "predicted"},
+        {"field": "n", "title": "count", "type": "quantitative"},
+        {"field": "share", "title": "of actual", "type": "quantitative", "format": ".1%"},
+    ]
     rect: Spec = {
         "mark": {"type": "rect", "color": NOW, "cornerRadius": 2},
         "encoding": {
             "opacity": {
-                "field": "share", "type": "quantitative", "legend": None, "scale": {"domain": [0, 1], "range": [0.05, 1]},
+                "field": "share", "type": "quantitative", "legend": None,
+                "scale": {"domain": [0, 1], "range": [0.05, 1]},
             },
-            "tooltip": [
-                {"field": "a", "title": "actual"},
-                {"field": "p", "title": "predicted"},
-                {"field": "n", "title": "count", "type": "quantitative"},
-                {"field": "share", "title": "of actual", "type": "quantitative", "format": ".1%"},
-            ],
         },
     }  # fmt: skip
     text: Spec = {
@@ -249,7 +251,7 @@ def _whole_spec(values: list[dict[str, Any]], rest: Spec) -> Spec:
 
 
 def _titled(spec: Any) -> Any:
-    """The spec with titles in which every character is plain: Vega-Lite pastes them into expressions unescaped."""
+    """The spec with only plain characters in titles: Vega-Lite pastes them into expressions unescaped."""
     if isinstance(spec, list):
         return [_titled(part) for part in spec]
     if isinstance(spec, dict):

@@ -69,14 +69,11 @@ def size(number_of_bytes: int | None) -> str:
     """`812 B`, `3.4 kB`, `12 MB`; nothing for None."""
     if number_of_bytes is None:
         return ""
-    value = float(number_of_bytes)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            break
-        value /= 1000
-    else:
-        unit = "TB"
-    return f"{value:.0f} {unit}" if unit == "B" or value >= 10 else f"{value:.1f} {unit}"
+    if number_of_bytes < 1000:
+        return f"{number_of_bytes} B"
+    power = min(4, (len(str(number_of_bytes)) - 1) // 3)
+    value = number_of_bytes / 1000**power
+    return f"{value:.0f} {'kMGT'[power - 1]}B" if value >= 10 else f"{value:.1f} {'kMGT'[power - 1]}B"
 
 
 def states(state: str) -> str:

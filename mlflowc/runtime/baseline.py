@@ -7,8 +7,8 @@ Which commit a revision means
 - On that branch itself it is HEAD where the lock file has changed since, else the commit before:
   so that a push to `main` is compared with the `main` before it.
 
-Everything that can be missing (git, the repository, the branch in a shallow clone, an earlier commit, the lock file
-in it) gives an empty snapshot with a note that says so; nothing here raises for it.
+Everything that can be missing (git, the repository, the branch in a shallow clone, an earlier commit, the
+lock file in it) gives an empty snapshot with a note that says so; nothing here raises for it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from mlflowc.runtime.store import Store
 class Snapshot:
     """The results of one commit, or of now (`revision` and `commit` None).
 
-    `note` says why there are none, or which commit was taken where that is not plain; `found` whether there are any.
+    `found` is whether there are any; `note` says why not, or which commit was taken where that is not plain.
     """
 
     revision: str | None = None
@@ -53,7 +53,7 @@ class Snapshot:
 
 
 class Commit(NamedTuple):
-    """What a revision came to: a commit's hash, or None and the reason; `note` may also explain the choice."""
+    """What a revision came to: a commit's hash, or None; `note` has the reason, or explains the choice."""
 
     hash: str | None
     note: str = ""
@@ -80,8 +80,10 @@ def at(root: Path, revision: str) -> Snapshot:
 
 
 def locate(root: Path, store: Store, output: OutputRecord) -> Path | None:
-    """A file with exactly the content that `output` had: in the store, or still in the project. None for folders,
-    and where neither has it."""
+    """A file with exactly the content that `output` had: in the store, or still in the project.
+
+    None for folders, and where neither has it.
+    """
     if output.kind != "file":
         return None
     if store.has(output.hash):

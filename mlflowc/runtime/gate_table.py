@@ -57,7 +57,7 @@ def expression(expr: ir.Expr, outer: int = 0) -> str:
 
 
 def number(value: float, unit: str = "", digits: int = 4) -> str:
-    """A figure for a reader: `digits` significant ones, whole numbers whole; a fraction in `%` as a percentage."""
+    """A figure for a reader: so many significant digits, whole numbers whole, with its unit."""
     if unit == "%":
         return f"{number(value * 100, digits=digits)} %"
     if unit:

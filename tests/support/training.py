@@ -60,8 +60,10 @@ with open("out/weights.csv", "w") as f:
 with open("out/residuals.csv", "w") as f:
     f.write("residual\\n" + "".join(f"{rng.gauss(0, 1 + lr):.4f}\\n" for _ in range(2000)))
 with open("out/points.csv", "w") as f:
-    f.write("confidence,error\\n" + "".join(f"{rng.random():.4f},{rng.random() ** 2:.4f}\\n" for _ in range(200)))
-json.dump({"accuracy": round(0.8 + lr / 2, 4), "auc": round(0.9 + lr / 10, 4), "seconds": 1234}, open("out/scores.json", "w"))
+    f.write("confidence,error\\n")
+    f.write("".join(f"{rng.random():.4f},{rng.random() ** 2:.4f}\\n" for _ in range(200)))
+with open("out/scores.json", "w") as f:
+    json.dump({"accuracy": round(0.8 + lr / 2, 4), "auc": round(0.9 + lr / 10, 4), "seconds": 1234}, f)
 """
 
 
@@ -114,10 +116,10 @@ REPORT = Report(
         ReportItem("metrics", ref("train", "scores"), vs="main"),
         ReportItem("params", vs="main"),
         ReportItem("plot", ref("train", "curve"), vs="main", options=(("title", "Learning curve"),)),
-        ReportItem("plot", ref("train", "confusion"), options=(("title", "Confusion"), ("kind", "confusion"))),
+        ReportItem("plot", ref("train", "confusion"), options=(("title", "Confusion"))),
         ReportItem("plot", ref("train", "weights"), vs="main", options=(("title", "What counts"),)),
         ReportItem("plot", ref("train", "residuals"), vs="main", options=(("title", "Residuals"),)),
-        ReportItem("plot", ref("train", "points"), options=(("title", "Error by confidence"), ("kind", "scatter"))),
+        ReportItem("plot", ref("train", "points"), options=(("title", "Error"), ("kind", "scatter"))),
         ReportItem("image", ref("prepare", "sample"), options=(("title", "A sample"),)),
         ReportItem("stages"),
         ReportItem("data"),

@@ -28,7 +28,7 @@ def auc(root: Path, revision: str) -> float | None:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """`main` with 0.5, then 0.6 (tag v1); the branch `topic` from there with 0.8; `main` has gone on to 0.7."""
+    """`main` with 0.5, then 0.6 (tag v1); from there the branch `topic` with 0.8; `main` went on to 0.7."""
     root = tmp_path / "project"
     root.mkdir()
     git(root, "init", "-q", "-b", "main")

@@ -65,7 +65,8 @@ def test_a_requirement_says_what_was_found_and_what_was_required() -> None:
     ("op", "left", "right", "held"),
     [
         ("<", 1, 2, True), ("<", 2, 2, False), ("<=", 2, 2, True), (">", 2, 1, True), (">", 2, 2, False),
-        (">=", 2, 2, True), ("==", 2, 2.0, True), ("==", 2, 3, False), ("!=", 2, 3, True), ("!=", 2, 2, False),
+        (">=", 2, 2, True), ("==", 2, 2.0, True), ("==", 2, 3, False), ("!=", 2, 3, True),
+        ("!=", 2, 2, False),
     ],
 )  # fmt: skip
 def test_comparisons(op: str, left: float, right: float, held: bool) -> None:
@@ -299,9 +300,10 @@ def test_the_table_keeps_within_the_terminal(width: int) -> None:
             Row("train.scores.auc >= 0.80", True, "0.8312", ">= 0.8"),
             Row(
                 'train.scores.auc >= baseline("main").train.scores.auc - 0.005 and much.more.of.it > 3',
-                False, "0.79", ">= 0.815", 0.82, -0.03, "AUC dropped, and this is a long explanation of what it means",
+                False, "0.79", ">= 0.815", 0.82, -0.03,
+                "AUC dropped, and this is a long explanation of what that means to the customers",
             ),
-            Row("a.b.c >= 1", True, "2", ">= 1", note="no baseline `main`: this is no git repository: passes"),
+            Row("a.b.c >= 1", True, "2", ">= 1", note="no baseline `main`: no git repository: passes"),
         ),
     )  # fmt: skip
     text = render(result, width)

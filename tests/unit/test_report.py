@@ -207,7 +207,8 @@ def test_each_instance_is_a_row_and_a_series(trained: Workspace) -> None:
     )
     refs = lambda output: tuple(StageOutput(s.id, output) for s in stages)  # noqa: E731
     report = Report(
-        "r", place(), (ReportItem("metrics", refs("scores")), ReportItem("plot", refs("curve"), options=(("y", "loss"),))),
+        "r", place(),
+        (ReportItem("metrics", refs("scores")), ReportItem("plot", refs("curve"), options=(("y", "loss"),))),
         tuple(s.id for s in stages),
     )  # fmt: skip
     document = build.build(ws, report, states={s.id: StageRow(s.id, "ran") for s in stages})
