@@ -13,7 +13,7 @@ from mlflowc.backends import checks, text
 from mlflowc.backends.bitbucket_rules import verify
 from mlflowc.backends.limits import BITBUCKET, BITBUCKET_SIZES
 
-from mlflowc.diagnostic import Check, Diagnostic
+from mlflowc.diagnostic import Check, Diagnostic, has_errors
 from mlflowc.ir.model import Event, GlobRef, PathRef, Pipeline, Stage
 from mlflowc.jobs.cron import CronError, quartz
 from mlflowc.jobs.graph import wanted
@@ -60,14 +60,15 @@ def emit(
         sections=[{"name": n, "pipelines": p} for n, p in sorted(sections.items())],
     )
     files = (GeneratedFile("bitbucket-pipelines.yml", with_header(body, pipeline, "bitbucket", settings)),)
-    verify(body)
-    findings = [
+    findings = (
         *checks.shared(workflows, pipeline, settings, BITBUCKET, "bitbucket"),
         *_labels(workflows, pipeline, settings),
         *_events(workflows, settings),
         *checks.size(files, pipeline, settings, BITBUCKET),
-    ]
-    return Emission(files, tuple(_notes(workflows, pipeline))), tuple(findings)
+    )
+    if not has_errors(findings):
+        verify(body)
+    return Emission(files, tuple(_notes(workflows, pipeline))), findings
 
 
 def owned(settings: Settings) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ def _asking(count: int) -> str:
 
 def _instances(side: int) -> str:
     values = ", ".join(f'"{n}"' for n in range(side))
-    stage = 'out x = "{{each.m}}-{{each.n}}.csv"\n  run = "touch {{x}}"'
+    stage = 'out x = "{{m}}-{{n}}.csv"\n  run = "touch {{x}}"'
     return (
         f"stage a each m in [{values}] each n in [{values}] {{\n  {stage}\n}}\n"
         'on push("main") { run = [a] }'
@@ -179,8 +179,8 @@ NAME_LENGTH = Check(
     "a generated name is too long for the service",
     explanation(
         "Jobs, caches and files are named after the pipeline, the event and the stage: give a shorter name.",
-        f'pipeline {"churn_" * 70}x\n{_A}on push("main") {{ run = [a] }}',
-        f'pipeline churn\n{_A}on push("main") {{ run = [a] }}',
+        _A + f'on push("release/{"candidate-" * 12}x") {{ run = [a] }}',
+        _A + 'on push("release/*") { run = [a] }',
     ),
 )
 FILE_SIZE = Check(

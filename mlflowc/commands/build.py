@@ -180,7 +180,7 @@ def _emit(name: str, pipeline: Pipeline, root: Path, settings: Settings) -> Emis
         raise Failure(f"`{pipeline.file}` has no event, so {name} has nothing to start", help=_NO_EVENT)
     backend: Backend = target.load(name)
     emission, found = backend.emit(workflows, pipeline, settings)
-    found = (*unbuilt(pipeline, workflows, settings.locate), *found) if name != "make" else found
+    found = (*unbuilt(workflows, settings.locate), *found) if name != "make" else found
     if found:
         show(found, root)
     if has_errors(found):

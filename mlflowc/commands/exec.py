@@ -76,7 +76,7 @@ def command(job: str, event: str | None, target: Path | None, form: str | None, 
     chosen = targets.event(loaded.pipeline, event)
     pipeline = targets.under_event(loaded.pipeline, chosen, keep=given)
     workflow = lower(pipeline, chosen)
-    _refuse_unbuilt(pipeline, workflow, loaded.root)
+    _refuse_unbuilt(workflow)
     found = _job(workflow, job)
     ws = open_workspace(loaded.root, pipeline)
     try:
@@ -105,11 +105,11 @@ def _job(workflow: Workflow, name: str) -> Job:
     raise Failure(f"the event `{workflow.id}` has no job `{name}`", help=help, code=2)
 
 
-def _refuse_unbuilt(pipeline: Pipeline, workflow: Workflow, root: Path) -> None:
+def _refuse_unbuilt(workflow: Workflow) -> None:
     from mlflowc.jobs.unbuilt import unbuilt
     from mlflowc.span import Span
 
-    found = unbuilt(pipeline, (workflow,), lambda place: Span(place.file, 0, 0))
+    found = unbuilt((workflow,), lambda place: Span(place.file, 0, 0))
     if found:
         raise Failure(f"{found[0].message} [{found[0].code}]", help=found[0].help)
 
