@@ -69,7 +69,7 @@ class Checkout:
         try:
             if seen.kind == "file":
                 return Signature.of(os.stat(full)) == seen.looks  # noqa: PTH116
-            return _walk_hash(tree.walk(full, tree.DROPPINGS if source else frozenset())) == seen.looks
+            return walk_hash(tree.walk(full, tree.DROPPINGS if source else frozenset())) == seen.looks
         except OSError:
             return False
 
@@ -123,7 +123,7 @@ class Checkout:
     def _look_folder(self, path: str, full: str, source: bool, ours: bool) -> Seen:
         started = time.time_ns()
         found = tree.walk(full, tree.DROPPINGS if source else frozenset())
-        walk = _walk_hash(found)
+        walk = walk_hash(found)
         row_name = path if source else path + "/"
         row = self._index.tree(row_name)
         leads_out = any(f.kind == "l" and tree.link_hash(full, f.path, f.target) for f in found)
@@ -172,9 +172,18 @@ class Checkout:
             for f in found
             if f.kind in "fx" and f.path in hashes
         }
-        row = TreeRow(_walk_hash(found), digest, tree.total_size(entries), files)
+        row = TreeRow(walk_hash(found), digest, tree.total_size(entries), files)
         self._index.remember_tree(path + "/", row, max((f.ctime_ns for f in found), default=0), 0, ours=True)
         return self._learn(Seen(path, "dir", digest, row.size, False, row.walk))
+
+    def all_seen(self) -> list[tuple[str, bool, Seen | None]]:
+        """Everything that was looked at: path, whether as a source, and what was there."""
+        with self._guard:
+            return [(path, source, seen) for (path, source), seen in self._seen.items()]
+
+    def all_globs(self) -> tuple[str, ...]:
+        """Every pattern that was asked for."""
+        return tuple(self._globs)
 
     def _learn(self, seen: Seen) -> Seen:
         self.forget(seen.path)
@@ -183,6 +192,7 @@ class Checkout:
         return seen
 
 
-def _walk_hash(found: list[tree.Found]) -> str:
+def walk_hash(found: list[tree.Found]) -> str:
+    """A hash of what `tree.walk` found: the same while nothing in the folder changes."""
     # Version 2 of the format: later ones write equal values differently, by how often they are referred to.
     return hash_bytes(marshal.dumps([tuple(f) for f in found], 2))

@@ -21,7 +21,7 @@ from mlflowc.errors import Failure
 from mlflowc.runtime import targets
 from mlflowc.runtime.events import Listener, Outcome, RunResult, Silent, StageResult
 from mlflowc.runtime.lockfile import LockFile, StageEntry
-from mlflowc.runtime.plan import Action, Outputs, Plan, Planner, Step
+from mlflowc.runtime.plan import Action, Outputs, Plan, Step
 from mlflowc.runtime.resources import Resources, Share
 from mlflowc.runtime.worker import Shared, work
 from mlflowc.runtime.workspace import Workspace
@@ -119,7 +119,7 @@ class _Schedule:
         self._jobs = options.jobs or os.cpu_count() or 1
         self._resources = Resources(self._jobs)
         self._stopping = False
-        self._shared = Shared(ws, Planner(ws, plan.force), listener, functools.cache(lambda: _commit(ws)))
+        self._shared = Shared(ws, plan.planner, listener, functools.cache(lambda: _commit(ws)))
         self._steps = {s.stage.id: s for s in plan.steps}
         self._waiting: dict[str, int] = {}
         self._after: dict[str, list[str]] = {}

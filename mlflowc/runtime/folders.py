@@ -30,6 +30,10 @@ class Tree:
             self._listed[folder] = known
         return known
 
+    def listed(self) -> list[tuple[str, frozenset[str]]]:
+        """Every folder that was looked into, with the names that were in it."""
+        return [(folder, frozenset(names)) for folder, names in self._listed.items()]
+
     def is_file(self, path: str) -> bool:
         """Whether `path` is a file of the project that no stage writes."""
         folder, _, name = path.rpartition("/")

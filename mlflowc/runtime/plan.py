@@ -13,7 +13,8 @@ import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypeAlias
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
 
 from mlflowc.errors import Failure
 from mlflowc.ir.model import DataRef, GlobRef, Input, PathRef, Stage, StageOutput, Value
@@ -67,11 +68,14 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`steps` of all stages concerned, in topological order. `wanted` is what was asked for."""
+    """`steps` of all stages concerned, in topological order. `wanted` is what was asked for.
+
+    `planner` made it, and goes on deciding while it is run.
+    """
 
     steps: tuple[Step, ...]
     wanted: targets.Wanted
-    force: frozenset[str] = frozenset()
+    planner: Planner = field(compare=False, repr=False)
     exact: bool = False
 
     def step(self, stage: str) -> Step | None:
@@ -106,7 +110,7 @@ def make_plan(
         step = planner.decide(stage, known, lazy=lazy)
         known[stage.id] = step.outputs if step.action in (Action.KEEP, Action.RESTORE) else None
         steps.append(step)
-    return Plan(tuple(steps), wanted, forced, exact is not None)
+    return Plan(tuple(steps), wanted, planner, exact is not None)
 
 
 def pin_environments(ws: Workspace) -> None:
@@ -115,6 +119,19 @@ def pin_environments(ws: Workspace) -> None:
     """
     used = {s.env for s in ws.pipeline.stages} | {a.env for a in ws.pipeline.actions}
     ws.lock = environments.pinned(ws.root, [e for e in ws.pipeline.envs if e.name in used], ws.lock)
+
+
+class Watched(NamedTuple):
+    """What decisions depended on: folders searched for code (with their names), globs, files and variables of
+    environments, interpreters by name. `simple` unless an environment depends on more than that.
+    """
+
+    folders: list[tuple[str, frozenset[str]]]
+    globs: tuple[str, ...]
+    env_files: tuple[str, ...]
+    variables: tuple[str, ...]
+    interpreters: tuple[str, ...]
+    simple: bool
 
 
 class Planner:
@@ -172,6 +189,20 @@ class Planner:
                 declared = ws.envs[env] if env else None
                 self._envs[env, python] = environments.key_parts(ws.root, declared, ws.lock, python=python)
             return self._envs[env, python]
+
+    def watched(self) -> Watched:
+        """What its decisions depend on, beside the files that the checkout was asked for."""
+        ws = self._ws
+        used = [ws.envs[name] for name, _ in self._envs if name]
+        files = {f for e in used for f in (e.requirements, e.lock) if f}
+        return Watched(
+            folders=self._scanner.tree.listed() if self._scanner else [],
+            globs=ws.checkout.all_globs(),
+            env_files=tuple(sorted(files)),
+            variables=tuple(sorted({name for e in used for name in e.passed})),
+            interpreters=tuple(sorted({python for _, python in self._envs if python})),
+            simple=all(_plain_requirements(ws.root / e.requirements) for e in used if e.requirements),
+        )
 
     # --- the key
 
@@ -399,6 +430,20 @@ def _from_folder(stage: Stage, path: str) -> str:
     """A project path as the command must say it, which runs in the stage's `dir`."""
     path = path.rstrip("/")
     return posixpath.relpath(path, stage.dir) if stage.dir else path
+
+
+def _plain_requirements(path: Path) -> bool:
+    """Whether a requirements file only names packages: it includes no file, and takes nothing from a
+    folder.
+    """
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return False
+    return path.suffix != ".toml" and all(
+        line[:1] in ("", "#") or (line[0].isalnum() and "/" not in line.partition("#")[0])
+        for line in (text.strip() for text in lines)
+    )
 
 
 def _content(checkout: Checkout, path: str) -> str:
