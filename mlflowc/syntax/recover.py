@@ -9,6 +9,7 @@ parsed at most three times, and each broken line gives one message.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 from lark.exceptions import UnexpectedInput
@@ -165,13 +166,14 @@ class _Recovery:
                 if error is not None:
                     good = False
                     self._note(hints.item(self.source, self.text, place, piece, error))
-            kept += [re.sub(r"[^\n]", " ", self.text[at : piece.start]), part if good else " " * len(part)]
+            kept += [_blank(self.text[at : piece.start]), part if good else " " * len(part)]
             at = piece.end
             if len(self.problems) >= MANY:
                 self.stopped = True
                 break
         if header_is_good:
-            attempt, error = self._parse("".join(kept) + "\n}", chunk.start, at)
+            kept.append(_blank(self.text[at : chunk.body[1]]))
+            attempt, error = self._parse("".join(kept) + "}", chunk.start, chunk.body[1])
             if error is None:
                 self._keep(attempt)
         if chunk.closer is not None and chunk.tokens[-1] is not chunk.closer and header_is_good:
@@ -193,11 +195,20 @@ class _Recovery:
             return Attempt((), []), None
 
     def _keep(self, attempt: Attempt) -> None:
-        self.decls.extend(attempt.decls)
+        end = len(self.text)
+        for decl in attempt.decls:
+            # The `}` that was supplied for a block without one stands behind the end of the text.
+            inside = decl.span.end <= end
+            self.decls.append(decl if inside else replace(decl, span=decl.span._replace(end=end)))
         self.problems.extend(attempt.problems)
 
     def _note(self, problem: Diagnostic) -> None:
         self.problems.append(problem)
+
+
+def _blank(text: str) -> str:
+    """Space of the same length: comments, and commas that may stand where a line was left out."""
+    return re.sub(r"[^\n]", " ", text)
 
 
 def _capped(problems: list[Diagnostic], source: Source, more: str = "") -> list[Diagnostic]:
