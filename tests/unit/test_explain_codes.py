@@ -17,7 +17,7 @@ _WITHOUT_EXAMPLE = {"MLP117", "MLP118"}
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda c: c.code)
 def test_examples(check: Check) -> None:
-    examples = re.findall(r"```mlpipe\n(.*?)```", check.explanation, re.DOTALL)
+    examples = re.findall(r"```mlpipe(?: fails)?\n(.*?)```", check.explanation, re.DOTALL)
     if check.code in _WITHOUT_EXAMPLE:
         assert not examples
         return
