@@ -130,6 +130,9 @@ class Cutter:
         wanted = _CLOSES[tok.kind]
         if not any(o.tok.kind == wanted for o in self._stack):
             self._strays += 1
+            if self._stack:
+                self._stray_inside(tok)
+                return
             self._end_chunk(tok.start)
             self.chunks.append(Chunk(tok.start, tok.end, [tok], damaged=True))
             return
@@ -145,6 +148,21 @@ class Cutter:
             chunk.tokens.append(tok)
         else:
             self._add(tok)
+
+    def _stray_inside(self, tok: Tok) -> None:
+        """A bracket in a block that nothing in the block opened."""
+        around = self._stack[-1].tok
+        self.problems.append(
+            Diagnostic.of(
+                checks.STRAY_BRACKET,
+                f"this `{tok.kind}` closes nothing",
+                Span(self.name, tok.start, tok.end),
+                label="nothing is open for it",
+                related=(Label(Span(self.name, around.start, around.end), f"this `{around.kind}` is open"),),
+                help=f"remove it, or put the `{_CLOSES[tok.kind]}` where it belongs",
+            )
+        )
+        self._add(tok._replace(kind="bad"))
 
     def _belongs_further_out(self, tok: Tok) -> bool:
         """A `}` first on its line that stands left of the innermost block, right below an outer one."""
