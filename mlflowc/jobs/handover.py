@@ -76,8 +76,8 @@ def foresee(ws: Workspace) -> dict[str, str | None]:
     return deep_keys(ws)
 
 
-def results(ws: Workspace, stages: Iterable[str], workflow: Workflow | None) -> tuple[Step, ...]:
-    """What there is of `stages` and those before them, wherever its content is, in topological order.
+def results(ws: Workspace, stages: Iterable[str], workflow: Workflow | None) -> Plan:
+    """What there is of `stages` and those before them, wherever its content is: a plan with nothing to do.
 
     Raises `Failure` that names the job which makes what is missing.
     """
@@ -91,14 +91,13 @@ def results(ws: Workspace, stages: Iterable[str], workflow: Workflow | None) -> 
             raise missing(step, workflow)
         known[stage.id] = step.outputs
         steps.append(step)
-    return tuple(steps)
+    return Plan(tuple(steps), targets.Wanted(tuple(known)), planner)
 
 
-def remember(ws: Workspace, steps: tuple[Step, ...]) -> None:
+def remember(ws: Workspace, plan: Plan) -> None:
     """Writes results that others made into `mlpipe.lock`: gates and reports read it."""
-    kept = tuple(StageResult(s.stage.id, Outcome.KEPT, s.key, s.outputs, s.metrics) for s in steps)
-    wanted = targets.Wanted(tuple(s.stage.id for s in steps))
-    execute.remember(ws, Plan(steps, wanted), RunResult(kept, 0.0))
+    kept = [StageResult(s.stage.id, Outcome.KEPT, s.key, s.outputs, s.metrics) for s in plan.steps]
+    execute.remember(ws, plan, RunResult(tuple(kept), 0.0))
 
 
 def check_upstream(plan: Plan, own: Iterable[str], workflow: Workflow | None) -> None:
