@@ -22,6 +22,7 @@ AnyStep: TypeAlias = Step[ir.Stage] | Step[ir.Action]
 _PYTHON = re.compile(r"(?:.*/)?python(?:3(?:\.\d+)?)?")
 _SHELLS = frozenset(["bash", "sh", "zsh", "Rscript", "julia", "node", "ruby", "perl"])
 _LAUNCHERS = frozenset(["torchrun", "accelerate", "deepspeed", "horovodrun", "mpirun", "papermill"])
+_ADDRESS = re.compile(r"(?:https?|s3|gs|az|ssh|sftp|ftp|file|hdfs|abfss?):/")
 _SCRIPT = re.compile(r"[^-=]\S*\.(?:py|sh|bash|R|jl|ipynb|js|rb|pl)")
 # Programs that read what stands on their command line, and nothing by habit.
 _TOOLS = """
@@ -54,6 +55,11 @@ def places(step: AnyStep) -> tuple[Part[ir.Output] | Part[ir.Keep], ...]:
 def normal(path: str) -> str:
     """`path` without `.` parts, doubled and trailing slashes; `..` parts are resolved where they can be."""
     return posixpath.normpath(path) if path else path
+
+
+def is_address(path: str) -> bool:
+    """Whether a path is the address of something elsewhere, `s3://…`; also when normalised to `s3:/…`."""
+    return _ADDRESS.match(path) is not None
 
 
 def within(path: str, folder: str) -> bool:

@@ -85,7 +85,7 @@ class _Reader:
             elif char in " \t\r" or char in _SEPARATORS or char in "<>":
                 yield from self._word(start)
                 in_word = False
-                if char in _SEPARATORS:
+                if char in _SEPARATORS and not self._redirects(start):
                     self._first, self._glue = True, char if char != self._glue else char * 2
             elif char == "#" and not in_word:
                 self._skip_line()
@@ -106,6 +106,10 @@ class _Reader:
         if text[at] == "\\" and at + 1 < self._end:
             return _ESCAPED.get(text[at + 1], text[at + 1]), 2
         return text[at], 1
+
+    def _redirects(self, at: int) -> bool:
+        """Whether the `&` there belongs to a redirection, as in `2>&1` and `&> file`."""
+        return self._text[at] == "&" and (self._text[at - 1] in "<>" or self._text[at + 1] == ">")
 
     def _skip_line(self) -> None:
         end = self._text.find("\n", self._at, self._end)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
-from mlflowc.check.facts import Facts
+from mlflowc.check.facts import Facts, is_address
 from mlflowc.diagnostic import Check, Diagnostic, Edit, Fix, Severity, explanation
 from mlflowc.ir import model as ir
 from mlflowc.span import Span
-
-# As written, and with one slash where the path was normalised.
-_ADDRESS = re.compile(r"(?:https?|s3|gs|az|ssh|sftp|ftp|file|hdfs|abfss?):/")
 
 CHECK = Check(
     "MLP345",
@@ -46,7 +42,7 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
     """Inputs by path, and `path(...)` data."""
     for block in facts.typed.data:
         path = dict(block.value.args).get("path") if block.value.source == "path" else None
-        if isinstance(path, str) and _ADDRESS.match(path):
+        if isinstance(path, str) and is_address(path):
             span = block.settings.get("source", block.span)
             written = _literal(facts, span)
             yield Diagnostic.of(
@@ -59,7 +55,7 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
     for step in facts.steps:
         for part in step.inputs:
             for source in part.value.sources:
-                if isinstance(source, ir.PathRef) and _ADDRESS.match(source.path):
+                if isinstance(source, ir.PathRef) and is_address(source.path):
                     place = part.source or part.span
                     written = _literal(facts, place) or '"…"'
                     yield Diagnostic.of(

@@ -18,7 +18,7 @@ CHECK = Check(
         """
         stage a {
           out x = "x.csv"
-          run = " "
+          run = "# to be written"
         }
         """,
         """

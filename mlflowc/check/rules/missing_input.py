@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator
 
-from mlflowc.check.facts import Facts, normal
+from mlflowc.check.facts import Facts, is_address, normal
 from mlflowc.diagnostic import Check, Diagnostic, Severity, explanation
 from mlflowc.ir import model as ir
 from mlflowc.span import Span
@@ -56,7 +56,7 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
 
 def _path(facts: Facts, written: str, span: Span) -> Iterator[Diagnostic]:
     path = normal(written)
-    if not path or path.startswith(("/", "..", "~")) or "://" in written:
+    if not path or path.startswith(("/", "..", "~")) or is_address(path):
         return
     if facts.exists(path) or facts.writer_of(path) is not None:
         return

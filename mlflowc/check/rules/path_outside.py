@@ -41,7 +41,7 @@ CHECK = Check(
 
 
 def check(facts: Facts) -> Iterator[Diagnostic]:
-    """Inputs by path or glob, `path(...)` data, `dir`, environments' files; nothing outside of Git."""
+    """Inputs by path, `path(...)` data, `dir`, environments' files; nothing outside of Git."""
     depth: int | None = -1
     for path, span in _paths(facts):
         ups = _ups(normal(path))
@@ -87,7 +87,5 @@ def _paths(facts: Facts) -> Iterator[tuple[str, Span]]:
             for source in part.value.sources:
                 if isinstance(source, ir.PathRef):
                     yield source.path, part.source or part.span
-                elif isinstance(source, ir.GlobRef):
-                    yield source.pattern, part.source or part.span
         if step.value.dir is not None:
             yield step.value.dir, step.settings.get("dir", step.span)
