@@ -50,7 +50,9 @@ def compile_text(
         pipeline, circles = lower(typed)
         problems.extend(circles)
     diagnostics = _once(problems)
-    return Compiled(None if has_errors(diagnostics) else pipeline, typed, diagnostics, sources, recorder.asked())
+    return Compiled(
+        None if has_errors(diagnostics) else pipeline, typed, diagnostics, sources, recorder.asked()
+    )
 
 
 def _once(problems: list[Diagnostic]) -> tuple[Diagnostic, ...]:

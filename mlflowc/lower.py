@@ -136,7 +136,9 @@ def _order(edges: _Edges) -> list[str]:
 def _circles(edges: _Edges, done: set[str]) -> list[Diagnostic]:
     """One diagnostic for each circle found by walking from what could not be ordered."""
     found: list[Diagnostic] = []
-    left = {n: {m: s for m, s in before.items() if m not in done} for n, before in edges.items() if n not in done}
+    left = {
+        n: {m: s for m, s in before.items() if m not in done} for n, before in edges.items() if n not in done
+    }
     seen: set[str] = set()
     for start in left:
         way: dict[str, None] = {}

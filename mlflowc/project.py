@@ -116,7 +116,9 @@ def _text(root: Path, name: str) -> str:
     if not isinstance(text, str):
         raise Failure(f"`{name}` cannot be read: {text.reason}", help="the pipeline file is text in UTF-8")
     if not text.strip():
-        raise Failure(f"`{name}` is empty", help="`mlpipec init` writes a starter; a file begins with `mlpipe 1`")
+        raise Failure(
+            f"`{name}` is empty", help="`mlpipec init` writes a starter; a file begins with `mlpipe 1`"
+        )
     return text
 
 
@@ -208,7 +210,11 @@ def _print(compiled: Compiled) -> None:
     from mlflowc.render import order, text
 
     shown = order.in_order(compiled.diagnostics, tuple(compiled.sources))
-    print(text.render(shown, compiled.sources, stream=sys.stderr, width=terminal.width()), end="", file=sys.stderr)
+    print(
+        text.render(shown, compiled.sources, stream=sys.stderr, width=terminal.width()),
+        end="",
+        file=sys.stderr,
+    )
 
 
 # --- the compiled form, kept -------------------------------------------------------------------
@@ -226,7 +232,9 @@ def _own_sources() -> list[tuple[str, int]]:
         return []
     folders = [package / f for f in (".", "check", "check/rules", "ir", "resolve", "syntax")]
     folders += [package.parent / "grammar", package.parent / "stdlib"]
-    return sorted((e.path, e.stat().st_mtime_ns) for f in folders if f.is_dir() for e in os.scandir(f) if e.is_file())
+    return sorted(
+        (e.path, e.stat().st_mtime_ns) for f in folders if f.is_dir() for e in os.scandir(f) if e.is_file()
+    )
 
 
 def _digest(text: str) -> str:

@@ -12,7 +12,6 @@ from mlflowc.check.context import Context
 from mlflowc.check.events import Events
 from mlflowc.check.inputs import Inputs
 from mlflowc.check.model import Block, Checked, Event, Part, Step
-from mlflowc.check.params import Params
 from mlflowc.check.references import References
 from mlflowc.check.signatures import Signature
 from mlflowc.check.types import Types
@@ -49,7 +48,9 @@ def analyse(
     tools = steps.Tools(ctx, built, table, references, Inputs(ctx, types, references, data))
     stages = tuple(s for signature in offered.values() for s in steps.stage(tools, signature))
     actions = tuple(steps.action(tools, e) for e in _declared(ctx, "action"))
-    searches = tuple(s for e in _declared(ctx, "sweep") for s in [sweeps.sweep(ctx, references, table, e)] if s)
+    searches = tuple(
+        s for e in _declared(ctx, "sweep") for s in [sweeps.sweep(ctx, references, table, e)] if s
+    )
     gates = tuple(reports.gate(ctx, references, table, e) for e in _declared(ctx, "gate"))
     reader = reports.Reports(ctx, references, table)
     shown = tuple(reader.read(e) for e in _declared(ctx, "report"))
@@ -111,7 +112,9 @@ def _name(ctx: Context) -> tuple[str, Span]:
     found = [d for d in ctx.modules.main.tree.decls if isinstance(d, ast.PipelineDecl)]
     for second in found[1:]:
         related = (Label(found[0].span, "first given here"),)
-        ctx.report(values.TWICE, "a file has one pipeline", second.span, related=related, help="drop this line")
+        ctx.report(
+            values.TWICE, "a file has one pipeline", second.span, related=related, help="drop this line"
+        )
     if not found:
         stem = posixpath.basename(ctx.modules.main.name).partition(".")[0].lower()
         name = re.sub(r"[^a-z0-9_]+", "_", stem).strip("_")
@@ -119,7 +122,10 @@ def _name(ctx: Context) -> tuple[str, Span]:
     name = found[0].name.text
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         ctx.report(
-            scope.STYLE, f"`{name}` is not a name for a pipeline", found[0].name.span, help="names are lower case: letters, digits and `_`"
+            scope.STYLE,
+            f"`{name}` is not a name for a pipeline",
+            found[0].name.span,
+            help="names are lower case: letters, digits and `_`",
         )
     return name, found[0].name.span
 
@@ -163,11 +169,16 @@ def _clouds(
                 if step is None or name in seen:
                     continue
                 seen.add(name)
-                waiting.extend(s.stage for i in step.inputs for s in i.value.sources if isinstance(s, ir.StageOutput))
+                waiting.extend(
+                    s.stage for i in step.inputs for s in i.value.sources if isinstance(s, ir.StageOutput)
+                )
                 waiting.extend(step.value.after)
                 if step.value.runner in launched:
                     runner = built.runners[step.value.runner]
-                    related = (Label(part.span, "an event runs it"), Label(runner.settings["cloud"], "declared here"))
+                    related = (
+                        Label(part.span, "an event runs it"),
+                        Label(runner.settings["cloud"], "declared here"),
+                    )
                     at = step.settings.get("runner", step.span)
                     ctx.problems.append(
                         Diagnostic.of(

@@ -55,7 +55,11 @@ class Blocks:
         self.envs: dict[str, Block[ir.Env]] = {}
         self.runners: dict[str, Block[ir.Runner]] = {}
         for decl in ctx.modules.main.tree.decls:
-            if isinstance(decl, ast.BlockDecl) and decl.name is not None and decl.keyword.text in ("env", "runner"):
+            if (
+                isinstance(decl, ast.BlockDecl)
+                and decl.name is not None
+                and decl.keyword.text in ("env", "runner")
+            ):
                 entry = ctx.main.space(decl.keyword.text).get(decl.name.text)
                 if entry is not None and entry.decl is decl:
                     self.name(entry)
@@ -126,9 +130,13 @@ def _vars(ctx: Context, items: tuple[ast.Item, ...]) -> dict[str, str]:
             name = setting.key.text
             value = values.literal(setting.value)
             if not _VARIABLE.fullmatch(name):
-                values.wrong(ctx, ast.NameExpr(setting.key.parts[0], setting.key.span), "the name of a variable")
+                values.wrong(
+                    ctx, ast.NameExpr(setting.key.parts[0], setting.key.span), "the name of a variable"
+                )
             elif name in variables:
-                ctx.report(values.TWICE, f"`{name}` is given twice", setting.key.span, help="keep one of them")
+                ctx.report(
+                    values.TWICE, f"`{name}` is given twice", setting.key.span, help="keep one of them"
+                )
             elif isinstance(value, bool) or not isinstance(value, str | int | float):
                 values.wrong(ctx, setting.value, "a string", 'as in `KEY = "value"`')
             else:
@@ -156,7 +164,11 @@ def _gpu(ctx: Context, expr: ast.Expr) -> Any:
         return values.wrong(ctx, expr, "a number of GPUs", 'as in `gpu(1, "A10G", memory = 24GiB)`')
     table = {"count": values.integer(1, 64), "model": values.text, "memory": values.size}
     given = arguments(ctx, expr, ("count", "model"), table, "gpu")
-    return ir.Gpu(given.get("count", 1), given.get("model"), given.get("memory")) if given is not None else values.BAD
+    return (
+        ir.Gpu(given.get("count", 1), given.get("model"), given.get("memory"))
+        if given is not None
+        else values.BAD
+    )
 
 
 def _cloud(ctx: Context, expr: ast.Expr) -> Any:
@@ -168,7 +180,9 @@ def _cloud(ctx: Context, expr: ast.Expr) -> Any:
     options: dict[str, ir.Value] = {}
     for argument in call.args if call else ():
         if argument.name is None:
-            return values.wrong(ctx, argument.value, "an option with its name", 'as in `region = "eu-west-1"`')
+            return values.wrong(
+                ctx, argument.value, "an option with its name", 'as in `region = "eu-west-1"`'
+            )
         value = values.any_literal(ctx, argument.value)
         if value is not values.BAD:
             options[argument.name.text] = value
@@ -354,7 +368,9 @@ def auths(ctx: Context) -> tuple[Block[ir.Auth], ...]:
             continue
         provider = decl.name.text
         if provider not in ("aws", "gcp", "azure"):
-            values.wrong(ctx, ast.NameExpr(decl.name, decl.name.span), "a provider", "`aws`, `gcp` or `azure`")
+            values.wrong(
+                ctx, ast.NameExpr(decl.name, decl.name.span), "a provider", "`aws`, `gcp` or `azure`"
+            )
             continue
         if provider in found:
             related = (Label(found[provider].span, "first given here"),)
@@ -371,12 +387,22 @@ def _open_settings(ctx: Context, decl: ast.BlockDecl, table: dict[str, values.Re
     """The settings of a block whose keys its provider decides: any literal will do for those not in `table`."""
     keys = [i.key.text for i in decl.items if isinstance(i, ast.Setting)]
     values.refuse_nested(ctx, decl.items, f"`{decl.keyword.text}`")
-    return values.read(ctx, decl.items, {**dict.fromkeys(keys, values.any_literal), **table}, f"`{decl.keyword.text}`")
+    return values.read(
+        ctx, decl.items, {**dict.fromkeys(keys, values.any_literal), **table}, f"`{decl.keyword.text}`"
+    )
 
 
 def _only(ctx: Context, keyword: str) -> ast.BlockDecl | None:
-    found = [d for d in ctx.modules.main.tree.decls if isinstance(d, ast.BlockDecl) and d.keyword.text == keyword]
+    found = [
+        d for d in ctx.modules.main.tree.decls if isinstance(d, ast.BlockDecl) and d.keyword.text == keyword
+    ]
     for second in found[1:]:
         related = (Label(found[0].keyword.span, "first given here"),)
-        ctx.report(values.TWICE, f"`{keyword}` stands twice", second.keyword.span, related=related, help="join the two")
+        ctx.report(
+            values.TWICE,
+            f"`{keyword}` stands twice",
+            second.keyword.span,
+            related=related,
+            help="join the two",
+        )
     return found[0] if found else None

@@ -131,12 +131,19 @@ def _param(
     at = chain(value)
     if given is not None and isinstance(at.base, ast.NameExpr) and at.base.name.text == "params" and at.links:
         pieces = tuple(link.name for link in at.links if link.name is not None)
-        expanded = params.expand(ctx, ast.Dotted(pieces, Span(at.span.file, pieces[0].span.start, at.span.end)) if pieces else item.name)
+        expanded = params.expand(
+            ctx,
+            ast.Dotted(pieces, Span(at.span.file, pieces[0].span.start, at.span.end))
+            if pieces
+            else item.name,
+        )
         if not expanded:
             return None
         found = params.parts[expanded[0]].value
         if type is not None:
-            parameters.fitting(ctx, name, found.value, type, limits, value.span, (Label(item.span, "declared here"),))
+            parameters.fitting(
+                ctx, name, found.value, type, limits, value.span, (Label(item.span, "declared here"),)
+            )
         return Binding(value, value.span, True, param=found.name)
     if given is not None and isinstance(at.base, ast.NameExpr) and not at.links:
         variable = next((n.text for n, _ in signature.axes if n.text == at.base.name.text), None)
@@ -147,7 +154,9 @@ def _param(
         return None
     full = f"{signature.name}.{name}"
     settled = type or parameters.natural_literal(value, made)
-    parameters.fitting(ctx, name, made, settled, limits, value.span, (Label(item.span, "declared here"),) if given else ())
+    parameters.fitting(
+        ctx, name, made, settled, limits, value.span, (Label(item.span, "declared here"),) if given else ()
+    )
     span = given.key.span if given else signature.entry.span
     params.add(ctx, Part(ir.Param(full, settled, made, None, limits), span, value.span))
     return Binding(value, span, True, param=full)

@@ -47,7 +47,31 @@ FIXED = Check(
     "MLP248",
     Severity.ERROR,
     "data that cannot be refreshed",
-    "`refresh` takes data whose source can move, such as a URL. A path of the repository moves with its commits.\n",
+    """
+`refresh` takes data whose source can move, such as a URL. A path of the repository moves with its commits.
+
+```mlpipe fails
+mlpipe 1
+pipeline example
+data raw = "data/raw.csv"
+stage train {
+  in  raw
+  run = "train {{raw}}"
+}
+on push("main") { refresh = [raw], run = [train] }
+```
+
+```mlpipe
+mlpipe 1
+pipeline example
+data raw = "data/raw.csv"
+stage train {
+  in  raw
+  run = "train {{raw}}"
+}
+on push("main") { run = [train] }
+```
+""",
 )
 CHECKS = (EVENT, FIXED)
 
@@ -60,7 +84,11 @@ _EVENTS: dict[str, dict[str, values.Reader]] = {
     "manual": {},
 }
 _RUNNABLE = ("stage", "gate", "report", "action", "sweep")
-_SETTINGS: dict[str, values.Reader] = {"run": values.expression, "refresh": values.names, "paths": values.texts}
+_SETTINGS: dict[str, values.Reader] = {
+    "run": values.expression,
+    "refresh": values.names,
+    "paths": values.texts,
+}
 
 
 class Events:
@@ -86,7 +114,9 @@ class Events:
         found = values.read(ctx, decl.items, _SETTINGS, what)
         values.refuse_nested(ctx, decl.items, what, ("with",))
         if given is not None and kind == "schedule" and "cron" not in given:
-            ctx.report(values.MISSING, "a schedule says when", decl.event.span, help='as in `schedule("17 3 * * *")`')
+            ctx.report(
+                values.MISSING, "a schedule says when", decl.event.span, help='as in `schedule("17 3 * * *")`'
+            )
         run = self._run(found.get("run"))
         if "run" not in found.spans:
             ctx.report(values.MISSING, f"{what} runs nothing", decl.event.span, help="add `run = [ … ]`")
@@ -107,8 +137,13 @@ class Events:
             with_params=tuple(sorted((p.value, v) for p, v in params)),
             inputs=tuple(p.value for p in inputs),
         )
-        spans = {**found.spans, **{a.name.text if a.name else next(iter(_EVENTS[kind]), ""): a.value.span for a in decl.args}}
-        return Event(made, decl.event.span, decl.span, spans, run, refresh, tuple(p for p, _ in params), inputs)
+        spans = {
+            **found.spans,
+            **{a.name.text if a.name else next(iter(_EVENTS[kind]), ""): a.value.span for a in decl.args},
+        }
+        return Event(
+            made, decl.event.span, decl.span, spans, run, refresh, tuple(p for p, _ in params), inputs
+        )
 
     def _id(self, kind: str, pattern: str | None) -> str:
         if kind == "schedule":
@@ -152,7 +187,12 @@ class Events:
                 continue
             related = Label(data.span, "declared here")
             if data.value.source == "path":
-                self._ctx.report(FIXED, f"`{text}` is a path of the repository: there is nothing to fetch anew", span, related=(related,))
+                self._ctx.report(
+                    FIXED,
+                    f"`{text}` is a path of the repository: there is nothing to fetch anew",
+                    span,
+                    related=(related,),
+                )
             else:
                 unbuilt.refuse(self._ctx, f"data.{data.value.source}", span, related)
                 found.append(Part(text, span, span))
@@ -182,7 +222,9 @@ class Events:
                 if isinstance(value, values.Bad):
                     continue
                 related = (Label(self._params.parts[name].span, "declared here"),)
-                if parameters.fitting(ctx, name, value, param.type, param.constraints, item.value.span, related):
+                if parameters.fitting(
+                    ctx, name, value, param.type, param.constraints, item.value.span, related
+                ):
                     found.append((Part(name, item.key.span, item.span, None, item.value.span), value))
         return found
 
@@ -193,15 +235,28 @@ class Events:
                 continue
             name = item.name.text
             if kind != "manual":
-                self._ctx.report(EVENT, "only a person who starts an event can give it input", item.span, help="`input` stands in `on manual`")
+                self._ctx.report(
+                    EVENT,
+                    "only a person who starts an event can give it input",
+                    item.span,
+                    help="`input` stands in `on manual`",
+                )
                 continue
             if name in found:
                 related = (Label(found[name].span, "first declared here"),)
-                self._ctx.report(scopes.DUPLICATE, f"`{name}` is declared twice", item.name.span, related=related)
+                self._ctx.report(
+                    scopes.DUPLICATE, f"`{name}` is declared twice", item.name.span, related=related
+                )
                 continue
             made = self._input(item)
             if made is not None:
-                found[name] = Part(made, item.name.span, item.span, item.type.span, item.default.span if item.default else None)
+                found[name] = Part(
+                    made,
+                    item.name.span,
+                    item.span,
+                    item.type.span,
+                    item.default.span if item.default else None,
+                )
         return tuple(found.values())
 
     def _input(self, item: ast.InputItem) -> ir.EventInput | None:
@@ -225,7 +280,8 @@ class Events:
             problem = f"`{names[0]}` is of type {spell_scalar(part.value.type)}, and this input is {spell_scalar(type)}"
             ctx.report(parameters.MISFIT, problem, item.type.span, related=related)
             return None
-        if not parameters.fitting(ctx, names[0], value, part.value.type, part.value.constraints, span, related):
+        if not parameters.fitting(
+            ctx, names[0], value, part.value.type, part.value.constraints, span, related
+        ):
             return None
         return ir.EventInput(names[0], type, value)
-

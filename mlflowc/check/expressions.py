@@ -46,7 +46,29 @@ UNITS = Check(
     "MLP241",
     Severity.ERROR,
     "units that do not go together",
-    "A duration and a size cannot be added or compared. A plain number goes with either: it counts seconds or bytes.\n",
+    """
+A duration and a size cannot be added or compared. A plain number goes with either: it counts seconds or bytes.
+
+```mlpipe fails
+mlpipe 1
+pipeline example
+stage train {
+  out scores: metrics { time: duration, auc: float } = "metrics.json"
+  run = "train {{scores}}"
+}
+gate quality { require train.scores.time <= 2GiB }
+```
+
+```mlpipe
+mlpipe 1
+pipeline example
+stage train {
+  out scores: metrics { time: duration, auc: float } = "metrics.json"
+  run = "train {{scores}}"
+}
+gate quality { require train.scores.time <= 2h }
+```
+""",
 )
 FUNCTION = Check(
     "MLP242",
@@ -67,6 +89,16 @@ gate quality {
   require min(train[*].scores.auc) >= 0.7
 }
 ```
+
+```mlpipe fails
+mlpipe 1
+pipeline example
+stage train {
+  out scores: metrics { time: duration, auc: float } = "metrics.json"
+  run = "train {{scores}}"
+}
+gate quality { require median(train.scores.auc) >= 0.8 }
+```
 """,
 )
 BASELINE = Check(
@@ -76,6 +108,26 @@ BASELINE = Check(
     """
 `baseline("main").train.scores.auc` is the metric as it was at a revision. `missing = fail` makes the gate fail where that
 revision has none; by default it passes, and says so.
+
+```mlpipe fails
+mlpipe 1
+pipeline example
+stage train {
+  out scores: metrics { time: duration, auc: float } = "metrics.json"
+  run = "train {{scores}}"
+}
+gate quality { require train.scores.auc >= baseline().train.scores.auc }
+```
+
+```mlpipe
+mlpipe 1
+pipeline example
+stage train {
+  out scores: metrics { time: duration, auc: float } = "metrics.json"
+  run = "train {{scores}}"
+}
+gate quality { require train.scores.auc >= baseline("main").train.scores.auc }
+```
 """,
 )
 NO_METRIC = Check(
@@ -146,7 +198,10 @@ class Expressions:
             return None
         if made.type.kind == "number":
             self._ctx.report(
-                OPERANDS, "a requirement is a condition, and this is a number", expr.span, help="compare it, as in `… >= 0.8`"
+                OPERANDS,
+                "a requirement is a condition, and this is a number",
+                expr.span,
+                help="compare it, as in `… >= 0.8`",
             )
             return None
         return made.expr
@@ -178,7 +233,11 @@ class Expressions:
             return None
         wanted = "number" if expr.op == "-" else "bool"
         if inner.type.kind != wanted:
-            self._ctx.report(OPERANDS, f"`{expr.op}` takes a {_words(wanted)}, and this is a {_words(inner.type.kind)}", expr.operand.span)
+            self._ctx.report(
+                OPERANDS,
+                f"`{expr.op}` takes a {_words(wanted)}, and this is a {_words(inner.type.kind)}",
+                expr.operand.span,
+            )
             return None
         if isinstance(inner.expr, ir.Number) and expr.op == "-":
             return Typed(ir.Number(-inner.expr.value, inner.expr.unit), inner.type)
@@ -218,7 +277,13 @@ class Expressions:
             return None
         if op in _COMPARE:
             return Typed(made, Type("bool"))
-        unit = (a if a != "%" else b) or (b if b != "%" else "") if op in ("+", "-") else a if op == "*" and not b else ""
+        unit = (
+            (a if a != "%" else b) or (b if b != "%" else "")
+            if op in ("+", "-")
+            else a
+            if op == "*" and not b
+            else ""
+        )
         if op in ("+", "-") and a == b == "%":
             unit = "%"
         return Typed(made, Type("number", unit, many))
@@ -226,7 +291,9 @@ class Expressions:
     def _call(self, expr: ast.CallExpr, name: ast.Name) -> Typed | None:
         if name.text not in FUNCTIONS:
             guess = nearest(name.text, (*FUNCTIONS, "baseline"))
-            help = f"write `{guess}`?" if guess else "there is " + ", ".join(f"`{f}`" for f in (*_REDUCE, "abs"))
+            help = (
+                f"write `{guess}`?" if guess else "there is " + ", ".join(f"`{f}`" for f in (*_REDUCE, "abs"))
+            )
             self._ctx.report(FUNCTION, f"there is no function `{name.text}`", name.span, help=help)
             return None
         args = [self.read(a.value) for a in expr.args if a.name is None]
@@ -234,14 +301,18 @@ class Expressions:
             return None
         for argument in expr.args:
             if argument.name is not None:
-                self._ctx.report(FUNCTION, f"`{name.text}` has no option `{argument.name.text}`", argument.name.span)
+                self._ctx.report(
+                    FUNCTION, f"`{name.text}` has no option `{argument.name.text}`", argument.name.span
+                )
                 return None
         good = [a for a in args if a is not None]
         if len(good) < len(args):
             return None
         for made, argument in zip(good, expr.args, strict=True):
             if made.type.kind != "number":
-                self._ctx.report(OPERANDS, f"`{name.text}` takes numbers, and this is a condition", argument.span)
+                self._ctx.report(
+                    OPERANDS, f"`{name.text}` takes numbers, and this is a condition", argument.span
+                )
                 return None
         if not good or (name.text == "abs" and len(good) != 1):
             wanted = "one number" if name.text == "abs" else "at least one number"
@@ -271,7 +342,9 @@ class Expressions:
             return None
         type = self._params.parts[expanded[0]].value.type
         if type.name not in ("int", "float", "duration", "size", "bool", "any"):
-            self._ctx.report(OPERANDS, f"`{at.text}` is {lattice.spell_scalar(type)}, and a number is wanted here", at.span)
+            self._ctx.report(
+                OPERANDS, f"`{at.text}` is {lattice.spell_scalar(type)}, and a number is wanted here", at.span
+            )
             return None
         ref = ir.ParamRef(expanded[0])
         if type.name == "bool":
@@ -295,17 +368,29 @@ class Expressions:
                 value = values.bare(argument.value)
                 revision = value.value.strip() if isinstance(value, ast.Str) else ""
                 if not revision or revision.startswith("-"):
-                    self._ctx.report(BASELINE, "a revision is wanted here", argument.span, help='as in `baseline("main")`')
+                    self._ctx.report(
+                        BASELINE, "a revision is wanted here", argument.span, help='as in `baseline("main")`'
+                    )
                     return None
             else:
-                self._ctx.report(BASELINE, "this is no argument of `baseline`", argument.span, help='`baseline("main", missing = fail)`')
+                self._ctx.report(
+                    BASELINE,
+                    "this is no argument of `baseline`",
+                    argument.span,
+                    help='`baseline("main", missing = fail)`',
+                )
                 return None
         if not revision:
-            self._ctx.report(BASELINE, "a baseline names its revision", call.span, help='as in `baseline("main")`')
+            self._ctx.report(
+                BASELINE, "a baseline names its revision", call.span, help='as in `baseline("main")`'
+            )
             return None
         if not at.links or at.links[0].name is None:
             self._ctx.report(
-                BASELINE, "a baseline is followed by the metric that is meant", at.span, help='as in `baseline("main").train.scores.auc`'
+                BASELINE,
+                "a baseline is followed by the metric that is meant",
+                at.span,
+                help='as in `baseline("main").train.scores.auc`',
             )
             return None
         first = at.links[0].name
@@ -317,7 +402,11 @@ class Expressions:
             return None
         if isinstance(reached, RowsOf):
             if revision is not None or len(reached.stages) != 1:
-                what = "of a baseline is not known" if revision is not None else "of several instances is not one number"
+                what = (
+                    "of a baseline is not known"
+                    if revision is not None
+                    else "of several instances is not one number"
+                )
                 self._ctx.report(BASELINE, f"the number of rows {what}", at.span)
                 return None
             self.stages.update(reached.stages)
@@ -394,4 +483,3 @@ def _words(kind: str) -> str:
 
 def _unit_words(unit: str) -> str:
     return {"s": "a duration", "B": "a size"}.get(unit, "a number")
-

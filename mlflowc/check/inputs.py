@@ -62,6 +62,32 @@ MISMATCH = Check(
     """
 Producer and consumer both declare the column, with types that do not fit. An `int` fits a `float`, an `enum` fits a
 `str` and a wider `enum`; what may be absent (`int?`) does not fit what may not.
+
+```mlpipe fails
+mlpipe 1
+pipeline example
+stage prepare {
+  out clean: csv { id: str } = "clean.csv"
+  run = "make {{clean}}"
+}
+stage train {
+  in  data: csv { id: int } = prepare.clean
+  run = "train {{data}}"
+}
+```
+
+```mlpipe
+mlpipe 1
+pipeline example
+stage prepare {
+  out clean: csv { id: int } = "clean.csv"
+  run = "make {{clean}}"
+}
+stage train {
+  in  data: csv { id: int } = prepare.clean
+  run = "train {{data}}"
+}
+```
 """,
 )
 WIDER = Check(
@@ -116,6 +142,19 @@ stage train {
 }
 stage plot {
   in  data: csv = train.model
+  run = "plot {{data}}"
+}
+```
+
+```mlpipe
+mlpipe 1
+pipeline example
+stage train {
+  out model = "model.pkl"
+  run = "train {{model}}"
+}
+stage plot {
+  in  data: model = train.model
   run = "plot {{data}}"
 }
 ```
@@ -191,7 +230,12 @@ class Inputs:
                 return self._list(value, wanted, each)
             case ast.NameExpr() | ast.Attribute() | ast.Index():
                 return self._reference(chain(value), wanted, each)
-        values.wrong(self._ctx, value, "an input", 'a reference (`prepare.clean`), a path (`"data.csv"`), or `glob("…")`')
+        values.wrong(
+            self._ctx,
+            value,
+            "an input",
+            'a reference (`prepare.clean`), a path (`"data.csv"`), or `glob("…")`',
+        )
         return None
 
     def _list(self, value: ast.ListExpr, wanted: _Wanted, each: dict[str, Scalar]) -> _Found | None:
@@ -202,7 +246,11 @@ class Inputs:
         if not found or len(found) < len(parts):
             return None
         kinds = {f[0].kind for f in found}
-        type = found[0][0] if len({f[0] for f in found}) == 1 else ir.FileType(kinds.pop() if len(kinds) == 1 else "path")
+        type = (
+            found[0][0]
+            if len({f[0] for f in found}) == 1
+            else ir.FileType(kinds.pop() if len(kinds) == 1 else "path")
+        )
         return type, tuple(s for f in found for s in f[1]), True
 
     def _path(self, value: ast.Str, wanted: _Wanted) -> _Found | None:
@@ -244,7 +292,9 @@ class Inputs:
             return None
         if reached.rest:
             extra = reached.rest[0]
-            values.wrong(self._ctx, ast.NameExpr(extra, extra.span), "a file", "an input is a whole output: drop this")
+            values.wrong(
+                self._ctx, ast.NameExpr(extra, extra.span), "a file", "an input is a whole output: drop this"
+            )
             return None
         if isinstance(reached, ReachedSweep):
             type = reached.offer.type if reached.offer else ir.FileType("csv")
@@ -256,7 +306,9 @@ class Inputs:
             if data is None:
                 return None
             self._check(data.value.type, chain.text, wanted, self._data.declared(reached.entry.name))
-            unbuilt.refuse(self._ctx, f"data.{data.value.source}", chain.span, Label(data.span, "declared here"))
+            unbuilt.refuse(
+                self._ctx, f"data.{data.value.source}", chain.span, Label(data.span, "declared here")
+            )
             return data.value.type, (ir.DataRef(data.value.name),), False
         assert isinstance(reached, Reached)
         self._check(reached.offer.type, chain.text, wanted, reached.offer.declared)
@@ -289,7 +341,9 @@ class Inputs:
             message = f"`{text}` does not fit `{wanted.name}`: {misfit.reason}"
         related = (Label(declared, "declared here"),) if declared else ()
         self._ctx.problems.append(
-            Diagnostic.of(_BY_ASPECT[misfit.aspect], message, span, label="required here", related=related, help=help)
+            Diagnostic.of(
+                _BY_ASPECT[misfit.aspect], message, span, label="required here", related=related, help=help
+            )
         )
 
 

@@ -99,7 +99,10 @@ def scalar_fits(producer: ir.ScalarType, consumer: ir.ScalarType) -> bool:
         return producer.element is not None and scalar_fits(producer.element, consumer.element)
     if consumer.name == "enum":
         return producer.name == "enum" and set(producer.values) <= set(consumer.values)
-    return producer.name == consumer.name or (producer.name, consumer.name) in (("int", "float"), ("enum", "str"))
+    return producer.name == consumer.name or (producer.name, consumer.name) in (
+        ("int", "float"),
+        ("enum", "str"),
+    )
 
 
 def _constraints(
@@ -111,7 +114,12 @@ def _constraints(
     for constraint in wanted:
         if any(implies(h, constraint) for h in has):
             continue
-        if type is not None and type.name == "enum" and constraint.op == "in" and set(type.values) <= set(constraint.values):
+        if (
+            type is not None
+            and type.name == "enum"
+            and constraint.op == "in"
+            and set(type.values) <= set(constraint.values)
+        ):
             continue
         same = next((h for h in has if h.op == constraint.op), None)
         promised = f"promises only `{spell_constraint(same)}`" if same else "promises nothing of the kind"
@@ -148,7 +156,9 @@ def holds(value: ir.Value, constraint: ir.Constraint) -> bool:
         return True
     match constraint.op:
         case "in":
-            return any(value == v and isinstance(value, bool) == isinstance(v, bool) for v in constraint.values)
+            return any(
+                value == v and isinstance(value, bool) == isinstance(v, bool) for v in constraint.values
+            )
         case "range":
             return _inside(value, constraint)
         case "matches":

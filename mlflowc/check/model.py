@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from mlflowc.ir import model as ir
 from mlflowc.span import Source, Span
@@ -66,7 +66,7 @@ class Block(Generic[T]):
     span: Span
     whole: Span
     settings: Mapping[str, Span]
-    parts: tuple[Part[object], ...] = ()
+    parts: tuple[Part[Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,20 @@ TWICE = Check(
     """
 Two files, or a file and a `param`, give the same parameter; or one gives `train` as a value and another
 `train.lr`, which would make it a section. Drop one of them.
+
+```mlpipe fails
+mlpipe 1
+pipeline example
+params "params.yaml"
+param train.lr = 0.5
+```
+
+```mlpipe
+mlpipe 1
+pipeline example
+params "params.yaml"
+param train.seed = 7
+```
 """,
 )
 MISFIT = Check(
@@ -84,7 +98,21 @@ NO_VALUE = Check(
     "MLP225",
     Severity.ERROR,
     "a parameter without a value",
-    "A `param` at the top of a file has a value: `param train.lr: float = 0.1`. Only a component leaves it open.\n",
+    """
+A `param` at the top of a file has a value: `param train.lr: float = 0.1`. Only a component leaves it open.
+
+```mlpipe fails
+mlpipe 1
+pipeline example
+param lr: float
+```
+
+```mlpipe
+mlpipe 1
+pipeline example
+param lr: float = 0.1
+```
+""",
 )
 CHECKS = (UNKNOWN, TWICE, MISFIT, NO_VALUE)
 
@@ -188,11 +216,18 @@ def _file(ctx: Context, types: Types, params: Params, decl: ast.ParamsDecl) -> N
 _Narrowed = dict[str, tuple[ir.ScalarType, tuple[ir.Constraint, ...], Span | None]]
 
 
-def _narrowing(ctx: Context, types: Types, decl: ast.ParamsDecl, found: Mapping[str, paramfile.Raw]) -> _Narrowed:
+def _narrowing(
+    ctx: Context, types: Types, decl: ast.ParamsDecl, found: Mapping[str, paramfile.Raw]
+) -> _Narrowed:
     narrowed: _Narrowed = {}
     for item in decl.narrowed:
         if isinstance(item, ast.ConstraintNode):
-            ctx.report(values.VALUE, "a parameter with its type is wanted here", item.span, help="as in `train.lr: float`")
+            ctx.report(
+                values.VALUE,
+                "a parameter with its type is wanted here",
+                item.span,
+                help="as in `train.lr: float`",
+            )
             continue
         name = item.name.text
         if name in narrowed:
@@ -219,16 +254,20 @@ def _in_place(ctx: Context, types: Types, params: Params, item: ast.ParamItem) -
         return
     declared = types.scalar(item.type, ctx.main) if item.type else None
     if item.default is None:
-        ctx.report(NO_VALUE, f"the parameter `{name}` has no value", item.span, help=f"write `param {name} = …`")
+        ctx.report(
+            NO_VALUE, f"the parameter `{name}` has no value", item.span, help=f"write `param {name} = …`"
+        )
         return
     value = typed_literal(ctx, item.default, declared)
-    if value is values.BAD:
+    if isinstance(value, values.Bad):
         return
     type = declared or natural_literal(item.default, value)
     limits = types.constraints(item.constraints, type)
     fitting(ctx, name, value, type, limits, item.default.span)
     at = item.type.span if item.type else None
-    params.add(ctx, Part(ir.Param(name, type, value, None, limits), item.name.span, item.span, at, item.default.span))
+    params.add(
+        ctx, Part(ir.Param(name, type, value, None, limits), item.name.span, item.span, at, item.default.span)
+    )
 
 
 # --- values ------------------------------------------------------------------------------------
@@ -262,7 +301,12 @@ def typed_literal(ctx: Context, expr: ast.Expr, type: ir.ScalarType | None) -> i
     """The value of a literal that shall be of `type`; BAD with a diagnostic for what is no literal."""
     value = values.literal(expr)
     if isinstance(value, values.Bad):
-        ctx.report(values.VALUE, "a literal value is wanted here", expr.span, help="parameters are known without running anything")
+        ctx.report(
+            values.VALUE,
+            "a literal value is wanted here",
+            expr.span,
+            help="parameters are known without running anything",
+        )
         return values.BAD
     inner = values.bare(expr)
     unit = inner.kind if isinstance(inner, ast.Num) and inner.kind in ("duration", "size") else ""
@@ -320,8 +364,10 @@ def _override(params: Params, name: str, text: str) -> None:
         raise Failure(f"`--set {name}={text}`: there is no parameter `{name}`", help=help, code=2)
     param = part.value
     value = parse(text, param.type)
-    problem = misfit(name, value, param.type, param.constraints) if not isinstance(value, values.Bad) else (
-        f"{spell_value(text)} is not of type {spell_scalar(param.type)}"
+    problem = (
+        misfit(name, value, param.type, param.constraints)
+        if not isinstance(value, values.Bad)
+        else (f"{spell_value(text)} is not of type {spell_scalar(param.type)}")
     )
     if problem:
         raise Failure(f"`--set {name}={text}`: {problem}", code=2)
@@ -362,4 +408,3 @@ def _list(text: str, type: ir.ScalarType) -> ir.Value | values.Bad:
     if any(isinstance(i, values.Bad) for i in items):
         return values.BAD
     return tuple(i for i in items if not isinstance(i, values.Bad))
-

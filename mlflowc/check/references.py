@@ -57,10 +57,10 @@ CHECKS = (FORM,)
 
 
 class Link(NamedTuple):
-    """One step of a chain: `.name`, or `[index]` with `index` None for `[*]`."""
+    """One step of a chain: `.name`, or `[at]` with `at` None for `[*]`."""
 
     name: ast.Name | None
-    index: ast.Expr | None
+    at: ast.Expr | None
     span: Span
 
 
@@ -79,7 +79,7 @@ class Chain(NamedTuple):
             if link.name is not None:
                 out += f".{link.name.text}"
             else:
-                inner = "*" if link.index is None else spell_index(link.index)
+                inner = "*" if link.at is None else spell_index(link.at)
                 out += f"[{inner}]"
         return out
 
@@ -137,7 +137,9 @@ def chain(expr: ast.Expr) -> Chain:
         at = values.bare(at.value)
 
 
-_PIECE = re.compile(r"""\s*(?:\.?\s*([A-Za-z_]\w*)|\[\s*(?:(\*)|\\?"([^"\\]*)\\?"|(-?\d+)|([A-Za-z_]\w*))\s*\])""", re.ASCII)
+_PIECE = re.compile(
+    r"""\s*(?:\.?\s*([A-Za-z_]\w*)|\[\s*(?:(\*)|\\?"([^"\\]*)\\?"|(-?\d+)|([A-Za-z_]\w*))\s*\])""", re.ASCII
+)
 
 
 def chain_of_text(text: str, span: Span) -> Chain | None:
@@ -145,7 +147,11 @@ def chain_of_text(text: str, span: Span) -> Chain | None:
     at, links, base = 0, list[Link](), None
     while at < len(text):
         match = _PIECE.match(text, at)
-        if match is None or (base is None and match[1] is None) or (match[1] and base and "." not in match[0]):
+        if (
+            match is None
+            or (base is None and match[1] is None)
+            or (match[1] and base and "." not in match[0])
+        ):
             return None
         here = Span(span.file, span.start + match.start(), span.start + match.end())
         if match[1] is not None:
@@ -202,7 +208,13 @@ class References:
         return self._stage(signature, chain, each) if signature is not None else None
 
     def instances(
-        self, signature: Signature, links: tuple[Link, ...], each: dict[str, Scalar], chain: Chain, *, all: bool = False
+        self,
+        signature: Signature,
+        links: tuple[Link, ...],
+        each: dict[str, Scalar],
+        chain: Chain,
+        *,
+        all: bool = False,
     ) -> tuple[tuple[Instance, ...], bool, tuple[Link, ...]] | None:
         """The instances that the leading `[…]` of `links` select, whether they are a list, and what is left.
         `all`: without brackets all are meant."""
@@ -211,7 +223,9 @@ class References:
         while links and links[0].name is None:
             if len(point) == len(axes):
                 many = "no instances: it has no `each`" if not axes else f"only {len(axes)} variables"
-                self._ctx.report(FORM, f"`{signature.name}` has {many}", links[0].span, related=self._declared(signature))
+                self._ctx.report(
+                    FORM, f"`{signature.name}` has {many}", links[0].span, related=self._declared(signature)
+                )
                 return None
             chosen = self._index(signature, len(point), links[0], each)
             if isinstance(chosen, values.Bad):
@@ -220,7 +234,11 @@ class References:
             links = links[1:]
         if len(point) < len(axes) and not all and not (point and point[-1] is None):
             first = next(iter(signature.instances.values()), None)
-            one = f'`{signature.name}[{", ".join(spell_value(v) for _, v in first.each)}]`' if first and len(axes) == 1 else "one"
+            one = (
+                f"`{signature.name}[{', '.join(spell_value(v) for _, v in first.each)}]`"
+                if first and len(axes) == 1
+                else "one"
+            )
             self._ctx.report(
                 FORM,
                 f"`{signature.name}` has {len(signature.instances)} instances, and `{chain.text}` does not say which",
@@ -233,16 +251,16 @@ class References:
         if None not in point:
             only = signature.instances.get(tuple(p for p in point if p is not None))
             return ((only,) if only else ()), False, links
-        chosen_instances = tuple(
-            i for values_, i in signature.instances.items() if all_match(point, values_)
-        )
+        chosen_instances = tuple(i for values_, i in signature.instances.items() if all_match(point, values_))
         return chosen_instances, True, links
 
-    def _index(self, signature: Signature, axis: int, link: Link, each: dict[str, Scalar]) -> Scalar | None | values.Bad:
-        if link.index is None:
+    def _index(
+        self, signature: Signature, axis: int, link: Link, each: dict[str, Scalar]
+    ) -> Scalar | values.Bad | None:
+        if link.at is None:
             return None
         name, options = signature.axes[axis]
-        expr = values.bare(link.index)
+        expr = values.bare(link.at)
         if isinstance(expr, ast.NameExpr) and expr.name.text in each:
             value: ir.Value | values.Bad = each[expr.name.text]
         elif isinstance(expr, ast.NameExpr):
@@ -256,7 +274,11 @@ class References:
         if options:
             guess = nearest(str(value), [shown(o) for o in options])
             chosen = next((o for o in options if shown(o) == guess), None)
-            hint = f"write {spell_value(chosen)}?" if chosen is not None else "it has " + ", ".join(spell_value(o) for o in options[:8])
+            hint = (
+                f"write {spell_value(chosen)}?"
+                if chosen is not None
+                else "it has " + ", ".join(spell_value(o) for o in options[:8])
+            )
             text = spell_index(expr) if isinstance(value, values.Bad) else spell_value(value)
             self._ctx.report(
                 scopes.UNKNOWN, f"`{signature.name}` has no instance with `{name.text}` = {text}", expr.span,
@@ -273,7 +295,13 @@ class References:
         if not links:
             has = f"write {outputs}" if outputs else "it has no outputs"
             related = self._declared(signature)
-            self._ctx.report(FORM, f"`{chain.text}` is a stage, and one of its outputs is wanted", chain.span, related=related, help=has)
+            self._ctx.report(
+                FORM,
+                f"`{chain.text}` is a stage, and one of its outputs is wanted",
+                chain.span,
+                related=related,
+                help=has,
+            )
             return None
         names = self._names(links, chain)
         if names is None:
@@ -287,7 +315,9 @@ class References:
                     f"`{signature.name}` has no output `{names[0].text}`",
                     names[0].span,
                     related=self._declared(signature),
-                    help=f"write `{guess}`?" if guess else (f"it has {outputs}" if outputs else "it has no outputs"),
+                    help=f"write `{guess}`?"
+                    if guess
+                    else (f"it has {outputs}" if outputs else "it has no outputs"),
                 )
             return None
         self._ctx.refer(names[0].span, "output", f"{signature.name}.{offer.name}", offer.item.name.span)
@@ -315,14 +345,21 @@ class References:
             return None
         offer = signature.offers.get(names[1].text)
         if offer is None:
-            self._ctx.problems.append(scopes.unknown(names[1], f"output of `{stage}`", list(signature.offers)))
+            self._ctx.problems.append(
+                scopes.unknown(names[1], f"output of `{stage}`", list(signature.offers))
+            )
             return None
         return ReachedSweep(entry, offer, names[2:], chain.span)
 
     def _names(self, links: tuple[Link, ...], chain: Chain) -> tuple[ast.Name, ...] | None:
         for link in links:
             if link.name is None:
-                self._ctx.report(FORM, f"`[…]` cannot stand here in `{chain.text}`", link.span, help="it follows the stage's name")
+                self._ctx.report(
+                    FORM,
+                    f"`[…]` cannot stand here in `{chain.text}`",
+                    link.span,
+                    help="it follows the stage's name",
+                )
                 return None
         return tuple(link.name for link in links if link.name is not None)
 
@@ -332,4 +369,7 @@ class References:
 
 def all_match(point: list[Scalar | None], candidate: tuple[Scalar, ...]) -> bool:
     """Whether `candidate` agrees with every value that `point` gives."""
-    return all(p is None or (p == c and isinstance(p, bool) == isinstance(c, bool)) for p, c in zip(point, candidate, strict=True))
+    return all(
+        p is None or (p == c and isinstance(p, bool) == isinstance(c, bool))
+        for p, c in zip(point, candidate, strict=True)
+    )

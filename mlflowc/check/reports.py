@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlflowc.check import lattice, values
+from mlflowc.check import lattice, unbuilt, values
 from mlflowc.check.context import Context
 from mlflowc.check.expressions import Expressions, RowsOf, metric
 from mlflowc.check.model import Block, Part
 from mlflowc.check.params import Params
 from mlflowc.check.references import Chain, Reached, ReachedData, References, chain, chain_of_text
 from mlflowc.check.templates import PLACEHOLDER
-from mlflowc.check import unbuilt
 from mlflowc.diagnostic import Check, Label, Severity
 from mlflowc.ir import model as ir
 from mlflowc.resolve.scope import Entry
-from mlflowc.spell import nearest
 from mlflowc.span import Span
+from mlflowc.spell import nearest
 from mlflowc.syntax import ast, template
 from mlflowc.syntax.flat import format_expr
 
@@ -78,11 +77,17 @@ def gate(ctx: Context, references: References, params: Params, entry: Entry) -> 
         made = expressions.condition(item.expr)
         if made is not None:
             text = format_expr(item.expr)
-            requirement = ir.Requirement(made, text, ctx.place(item.span), message if isinstance(message, str) else None)
+            requirement = ir.Requirement(
+                made, text, ctx.place(item.span), message if isinstance(message, str) else None
+            )
             parts.append(Part(requirement, item.expr.span, item.span, None, item.expr.span))
     if not any(isinstance(i, ast.RequireItem) for i in decl.items):
-        ctx.report(values.MISSING, f"gate `{entry.name}` requires nothing", entry.span, help="add a `require`")
-    value = ir.Gate(entry.name, ctx.place(entry.span), tuple(p.value for p in parts), tuple(sorted(expressions.stages)))
+        ctx.report(
+            values.MISSING, f"gate `{entry.name}` requires nothing", entry.span, help="add a `require`"
+        )
+    value = ir.Gate(
+        entry.name, ctx.place(entry.span), tuple(p.value for p in parts), tuple(sorted(expressions.stages))
+    )
     return Block(value, entry.span, decl.span, settings.spans, tuple(parts))
 
 
@@ -110,8 +115,15 @@ class Reports:
         if any(p.value.kind == "stages" for p in parts):
             stages.update(i.id for s in self._references.signatures.values() for i in s.instances.values())
         if not any(isinstance(i, ast.ShowItem) for i in decl.items):
-            self._ctx.report(values.MISSING, f"report `{entry.name}` shows nothing", entry.span, help='add a line, such as `params vs "main"`')
-        value = ir.Report(entry.name, self._ctx.place(entry.span), tuple(p.value for p in parts), tuple(sorted(stages)))
+            self._ctx.report(
+                values.MISSING,
+                f"report `{entry.name}` shows nothing",
+                entry.span,
+                help='add a line, such as `params vs "main"`',
+            )
+        value = ir.Report(
+            entry.name, self._ctx.place(entry.span), tuple(p.value for p in parts), tuple(sorted(stages))
+        )
         return Block(value, entry.span, decl.span, settings.spans, tuple(parts))
 
     def _line(self, item: ast.ShowItem, stages: set[str]) -> ir.ReportItem | None:
@@ -165,7 +177,12 @@ class Reports:
                 unbuilt.refuse(ctx, "sweep.artifact", at.span)
             return None
         if reached.rest:
-            ctx.report(SHOW, f"`{kind}` shows a whole output", at.span, help=f"write `{reached.signature.name}.{reached.offer.name}`")
+            ctx.report(
+                SHOW,
+                f"`{kind}` shows a whole output",
+                at.span,
+                help=f"write `{reached.signature.name}.{reached.offer.name}`",
+            )
             return None
         has = reached.offer.type.kind
         if not any(lattice.narrower(has, k) for k in kinds) and has != "any":
@@ -182,7 +199,14 @@ class Reports:
         table: dict[str, values.Reader] = {"title": values.text, "vs": values.text}
         if kind == "plot":
             columns = values.names
-            table = {**table, "x": columns, "y": columns, "color": columns, "kind": values.one_of(*_PLOTS), "bins": values.integer(1, 1000)}
+            table = {
+                **table,
+                "x": columns,
+                "y": columns,
+                "color": columns,
+                "kind": values.one_of(*_PLOTS),
+                "bins": values.integer(1, 1000),
+            }
         found = values.read(self._ctx, item.block or (), table, f"`{kind}`")
         values.refuse_nested(self._ctx, item.block or (), f"`{kind}`")
         options: dict[str, Any] = {}
@@ -209,7 +233,9 @@ class Reports:
                     f"`{reached.signature.name}.{reached.offer.name}` has no column `{text}`",
                     span,
                     related=(Label(reached.offer.declared, "declared here"),),
-                    help=f"write `{guess}`?" if guess else "it has " + ", ".join(f"`{c}`" for c in columns[:8]),
+                    help=f"write `{guess}`?"
+                    if guess
+                    else "it has " + ", ".join(f"`{c}`" for c in columns[:8]),
                 )
 
     # -- text --
@@ -217,7 +243,9 @@ class Reports:
     def _text(self, item: ast.ShowItem, stages: set[str]) -> ir.ReportItem | None:
         literal = values.bare(item.value) if item.value is not None else None
         if not isinstance(literal, ast.Str):
-            self._ctx.report(SHOW, "`text` is followed by a string", literal.span if literal else item.kind.span)
+            self._ctx.report(
+                SHOW, "`text` is followed by a string", literal.span if literal else item.kind.span
+            )
             return None
         options = self._options(item, "text", None)
         self._revision(item, options.pop("vs", None), False)
@@ -256,7 +284,11 @@ class Reports:
             return None
         if isinstance(reached, Reached) and not reached.rest and not reached.many:
             stages.update(i.id for i in reached.instances)
-            return ir.Slot("output", f"{reached.instances[0].id}.{reached.offer.name}") if reached.instances else None
+            return (
+                ir.Slot("output", f"{reached.instances[0].id}.{reached.offer.name}")
+                if reached.instances
+                else None
+            )
         del self._ctx.problems[before:]
         found = metric(self._ctx, self._references, at)
         if found is None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from mlflowc.check import infer, values
 from mlflowc.check.context import Context
-from mlflowc.check.lattice import TABLES, spell_value
+from mlflowc.check.lattice import ANY, TABLES, spell_value
 from mlflowc.check.types import Types
 from mlflowc.diagnostic import Check, Label, Severity
 from mlflowc.ir import model as ir
@@ -110,7 +110,10 @@ class Instance:
     @property
     def names(self) -> dict[str, str]:
         """What `{{…}}` may say in the instance's paths."""
-        return {"stage": self.id.replace("[", "-").replace(",", "-").replace("]", ""), **{n: shown(v) for n, v in self.each}}
+        return {
+            "stage": self.id.replace("[", "-").replace(",", "-").replace("]", ""),
+            **{n: shown(v) for n, v in self.each},
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +159,9 @@ def build(ctx: Context, types: Types) -> dict[str, Signature]:
     """The signatures of all stages, in the order of the source."""
     found: dict[str, Signature] = {}
     for decl in ctx.modules.main.tree.decls:
-        if isinstance(decl, ast.InstanceDecl) or (isinstance(decl, ast.BlockDecl) and decl.keyword.text == "stage"):
+        if isinstance(decl, ast.InstanceDecl) or (
+            isinstance(decl, ast.BlockDecl) and decl.keyword.text == "stage"
+        ):
             assert decl.name is not None
             entry = ctx.main.things.get(decl.name.text)
             if entry is not None and entry.decl is decl:
@@ -183,7 +188,9 @@ def _signature(
     return Signature(entry, axes, instances, component.decl.items, scope, offers, component, decl.items)
 
 
-def _axes(ctx: Context, clauses: tuple[ast.EachClause, ...]) -> tuple[tuple[ast.Name, tuple[Scalar, ...]], ...]:
+def _axes(
+    ctx: Context, clauses: tuple[ast.EachClause, ...]
+) -> tuple[tuple[ast.Name, tuple[Scalar, ...]], ...]:
     axes: list[tuple[ast.Name, tuple[Scalar, ...]]] = []
     for clause in clauses:
         if any(clause.name.text == name.text for name, _ in axes) or clause.name.text in ("stage", "params"):
@@ -192,7 +199,9 @@ def _axes(ctx: Context, clauses: tuple[ast.EachClause, ...]) -> tuple[tuple[ast.
             continue
         expr = values.bare(clause.values)
         if not isinstance(expr, ast.ListExpr) or not expr.items:
-            ctx.report(EACH, "`each` wants a list of values", expr.span, help='as in `each lang in ["de", "fr"]`')
+            ctx.report(
+                EACH, "`each` wants a list of values", expr.span, help='as in `each lang in ["de", "fr"]`'
+            )
             axes.append((clause.name, ()))
             continue
         axes.append((clause.name, tuple(_each_values(ctx, expr))))
@@ -207,7 +216,12 @@ def _each_values(ctx: Context, expr: ast.ListExpr) -> list[Scalar]:
         if not isinstance(value, str | int | float | bool):
             ctx.report(EACH, "a value of `each` is a string, a number or a boolean", item.span)
         elif not _SAFE.fullmatch(shown(value)):
-            ctx.report(EACH, f"{spell_value(value)} is not fit for a name", item.span, help="letters, digits and `_.+:@/-`")
+            ctx.report(
+                EACH,
+                f"{spell_value(value)} is not fit for a name",
+                item.span,
+                help="letters, digits and `_.+:@/-`",
+            )
         elif shown(value) in seen:
             related = (Label(seen[shown(value)], "first here"),)
             ctx.report(EACH, f"{spell_value(value)} stands twice", item.span, related=related)
@@ -253,15 +267,24 @@ def _out_type(ctx: Context, types: Types, item: ast.OutItem, scope: Scope) -> ir
 
 def settle(ctx: Context, type: ir.FileType, path: str, span: Span) -> ir.FileType:
     """A declared type beside a path: they must go together, and `table` becomes the kind that the path tells."""
+    if type is ANY:
+        return type
     if type.kind == "table":
         kind = infer.kind_of(path)
         if kind in TABLES:
             return replace(type, kind=kind)
-        ctx.report(ENDING, f"`{path}` does not tell which kind of table it is", span, help="write `csv`, `parquet`, …")
+        ctx.report(
+            ENDING,
+            f"`{path}` does not tell which kind of table it is",
+            span,
+            help="write `csv`, `parquet`, …",
+        )
         return replace(type, kind="any")
     told = infer.contradicts(type.kind, path) if path else None
     if told is not None:
-        ctx.report(ENDING, f"`{path}` says {told}, and its type says {type.kind}", span, help="change one of them")
+        ctx.report(
+            ENDING, f"`{path}` says {told}, and its type says {type.kind}", span, help="change one of them"
+        )
     return type
 
 

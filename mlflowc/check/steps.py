@@ -192,7 +192,12 @@ def names(ctx: Context, items: tuple[ast.Item, ...], variables: tuple[ast.Name, 
             why = "is declared twice in this step" if related else "has a meaning of its own in `{{…}}`"
             ctx.report(scopes.DUPLICATE, f"`{name.text}` {why}", name.span, related=related, help="rename it")
         elif not name.text[0].islower() or name.text.lower() != name.text:
-            ctx.report(scopes.STYLE, f"`{name.text}` is not a name", name.span, help="names are lower case: letters, digits and `_`")
+            ctx.report(
+                scopes.STYLE,
+                f"`{name.text}` is not a name",
+                name.span,
+                help="names are lower case: letters, digits and `_`",
+            )
         seen.setdefault(name.text, name.span)
 
 
@@ -203,7 +208,14 @@ def _same_paths(ctx: Context, signature: Signature) -> None:
         if isinstance(item, ast.OutItem | ast.KeepItem):
             path = values.bare(item.value)
             if isinstance(path, ast.Str) and not says_all(path, signature.axes):
-                name = next((n.text for n, o in signature.axes if len(o) > 1 and f"{{{{{n.text}}}}}" not in path.value), "stage")
+                name = next(
+                    (
+                        n.text
+                        for n, o in signature.axes
+                        if len(o) > 1 and f"{{{{{n.text}}}}}" not in path.value
+                    ),
+                    "stage",
+                )
                 ctx.report(
                     SAME_PATH,
                     f"all {len(signature.instances)} instances of `{signature.name}` would write this path",
@@ -292,7 +304,9 @@ def _read_body(common: _Common, signature: Signature, instance: Instance, bound:
     return body
 
 
-def _input(tools: Tools, signature: Signature, item: ast.InItem, body: _Body, each: dict[str, Scalar]) -> None:
+def _input(
+    tools: Tools, signature: Signature, item: ast.InItem, body: _Body, each: dict[str, Scalar]
+) -> None:
     value = item.value
     if signature.component is not None:
         binding = body.bound.get(item.name.parts[-1].text)
@@ -337,7 +351,9 @@ def _after(tools: Tools, expr: ast.Expr, each: dict[str, Scalar], kind: str) -> 
     return found
 
 
-def step_ids(tools: Tools, expr: ast.Expr, each: dict[str, Scalar], kinds: tuple[str, ...]) -> tuple[str, ...]:
+def step_ids(
+    tools: Tools, expr: ast.Expr, each: dict[str, Scalar], kinds: tuple[str, ...]
+) -> tuple[str, ...]:
     """What a name in `after` or `run` stands for: the ids of a stage's instances, or the thing's own name."""
     ctx, at = tools.ctx, chain(expr)
     if not isinstance(at.base, ast.NameExpr):
@@ -390,7 +406,7 @@ def _commands(
     for item in run.items if isinstance(run, ast.ListExpr) else (run,):
         literal = values.bare(item)
         if not isinstance(literal, ast.Str):
-            values.wrong(ctx, literal, "a command", 'a string, or a list of them')
+            values.wrong(ctx, literal, "a command", "a string, or a list of them")
         elif not literal.value.strip():
             values.wrong(ctx, literal, "a command", "this one is empty")
         else:
@@ -406,5 +422,3 @@ def _declared(signature: Signature, kind: type) -> set[str]:
         if isinstance(item, kind):
             found.add(item.name.parts[-1].text if isinstance(item, ast.InItem) else item.name.text)
     return found
-
-

@@ -72,7 +72,9 @@ def _search(ctx: Context, expr: ast.Expr) -> Any:
     function = expr.function if isinstance(expr, ast.CallExpr) else expr
     name = function.name.text if isinstance(function, ast.NameExpr) else ""
     if name not in _SEARCHES:
-        return values.wrong(ctx, expr, "a way to search", "`grid`, `random(trials = 20)` or `tpe(trials = 40, seed = 7)`")
+        return values.wrong(
+            ctx, expr, "a way to search", "`grid`, `random(trials = 20)` or `tpe(trials = 40, seed = 7)`"
+        )
     given = arguments(ctx, expr, ("trials",), _SEARCHES[name], name) if isinstance(expr, ast.CallExpr) else {}
     if given is None:
         return values.BAD
@@ -94,8 +96,13 @@ def sweep(ctx: Context, references: References, params: Params, entry: Entry) ->
     assert isinstance(decl, ast.SweepDecl)
     found = values.read(ctx, decl.items, _SETTINGS, f"sweep `{entry.name}`")
     signature = _stage(ctx, references, decl)
-    vary = [v for i in decl.items if isinstance(i, ast.VaryItem) for v in [_vary(ctx, params, i)] if v is not None]
-    for what, missing in (("varies nothing", not any(isinstance(i, ast.VaryItem) for i in decl.items)), ("has no goal", "goal" not in found.spans)):
+    vary = [
+        v for i in decl.items if isinstance(i, ast.VaryItem) for v in [_vary(ctx, params, i)] if v is not None
+    ]
+    for what, missing in (
+        ("varies nothing", not any(isinstance(i, ast.VaryItem) for i in decl.items)),
+        ("has no goal", "goal" not in found.spans),
+    ):
         if missing:
             ctx.report(values.MISSING, f"sweep `{entry.name}` {what}", entry.span)
     if signature is None or not vary or "goal" not in found.values:
@@ -106,7 +113,12 @@ def sweep(ctx: Context, references: References, params: Params, entry: Entry) ->
         return None
     search, options = found.get("search", ("grid", ()))
     if search == "grid" and any(not v.value.values for v in vary):
-        ctx.report(SWEEP, "a grid goes over lists, and this sweep varies in a range", entry.span, help="`search = random(trials = 20)`")
+        ctx.report(
+            SWEEP,
+            "a grid goes over lists, and this sweep varies in a range",
+            entry.span,
+            help="`search = random(trials = 20)`",
+        )
     made = ir.Sweep(
         entry.name, ctx.place(entry.span), signature.name, tuple(v.value for v in vary), search, options,
         found.get("parallel", 1), goal[0], goal[1].output, goal[1].field,
@@ -127,7 +139,12 @@ def _stage(ctx: Context, references: References, decl: ast.SweepDecl) -> Signatu
     signature = references.signatures.get(stage.name)
     if signature is not None and signature.axes:
         related = (Label(signature.entry.span, "declared here"),)
-        ctx.report(SWEEP, f"`{stage.name}` has instances, and a sweep goes over one stage", decl.stage.span, related=related)
+        ctx.report(
+            SWEEP,
+            f"`{stage.name}` has instances, and a sweep goes over one stage",
+            decl.stage.span,
+            related=related,
+        )
         return None
     return signature
 
@@ -160,7 +177,11 @@ def _vary(ctx: Context, params: Params, item: ast.VaryItem) -> Part[ir.Vary] | N
     for end in ends:
         value = values.literal(end)
         whole = isinstance(value, int) or param.type.name != "int"
-        problem = misfit(param.name, value, param.type, param.constraints) if not isinstance(value, values.Bad) and whole else ""
+        problem = (
+            misfit(param.name, value, param.type, param.constraints)
+            if not isinstance(value, values.Bad) and whole
+            else ""
+        )
         if problem or not whole:
             ctx.report(SWEEP, problem or f"`{param.name}` is {lattice.spell_scalar(param.type)}", end.span)
     return Part(made, item.name.span, item.span, None, item.value.span)
@@ -168,7 +189,12 @@ def _vary(ctx: Context, params: Params, item: ast.VaryItem) -> Part[ir.Vary] | N
 
 def _between(name: str, low: ast.Expr, high: ast.Expr, scale: str) -> ir.Vary | None:
     a, b = values.literal(low), values.literal(high)
-    if isinstance(a, bool) or isinstance(b, bool) or not isinstance(a, int | float) or not isinstance(b, int | float):
+    if (
+        isinstance(a, bool)
+        or isinstance(b, bool)
+        or not isinstance(a, int | float)
+        or not isinstance(b, int | float)
+    ):
         return None
     if a >= b or (scale == "log" and a <= 0):
         return None
@@ -196,7 +222,12 @@ def _goal(
 ) -> tuple[str, MetricOf] | None:
     call = expr if isinstance(expr, ast.CallExpr) else None
     way = call.function.name.text if call and isinstance(call.function, ast.NameExpr) else ""
-    if call is None or way not in ("maximize", "minimize") or len(call.args) != 1 or call.args[0].name is not None:
+    if (
+        call is None
+        or way not in ("maximize", "minimize")
+        or len(call.args) != 1
+        or call.args[0].name is not None
+    ):
         values.wrong(ctx, expr, "`maximize(…)` or `minimize(…)`", "as in `maximize(scores.auc)`")
         return None
     at = chain(call.args[0].value)

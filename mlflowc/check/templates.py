@@ -107,14 +107,25 @@ def _slot(
     ctx: Context, part: Placeholder, names: Names, params: Params, literal: ast.Str
 ) -> ir.Slot | str | None:
     text = part.text
-    for kind, known in (("input", names.inputs), ("output", names.outputs), ("keep", names.keeps), ("each", names.each)):
+    for kind, known in (
+        ("input", names.inputs),
+        ("output", names.outputs),
+        ("keep", names.keeps),
+        ("each", names.each),
+    ):
         if text in known:
             return ir.Slot(kind, text)
     if text.startswith("params."):
         return _param(ctx, part, text.removeprefix("params."), names, params)
     if text == "stage" and names.kind == "stage":
         return names.stage
-    candidates = [*names.inputs, *names.outputs, *names.keeps, *names.each, *(f"params.{p}" for p in names.params)]
+    candidates = [
+        *names.inputs,
+        *names.outputs,
+        *names.keeps,
+        *names.each,
+        *(f"params.{p}" for p in names.params),
+    ]
     guess = nearest(text, candidates)
     help, fix = "", None
     if guess:
@@ -134,7 +145,11 @@ def _param(ctx: Context, part: Placeholder, name: str, names: Names, params: Par
         binding = names.bound.get(name)
         if binding is None:
             guess = nearest(name, names.bound)
-            help = f"write `{{{{params.{guess}}}}}`?" if guess else "a component declares its parameters with `param`"
+            help = (
+                f"write `{{{{params.{guess}}}}}`?"
+                if guess
+                else "a component declares its parameters with `param`"
+            )
             ctx.report(PLACEHOLDER, f"the component has no parameter `{name}`", part.span, help=help)
             return None
         if binding.each is not None:

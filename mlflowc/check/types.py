@@ -27,7 +27,7 @@ neither. The scalar types are `int float str bool duration size`, `list[int]`, `
 ```mlpipe fails
 mlpipe 1
 pipeline example
-data raw: cvs { id: int } = "raw.csv"
+data raw: csv[int] = "raw.csv"
 ```
 
 ```mlpipe
@@ -62,7 +62,12 @@ CHECKS = (BAD_TYPE, BAD_CONSTRAINT)
 
 _NUMBERS = ("int", "float", "duration", "size")
 _METRIC_SCALARS = ("int", "float", "bool", "duration", "size", "any")
-_UNIT_KINDS = {"duration": ("duration",), "size": ("size",), "int": ("int",), "float": ("int", "float", "percent")}
+_UNIT_KINDS = {
+    "duration": ("duration",),
+    "size": ("size",),
+    "int": ("int",),
+    "float": ("int", "float", "percent"),
+}
 
 
 class Types:
@@ -145,13 +150,17 @@ class Types:
         if name == "enum":
             options = tuple(a.value for a in expr.args if isinstance(a, ast.Str))
             if not options or len(options) != len(expr.args):
-                self._ctx.report(BAD_TYPE, "an enum lists its values", expr.span, help='as in `enum ["a", "b"]`')
+                self._ctx.report(
+                    BAD_TYPE, "an enum lists its values", expr.span, help='as in `enum ["a", "b"]`'
+                )
                 return UNKNOWN_SCALAR
             return ir.ScalarType("enum", expr.optional, tuple(dict.fromkeys(options)))
         if name == "list":
             inner = [a for a in expr.args if isinstance(a, ast.TypeExpr)]
             if len(inner) != 1 or len(expr.args) != 1:
-                self._ctx.report(BAD_TYPE, "a list has one type of elements", expr.span, help="as in `list[int]`")
+                self._ctx.report(
+                    BAD_TYPE, "a list has one type of elements", expr.span, help="as in `list[int]`"
+                )
                 return UNKNOWN_SCALAR
             return ir.ScalarType("list", expr.optional, (), self.scalar(inner[0], scope))
         if expr.args:
@@ -168,7 +177,9 @@ class Types:
         if expr.args:
             inner = expr.args[0]
             if kind != "dir" or len(expr.args) != 1 or not isinstance(inner, ast.TypeExpr):
-                self._ctx.report(BAD_TYPE, f"`{kind}` takes nothing in brackets", expr.span, help="only `dir[T]` does")
+                self._ctx.report(
+                    BAD_TYPE, f"`{kind}` takes nothing in brackets", expr.span, help="only `dir[T]` does"
+                )
             else:
                 element = self.file(inner, scope)
         return self._with_columns(ir.FileType(kind, element=element), expr, scope)
@@ -206,7 +217,9 @@ class Types:
             name = item.name.text
             if name in seen:
                 related = (Label(seen[name].name.span, "first here"),)
-                self._ctx.report(scopes.DUPLICATE, f"`{name}` stands twice in this type", item.name.span, related=related)
+                self._ctx.report(
+                    scopes.DUPLICATE, f"`{name}` stands twice in this type", item.name.span, related=related
+                )
                 continue
             seen[name] = item
             columns[name] = self._column(item, base.kind, scope)
@@ -230,8 +243,14 @@ class Types:
         name, value = node.name.text, values.literal(node.value) if node.value else None
         span = node.value.span if node.value else node.span
         if name != "rows" or kind == "metrics":
-            has = "metrics has fields only" if kind == "metrics" else "a table has `rows`, as in `rows >= 1_000`"
-            self._ctx.report(BAD_CONSTRAINT, f"there is no constraint `{name}` here", node.name.span, help=has)
+            has = (
+                "metrics has fields only"
+                if kind == "metrics"
+                else "a table has `rows`, as in `rows >= 1_000`"
+            )
+            self._ctx.report(
+                BAD_CONSTRAINT, f"there is no constraint `{name}` here", node.name.span, help=has
+            )
             return ()
         inner = values.bare(node.value) if node.value else None
         if isinstance(inner, ast.RangeExpr):
@@ -245,7 +264,9 @@ class Types:
             }.get(node.op)  # fmt: skip
             if bounds:
                 return (ir.Constraint("rows", low=bounds[0], high=bounds[1]),)
-        self._ctx.report(BAD_CONSTRAINT, "a number of rows is wanted here", span, help="as in `rows >= 1_000`")
+        self._ctx.report(
+            BAD_CONSTRAINT, "a number of rows is wanted here", span, help="as in `rows >= 1_000`"
+        )
         return ()
 
     def constraints(
@@ -258,7 +279,9 @@ class Types:
             if isinstance(made, Diagnostic):
                 self._ctx.problems.append(made)
             elif any(made.op == f.op for f in found):
-                self._ctx.report(BAD_CONSTRAINT, f"`{node.name.text}` stands twice", node.span, help="keep one of them")
+                self._ctx.report(
+                    BAD_CONSTRAINT, f"`{node.name.text}` stands twice", node.span, help="keep one of them"
+                )
             else:
                 found.append(made)
         return tuple(found)
@@ -271,16 +294,25 @@ class Types:
             case "matches":
                 return _matches(node, type, value)
             case "null":
-                share = values.literal(value) if isinstance(value, ast.Num) and value.kind in ("percent", "int", "float") else None
+                share = (
+                    values.literal(value)
+                    if isinstance(value, ast.Num) and value.kind in ("percent", "int", "float")
+                    else None
+                )
                 if node.op == "<=" and isinstance(share, int | float) and 0 <= share <= 1:
                     return ir.Constraint("null", high=share)
-                return Diagnostic.of(BAD_CONSTRAINT, "a share of nulls is wanted", node.span, help="as in `null <= 5%`")
+                return Diagnostic.of(
+                    BAD_CONSTRAINT, "a share of nulls is wanted", node.span, help="as in `null <= 5%`"
+                )
         if isinstance(value, ast.RangeExpr):
             return _range(value, type)
         if isinstance(value, ast.ListExpr):
             return _options(value, type)
         return Diagnostic.of(
-            BAD_CONSTRAINT, "a list or a range is wanted behind `in`", node.span, help="as in `in [1, 2]` or `in 0..10`"
+            BAD_CONSTRAINT,
+            "a list or a range is wanted behind `in`",
+            node.span,
+            help="as in `in [1, 2]` or `in 0..10`",
         )
 
 
@@ -288,10 +320,14 @@ def _count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def _matches(node: ast.ConstraintNode, type: ir.ScalarType, value: ast.Expr | None) -> ir.Constraint | Diagnostic:
+def _matches(
+    node: ast.ConstraintNode, type: ir.ScalarType, value: ast.Expr | None
+) -> ir.Constraint | Diagnostic:
     assert isinstance(value, ast.Str)
     if type.name not in ("str", "any"):
-        return Diagnostic.of(BAD_CONSTRAINT, f"only `str` has a pattern, not {lattice.spell_scalar(type)}", node.span)
+        return Diagnostic.of(
+            BAD_CONSTRAINT, f"only `str` has a pattern, not {lattice.spell_scalar(type)}", node.span
+        )
     try:
         re.compile(value.value)
     except (re.error, OverflowError, RecursionError) as e:
@@ -301,7 +337,9 @@ def _matches(node: ast.ConstraintNode, type: ir.ScalarType, value: ast.Expr | No
 
 def _range(value: ast.RangeExpr, type: ir.ScalarType) -> ir.Constraint | Diagnostic:
     if type.name not in (*_NUMBERS, "any"):
-        return Diagnostic.of(BAD_CONSTRAINT, f"only numbers have a range, not {lattice.spell_scalar(type)}", value.span)
+        return Diagnostic.of(
+            BAD_CONSTRAINT, f"only numbers have a range, not {lattice.spell_scalar(type)}", value.span
+        )
     ends: list[int | float] = []
     for end in (value.low, value.high):
         number = values.literal(end)
@@ -309,11 +347,16 @@ def _range(value: ast.RangeExpr, type: ir.ScalarType) -> ir.Constraint | Diagnos
         inner = values.bare(inner.operand) if isinstance(inner, ast.UnaryExpr) else inner
         good = isinstance(inner, ast.Num) and inner.kind in _UNIT_KINDS.get(type.name, (inner.kind,))
         if not good or isinstance(number, bool) or not isinstance(number, int | float):
-            return Diagnostic.of(BAD_CONSTRAINT, f"an end of this range is a value of type {type.name}", end.span)
+            return Diagnostic.of(
+                BAD_CONSTRAINT, f"an end of this range is a value of type {type.name}", end.span
+            )
         ends.append(number)
     if ends[0] > ends[1]:
         return Diagnostic.of(
-            BAD_CONSTRAINT, "this range is empty: its lower end is above its higher one", value.span, help="swap the ends"
+            BAD_CONSTRAINT,
+            "this range is empty: its lower end is above its higher one",
+            value.span,
+            help="swap the ends",
         )
     return ir.Constraint("range", low=ends[0], high=ends[1])
 
@@ -351,5 +394,7 @@ def value_fits(value: ir.Value, type: ir.ScalarType) -> bool:
             return isinstance(value, str) and value in type.values
         case "list":
             element = type.element
-            return isinstance(value, tuple) and (element is None or all(value_fits(v, element) for v in value))
+            return isinstance(value, tuple) and (
+                element is None or all(value_fits(v, element) for v in value)
+            )
     return False

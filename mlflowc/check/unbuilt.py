@@ -15,6 +15,26 @@ UNBUILT = Check(
     """
 The language has the construct, it was read and type-checked, and what would carry it out is not there yet in this
 version. Declaring it is fine; the message stands where something needs it.
+
+```mlpipe fails
+mlpipe 1
+pipeline example
+data feed: csv = url("https://example.org/feed.csv")
+stage train {
+  in  feed
+  run = "train {{feed}}"
+}
+```
+
+```mlpipe
+mlpipe 1
+pipeline example
+data feed: csv = "data/raw.csv"
+stage train {
+  in  feed
+  run = "train {{feed}}"
+}
+```
 """,
 )
 UNUSED = Check(
@@ -23,6 +43,19 @@ UNUSED = Check(
     "something that this version does not act on yet",
     """
 The block was read and checked, and this version does not act on it: the pipeline works as if it were not there.
+
+```mlpipe fails
+mlpipe 1
+pipeline example
+cache { remote = "s3://bucket/cache" }
+stage train { run = "train" }
+```
+
+```mlpipe
+mlpipe 1
+pipeline example
+stage train { run = "train" }
+```
 """,
 )
 CHECKS = (UNBUILT, UNUSED)
@@ -38,7 +71,9 @@ class Row(NamedTuple):
 
 # Building one of these is deleting its row.
 ROWS: dict[str, Row] = {
-    "data.dvc": Row("reading data that DVC tracks", 'pull it, and name the file: `data raw = "data/raw.csv"`'),
+    "data.dvc": Row(
+        "reading data that DVC tracks", 'pull it, and name the file: `data raw = "data/raw.csv"`'
+    ),
     "data.registry": Row("reading from a DVC registry", "fetch it, and name the file"),
     "data.url": Row("fetching data from a URL", "fetch it, and name the file"),
     "data.git": Row("reading data from another git repository", "fetch it, and name the file"),
@@ -47,9 +82,13 @@ ROWS: dict[str, Row] = {
     "data.deployed": Row("reading what production runs now"),
     "sweep.run": Row("running a sweep", "run its stage, with parameters given by `with` or `--set`"),
     "sweep.artifact": Row("reading what a sweep makes", "read the output of its stage"),
-    "runner.cloud": Row("starting cloud machines", 'name runners of the service: `github = ["self-hosted", "gpu"]`'),
+    "runner.cloud": Row(
+        "starting cloud machines", 'name runners of the service: `github = ["self-hosted", "gpu"]`'
+    ),
     "gate.better": Row("`better(…)`", "compare with `baseline(…)` and a margin"),
-    "cache.remote": Row("sharing results through a remote", "results travel in the CI service's own cache", UNUSED),
+    "cache.remote": Row(
+        "sharing results through a remote", "results travel in the CI service's own cache", UNUSED
+    ),
     "auth": Row("taking credentials through OIDC", "pass `secrets` to the steps that need them", UNUSED),
     "env.conda": Row("making conda environments", "use `requirements` or `lock`"),
     "env.image": Row("running stages in a container", "use `requirements` or `lock`"),
@@ -61,6 +100,10 @@ def refuse(ctx: Context, row: str, span: Span, *related: Label) -> bool:
     found = ROWS.get(row)
     if found is None:
         return False
-    end = "is not built yet in this version" if found.check is UNBUILT else "is not built yet: this has no effect"
+    end = (
+        "is not built yet in this version"
+        if found.check is UNBUILT
+        else "is not built yet: this has no effect"
+    )
     ctx.report(found.check, f"{found.what} {end}", span, related=related, help=found.instead)
     return True

@@ -40,7 +40,21 @@ TWICE = Check(
     "MLP209",
     Severity.ERROR,
     "a setting given twice",
-    "A setting stands once in its block: which of two would count could not be told. Keep one of them.\n",
+    """
+A setting stands once in its block: which of two would count could not be told. Keep one of them.
+
+```mlpipe fails
+mlpipe 1
+pipeline example
+runner big { cpu = 4, cpu = 8 }
+```
+
+```mlpipe
+mlpipe 1
+pipeline example
+runner big { cpu = 8 }
+```
+""",
 )
 VALUE = Check(
     "MLP210",
@@ -70,6 +84,21 @@ MISSING = Check(
     """
 A stage needs a `run`, an action too; a sweep needs `vary` and `goal`; a schedule needs its cron expression.
 The message says what is missing.
+
+```mlpipe fails
+mlpipe 1
+pipeline example
+stage train { out model = "model.pkl" }
+```
+
+```mlpipe
+mlpipe 1
+pipeline example
+stage train {
+  out model = "model.pkl"
+  run = "train {{model}}"
+}
+```
 """,
 )
 CHECKS = (UNKNOWN_SETTING, TWICE, VALUE, MISSING)
@@ -104,7 +133,9 @@ def read(ctx: Context, items: Iterable[ast.Item], table: Mapping[str, Reader], b
         key = item.key.text
         if key in found.spans:
             earlier = (Label(found.spans[key], "first given here"),)
-            ctx.report(TWICE, f"`{key}` is given twice", item.key.span, related=earlier, help="keep one of them")
+            ctx.report(
+                TWICE, f"`{key}` is given twice", item.key.span, related=earlier, help="keep one of them"
+            )
             continue
         found.spans[key] = item.value.span
         reader = table.get(key)
@@ -170,7 +201,11 @@ def literal(expr: ast.Expr) -> ir.Value | Bad:
             return None
         case ast.ListExpr():
             values = [literal(i) for i in expr.items]
-            return BAD if any(isinstance(v, Bad) for v in values) else tuple(v for v in values if not isinstance(v, Bad))
+            return (
+                BAD
+                if any(isinstance(v, Bad) for v in values)
+                else tuple(v for v in values if not isinstance(v, Bad))
+            )
     return BAD
 
 
@@ -229,11 +264,19 @@ def one_of(*words: str) -> Reader:
 
     def reader(ctx: Context, expr: ast.Expr) -> Any:
         expr = bare(expr)
-        word = expr.name.text if isinstance(expr, ast.NameExpr) else expr.value if isinstance(expr, ast.Str) else None
+        word = (
+            expr.name.text
+            if isinstance(expr, ast.NameExpr)
+            else expr.value
+            if isinstance(expr, ast.Str)
+            else None
+        )
         if word in words:
             return word
         guess = nearest(word, words) if isinstance(word, str) else None
-        wanted = words[0] if len(words) == 1 else ", ".join(f"`{w}`" for w in words[:-1]) + f" or `{words[-1]}`"
+        wanted = (
+            words[0] if len(words) == 1 else ", ".join(f"`{w}`" for w in words[:-1]) + f" or `{words[-1]}`"
+        )
         return wrong(ctx, expr, wanted, f"write `{guess}`?" if guess else "")
 
     return reader

@@ -151,7 +151,9 @@ def _union(data: Any, args: tuple[Any, ...], where: str) -> Any:
 
 # By number: the order is part of the packed form, which no other version reads.
 _CLASSES: tuple[type, ...] = tuple(
-    c for c in vars(ir).values() if isinstance(c, type) and dataclasses.is_dataclass(c) and c.__module__ == ir.__name__
+    c
+    for c in vars(ir).values()
+    if isinstance(c, type) and dataclasses.is_dataclass(c) and c.__module__ == ir.__name__
 )
 _NUMBERS = {c: n for n, c in enumerate(_CLASSES)}
 # Many stages have equal ones: each is written and made once.

@@ -21,11 +21,13 @@ as `std/NAME`. Nothing is ever fetched.
 
 ```mlpipe fails
 mlpipe 1
+pipeline example
 use "./comon.mlpipe"
 ```
 
 ```mlpipe
 mlpipe 1
+pipeline example
 use "./common.mlpipe"
 ```
 """,
@@ -37,6 +39,18 @@ USE_CYCLE = Check(
     """
 A file may not use itself, directly or through others: what would come first could not be told.
 Move what both need into a third file, and `use` that in both.
+
+```mlpipe fails
+mlpipe 1
+pipeline example
+use "./circle.mlpipe"
+```
+
+```mlpipe
+mlpipe 1
+pipeline example
+use "./common.mlpipe"
+```
 """,
 )
 USE_CONTENT = Check(
@@ -58,6 +72,14 @@ component fit {
   run = "python fit.py {{data}} {{model}}"
 }
 stage train = fit { data = "data.csv" }
+```
+
+Here `stages.mlpipe` declares a stage:
+
+```mlpipe fails
+mlpipe 1
+pipeline example
+use "./stages.mlpipe"
 ```
 """,
 )

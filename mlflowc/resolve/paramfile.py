@@ -24,6 +24,18 @@ UNREADABLE = Check(
     """
 `params "params.yaml"` reads the file when the pipeline is compiled. It must exist, be UTF-8, and end in `.yaml`,
 `.yml`, `.toml` or `.json`.
+
+```mlpipe fails
+mlpipe 1
+pipeline example
+params "settings.yaml"
+```
+
+```mlpipe
+mlpipe 1
+pipeline example
+params "params.yaml"
+```
 """,
 )
 MALFORMED = Check(
@@ -33,6 +45,20 @@ MALFORMED = Check(
     """
 The file does not parse, has a key twice, or holds something that is no parameter: at the top it must be a
 mapping, and its values are numbers, strings, booleans, null and lists. The message points into the file.
+
+In `broken.yaml`, `lr` stands twice:
+
+```mlpipe fails
+mlpipe 1
+pipeline example
+params "broken.yaml"
+```
+
+```mlpipe
+mlpipe 1
+pipeline example
+params "params.yaml"
+```
 """,
 )
 CHECKS = (UNREADABLE, MALFORMED)
@@ -72,7 +98,10 @@ def read(name: str, text: str) -> tuple[Raw, ...] | Diagnostic:
     except RecursionError:
         return Diagnostic.of(MALFORMED, f"`{name}` is nested too deep", Span(name, 0, 0))
     return Diagnostic.of(
-        UNREADABLE, f"`{name}` is no parameter file", Span(name, 0, 0), help="it ends in .yaml, .yml, .toml or .json"
+        UNREADABLE,
+        f"`{name}` is no parameter file",
+        Span(name, 0, 0),
+        help="it ends in .yaml, .yml, .toml or .json",
     )
 
 
@@ -103,7 +132,9 @@ def _yaml(name: str, text: str) -> Iterator[Raw]:
     if root is None:
         return
     if not isinstance(root, yaml.MappingNode):
-        raise Malformed("a parameter file is a mapping at its top", _node(name, root), "as in `train: {lr: 0.1}`")
+        raise Malformed(
+            "a parameter file is a mapping at its top", _node(name, root), "as in `train: {lr: 0.1}`"
+        )
     yield from _Nodes(name, yaml).mapping(root, "")
 
 
@@ -134,7 +165,9 @@ class _Nodes:
                 raise Malformed("a key is a plain word here", _node(self.file, key))
             name, span = prefix + key.value, _node(self.file, key)
             if name in seen:
-                raise Malformed(f"`{key.value}` stands twice", span, related=(Label(seen[name], "first here"),))
+                raise Malformed(
+                    f"`{key.value}` stands twice", span, related=(Label(seen[name], "first here"),)
+                )
             seen[name] = span
             if isinstance(value, self.yaml.MappingNode):
                 yield from self.mapping(value, name + ".")
@@ -225,7 +258,9 @@ def _json(name: str, text: str) -> Iterator[Raw]:
     except ValueError as e:
         raise Malformed(f"this is not JSON: {e}", Span(name, 0, 0)) from None
     if not isinstance(root, dict):
-        raise Malformed("a parameter file is an object at its top", Span(name, 0, 0), 'as in {"train": {"lr": 0.1}}')
+        raise Malformed(
+            "a parameter file is an object at its top", Span(name, 0, 0), 'as in {"train": {"lr": 0.1}}'
+        )
     yield from _tree(name, text, root, "")
 
 

@@ -8,6 +8,7 @@ Everything that can be run or read (`stage data sweep gate report action`) share
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -59,6 +60,20 @@ DUPLICATE = Check(
 Stages, data, sweeps, gates, reports and actions share one namespace, so that `run = [quality]` and
 `in = prepare.clean` mean one thing. `type`, `env`, `runner` and `component` have one each; so have the inputs,
 outputs and kept paths of a stage together. Rename one of the two.
+
+```mlpipe fails
+mlpipe 1
+pipeline example
+stage train { run = "train" }
+gate train { require 1 > 0 }
+```
+
+```mlpipe
+mlpipe 1
+pipeline example
+stage train { run = "train" }
+gate quality { require 1 > 0 }
+```
 """,
 )
 WRONG_KIND = Check(
@@ -77,6 +92,17 @@ stage prepare {
 }
 on push("main") { refresh = [prepare] }
 ```
+
+```mlpipe
+mlpipe 1
+pipeline example
+data feed: csv = url("https://example.org/feed.csv")
+stage prepare {
+  out clean = "clean.csv"
+  run = "make {{clean}}"
+}
+on push("main") { refresh = [feed], run = [prepare] }
+```
 """,
 )
 STYLE = Check(
@@ -86,6 +112,18 @@ STYLE = Check(
     """
 Names are lower case: `[a-z][a-z0-9_]*`. The names of types start with a capital: `[A-Z][A-Za-z0-9_]*`. So a reader
 tells them apart, and job names, file names and variables can be made of them in every service.
+
+```mlpipe fails
+mlpipe 1
+pipeline example
+stage Train { run = "train" }
+```
+
+```mlpipe
+mlpipe 1
+pipeline example
+stage train { run = "train" }
+```
 """,
 )
 CHECKS = (UNKNOWN, DUPLICATE, WRONG_KIND, STYLE)
@@ -152,7 +190,9 @@ class Scope:
         return None
 
 
-def unknown(name: ast.Name, kind: str, candidates: dict[str, object] | dict[str, Entry] | list[str]) -> Diagnostic:
+def unknown(
+    name: ast.Name, kind: str, candidates: Iterable[str]
+) -> Diagnostic:
     """`name` names no `kind`; the nearest of `candidates` is offered."""
     return unknown_text(name.text, name.span, kind, list(candidates))
 
@@ -192,7 +232,7 @@ def build(modules: Modules) -> tuple[dict[str, Scope], list[Diagnostic]]:
                 problems.extend(_style(entry))
                 _add(scope.space(entry.kind), entry, problems)
     # A used file's own names only: what it uses itself stays its own affair.
-    scopes = {n: Scope(n, *(dict(d) for d in _spaces(s))) for n, s in own.items()}
+    scopes = {name: _copy(scope) for name, scope in own.items()}
     for name, module in modules.by_name.items():
         scope = scopes[name]
         for use in module.uses:
@@ -209,8 +249,15 @@ def build(modules: Modules) -> tuple[dict[str, Scope], list[Diagnostic]]:
     return scopes, problems
 
 
-def _spaces(scope: Scope) -> tuple[dict[str, Entry], ...]:
-    return scope.things, scope.types, scope.envs, scope.runners, scope.components
+def _copy(scope: Scope) -> Scope:
+    return Scope(
+        scope.module,
+        dict(scope.things),
+        dict(scope.types),
+        dict(scope.envs),
+        dict(scope.runners),
+        dict(scope.components),
+    )
 
 
 def _entry(decl: ast.Decl, module: str) -> Entry | None:
@@ -229,18 +276,20 @@ def _entry(decl: ast.Decl, module: str) -> Entry | None:
 
 
 def _style(entry: Entry) -> list[Diagnostic]:
-    pattern, rule = (_TYPE_NAME, "the name of a type starts with a capital") if entry.kind == "type" else (
-        _NAME,
-        "names are lower case: letters, digits and `_`, a letter first",
+    pattern, rule = (
+        (_TYPE_NAME, "the name of a type starts with a capital")
+        if entry.kind == "type"
+        else (
+            _NAME,
+            "names are lower case: letters, digits and `_`, a letter first",
+        )
     )
     if pattern.fullmatch(entry.name):
         return []
     return [Diagnostic.of(STYLE, f"`{entry.name}` is not a name for {a(entry.kind)}", entry.span, help=rule)]
 
 
-def _add(
-    space: dict[str, Entry], entry: Entry, problems: list[Diagnostic], use: Span | None = None
-) -> None:
+def _add(space: dict[str, Entry], entry: Entry, problems: list[Diagnostic], use: Span | None = None) -> None:
     before = space.setdefault(entry.name, entry)
     if before is entry:
         return
