@@ -23,6 +23,7 @@ from mlflowc.report.model import (
     ParamRow,
     Params,
     Picture,
+    Plot,
     Section,
     StageRow,
     Stages,
@@ -90,9 +91,8 @@ def build(
 ) -> Document:
     """The document of `report` on what the lock file holds now.
 
-    `vs` takes the place of every revision that the report names, and of none.
-    `gates` are results to show on top. `states` says what the run that reports did with each stage; without it
-    stages are `current`, `changed` or `missing`.
+    `vs` takes the place of every revision that the report names, and of none. `gates` are results to show on
+    top. `states` says what the run that reports did; other stages are `current`, `changed` or `missing`.
     """
     rows = _stage_rows(ws, report.stages, states or {})
     facts = _Facts(
@@ -116,7 +116,13 @@ def build(
         missing=missing,
         changed=changed,
         help=_command((*missing, *changed), ws.pipeline),
+        notes=_notes(sections),
     )
+
+
+def _notes(sections: Sequence[Section]) -> tuple[str, ...]:
+    bases = (s.baseline for s in sections if isinstance(s, Metrics | Params | Plot | Image))
+    return tuple(dict.fromkeys(b.note for b in bases if b is not None and b.note))
 
 
 def states(result: RunResult) -> dict[str, StageRow]:
@@ -183,7 +189,7 @@ def _plot(facts: _Facts, item: ir.ReportItem, vs: str | None) -> Section:
     options = dict(item.options)
     before, base = facts.compared(vs)
     title = str(options.get("title") or _title(item.refs))
-    notes: list[str] = [base.note] if base and base.note else []
+    notes: list[str] = []
     sheets: list[Sheet] = []
     old: list[Sheet] = []
     columns: tuple[ir.Column, ...] = ()
@@ -226,7 +232,7 @@ def _file(facts: _Facts, of: Snapshot, ref: ir.StageOutput, notes: list[str], re
 def _image(facts: _Facts, item: ir.ReportItem, vs: str | None) -> Section:
     before, base = facts.compared(vs)
     title = str(dict(item.options).get("title") or _title(item.refs))
-    notes: list[str] = [base.note] if base and base.note else []
+    notes: list[str] = []
     pictures: list[Picture] = []
     for ref in item.refs:
         caption = _instance(ref.stage) if len(item.refs) > 1 else ""
@@ -242,7 +248,7 @@ def _image(facts: _Facts, item: ir.ReportItem, vs: str | None) -> Section:
     if len(pictures) == 1:
         only = pictures[0]
         pictures = [Picture(only.media, only.name, only.data)]
-    return Image(title, tuple(pictures), tuple(notes))
+    return Image(title, tuple(pictures), tuple(notes), base)
 
 
 def _picture(

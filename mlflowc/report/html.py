@@ -97,7 +97,7 @@ def prose(text: Text) -> Markup:
 
 
 def share(row: MetricRow, largest: float) -> float:
-    """The length of the bar of a change, -50..50, in percent of the cell; 0 where there is no change to show."""
+    """The length of the bar of a change, -50..50, in percent of the cell; 0 where there is none to show."""
     if row.relative is None or not largest:
         return 0.0
     return round(50 * row.relative / largest, 2)

@@ -81,7 +81,7 @@ def _head(document: Document, style: _Style) -> str:
         lines += ["", _fill(f"Out of date, shown as last made: {_names(document.changed)}.", style)]
     if document.help:
         lines += ["", f"To bring this up to date: `{document.help}`"]
-    return "\n".join(lines)
+    return "\n".join(lines) + _notes(document.notes, style)
 
 
 def _names(stages: Sequence[str]) -> str:
@@ -121,13 +121,13 @@ def _metrics(section: Section, style: _Style, at: int) -> str:
     base = section.baseline
     head = "## Metrics" + _against(base, style)
     if not section.rows:
-        return head + "\n\nNo values yet." + _notes(_said(base), style)
+        return head + "\n\nNo values yet."
     if base is None or not base.found:
         rows = [(_code(r.name, style), cell(r.now)) for r in section.rows]
-        return head + "\n\n" + _table(("metric", "now"), rows, "lr", style) + _notes(_said(base), style)
+        return head + "\n\n" + _table(("metric", "now"), rows, "lr", style)
     wide = [(_code(r.name, style), cell(r.now), cell(r.before), *difference(r)) for r in section.rows]
     names = ("metric", "now", _escape(base.revision, style), "change", "")
-    return head + "\n\n" + _table(names, wide, "lrrrr", style) + _notes(_said(base), style)
+    return head + "\n\n" + _table(names, wide, "lrrrr", style)
 
 
 def _params(section: Section, style: _Style, at: int) -> str:
@@ -137,15 +137,10 @@ def _params(section: Section, style: _Style, at: int) -> str:
     if base is None or not base.found:
         rows = [(_code(r.name, style), _code(literal(r.now), style)) for r in section.rows]
         body = _table(("parameter", "value"), rows, "ll", style) if rows else "None."
-        return head + "\n\n" + body + _notes(_said(base), style)
+        return head + "\n\n" + body
     same = f"{section.unchanged} unchanged." if section.unchanged else ""
     if not section.rows:
-        return (
-            head
-            + "\n\n"
-            + (f"No parameter changed; {same}" if same else "None.")
-            + _notes(_said(base), style)
-        )
+        return head + "\n\n" + (f"No parameter changed; {same}" if same else "None.")
     changed = [
         (
             _code(r.name, style),
@@ -155,7 +150,7 @@ def _params(section: Section, style: _Style, at: int) -> str:
         for r in section.rows
     ]
     table = _table(("parameter", "now", _escape(base.revision, style)), changed, "lll", style)
-    return head + "\n\n" + table + _notes([*([same] if same else []), *_said(base)], style)
+    return head + "\n\n" + table + _notes([same] if same else [], style)
 
 
 def _plot(section: Section, style: _Style, at: int) -> str:
@@ -243,10 +238,6 @@ def _against(base: Baseline | None, style: _Style) -> str:
         return ""
     commit = "" if base.commit.startswith(base.revision) else f" ({base.commit[:9]})"
     return f" against {_escape(base.revision, style)}{commit}"
-
-
-def _said(base: Baseline | None) -> list[str]:
-    return [base.note] if base and base.note else []
 
 
 def _notes(notes: Sequence[str], style: _Style) -> str:

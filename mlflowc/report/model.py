@@ -136,6 +136,7 @@ class Image:
     title: str
     pictures: tuple[Picture, ...] = ()
     notes: tuple[str, ...] = ()
+    baseline: Baseline | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +201,8 @@ Section: TypeAlias = Metrics | Params | Plot | Image | Text | Stages | Data | Ga
 @dataclass(frozen=True, slots=True)
 class Document:
     """A whole report. `missing` are stages without a result, `changed` those whose result is out of date;
-    `help` is the command that mends both. `commit` is that of the checkout, None outside of git."""
+    `help` is the command that mends both. `commit` is that of the checkout, None outside of git. `notes` are
+    those of the baselines, each once: what could not be compared with, or which commit was taken."""
 
     pipeline: str
     name: str
@@ -209,6 +211,7 @@ class Document:
     missing: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
     help: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def to_json(document: Document) -> dict[str, Any]:
