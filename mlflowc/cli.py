@@ -33,6 +33,7 @@ COMMANDS: dict[str, dict[str, str]] = {
     "CI": {
         "build": "Generate the files of a CI service, or a Makefile.",
         "exec": "Run one job of a generated CI file.",
+        "simulate": "Show the jobs that a service would start for an event.",
     },
 }
 

@@ -124,8 +124,7 @@ def _do(work: _Work, target: Path | None, form: str | None) -> int:
     if work.job.kind is JobKind.CHECK:
         from mlflowc.commands import checkjob
 
-        steps = handover.results(work.ws, _wanted(work), work.workflow)
-        handover.remember(work.ws, steps)
+        handover.remember(work.ws, handover.results(work.ws, _wanted(work), work.workflow))
         return checkjob.check(work.ws, work.job.gates, work.job.reports)
     return _act(work)
 
@@ -213,9 +212,9 @@ def _act(work: _Work) -> int:
     from mlflowc.runtime.act import act
 
     action = next(a for a in work.pipeline.actions if a.name == work.job.action)
-    steps = handover.results(work.ws, stages_of(work.pipeline, action), work.workflow)
+    plan = handover.results(work.ws, stages_of(work.pipeline, action), work.workflow)
     work.ws.prepare()
-    act(work.ws, action, {s.stage.id: s.outputs for s in steps}, progress.Lines(sys.stdout))
+    act(work.ws, action, {s.stage.id: s.outputs for s in plan.steps}, progress.Lines(sys.stdout))
     print(terminal.style(f"action {action.name} done", "bold"))
     return 0
 
