@@ -35,10 +35,12 @@ _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 CREATE TABLE stat (path TEXT PRIMARY KEY, size INT, mtime INT, ctime INT, inode INT, hash TEXT) WITHOUT ROWID;
 CREATE TABLE tree (path TEXT PRIMARY KEY, walk TEXT, hash TEXT, size INT, files BLOB);
-CREATE TABLE object (hash TEXT PRIMARY KEY, size INT, mtime INT, ctime INT, inode INT, boot TEXT) WITHOUT
-ROWID; CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
-CREATE TABLE history (id INTEGER PRIMARY KEY, stage TEXT, key TEXT, finished REAL, seconds REAL, outcome
-TEXT); CREATE INDEX history_stage ON history (stage, id);
+CREATE TABLE object (hash TEXT PRIMARY KEY, size INT, mtime INT, ctime INT, inode INT, boot TEXT);
+CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
+CREATE TABLE history (
+  id INTEGER PRIMARY KEY, stage TEXT, key TEXT, finished REAL, seconds REAL, outcome TEXT
+);
+CREATE INDEX history_stage ON history (stage, id);
 """
 
 
@@ -355,13 +357,15 @@ class StatIndex:
         return self._db
 
     def _open(self, path: Path) -> sqlite3.Connection:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise sqlite3.OperationalError(str(e)) from e
         db = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
         try:
             if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
                 db.execute("PRAGMA journal_mode = WAL")
-                # One statement at a time: `executescript` would commit before another process's schema is
-                # seen.
+                # One statement at a time: `executescript` would commit, and two processes both begin.
                 db.execute("BEGIN IMMEDIATE")
                 if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
                     for statement in _SCHEMA.strip().split(";\n"):
