@@ -157,7 +157,7 @@ def _clouds(
     if not launched or "runner.cloud" not in unbuilt.ROWS:
         return
     by_id = {s.value.id: s for s in stages}
-    reads = {g.value.name: g.value.stages for g in (*gates, *shown)}
+    reads = {g.value.name: g.value.stages for g in gates} | {r.value.name: r.value.stages for r in shown}
     doing = {a.value.name: a for a in actions}
     for event in events:
         for part in event.run:

@@ -416,9 +416,9 @@ def _commands(
     return texts
 
 
-def _declared(signature: Signature, kind: type) -> set[str]:
+def _declared(signature: Signature, kind: type[ast.InItem | ast.OutItem | ast.KeepItem]) -> set[str]:
     found: set[str] = set()
     for item in signature.items:
-        if isinstance(item, kind):
+        if isinstance(item, ast.InItem | ast.OutItem | ast.KeepItem) and isinstance(item, kind):
             found.add(item.name.parts[-1].text if isinstance(item, ast.InItem) else item.name.text)
     return found

@@ -29,7 +29,7 @@ TAGGED: dict[str, type] = {
 }  # fmt: skip
 
 
-class Undecodable(ValueError):
+class UndecodableError(ValueError):
     """The text or the bytes are not an IR of this version; says where."""
 
 
@@ -42,11 +42,11 @@ def dumps(pipeline: ir.Pipeline) -> str:
 
 
 def loads(text: str) -> ir.Pipeline:
-    """The pipeline of JSON text. Raises Undecodable."""
+    """The pipeline of JSON text. Raises UndecodableError."""
     try:
         data = json.loads(text)
     except ValueError as e:
-        raise Undecodable(f"not JSON: {e}") from None
+        raise UndecodableError(f"not JSON: {e}") from None
     return from_json(data)
 
 
@@ -64,13 +64,17 @@ def to_json(value: Any) -> Any:
 
 
 def from_json(data: Any) -> ir.Pipeline:
-    """The pipeline that `to_json` made. Raises Undecodable for anything else."""
+    """The pipeline that `to_json` made. Raises UndecodableError for anything else."""
     return cast(ir.Pipeline, _decode(data, ir.Pipeline, "pipeline"))
 
 
-@cache
+_FIELDS: dict[type, tuple[str, ...]] = {}
+
+
 def _names(cls: type) -> tuple[str, ...]:
-    return tuple(f.name for f in dataclasses.fields(cls))
+    if cls not in _FIELDS:
+        _FIELDS[cls] = tuple(f.name for f in dataclasses.fields(cls))
+    return _FIELDS[cls]
 
 
 @cache
@@ -79,8 +83,14 @@ def hints(cls: type) -> dict[str, Any]:
     return typing.get_type_hints(cls)
 
 
+def is_value(wanted: Any) -> bool:
+    """Whether a field's type is `Value`: the only union with a dictionary in it."""
+    union = typing.get_origin(wanted) in (typing.Union, types.UnionType)
+    return union and any(typing.get_origin(a) is dict for a in typing.get_args(wanted))
+
+
 def _decode(data: Any, wanted: Any, where: str) -> Any:
-    if wanted is ir.Value or wanted is Any:
+    if is_value(wanted):
         return _value(data)
     if dataclasses.is_dataclass(wanted):
         return _record(data, cast(type, wanted), where)
@@ -93,7 +103,7 @@ def _decode(data: Any, wanted: Any, where: str) -> Any:
         return data
     if isinstance(wanted, type) and isinstance(data, wanted) and isinstance(data, bool) == (wanted is bool):
         return data
-    raise Undecodable(f"{where}: {wanted} is wanted")
+    raise UndecodableError(f"{where}: {wanted} is wanted")
 
 
 def _value(data: Any) -> ir.Value:
@@ -106,25 +116,25 @@ def _value(data: Any) -> ir.Value:
 
 def _record(data: Any, cls: type, where: str) -> Any:
     if not isinstance(data, dict):
-        raise Undecodable(f"{where}: an object is wanted")
+        raise UndecodableError(f"{where}: an object is wanted")
     fields = {k: v for k, v in data.items() if not (k == "node" and cls.__name__ in TAGGED)}
     known = hints(cls)
     if extra := sorted(fields.keys() - known.keys()):
-        raise Undecodable(f"{where}: there is no field `{extra[0]}`")
+        raise UndecodableError(f"{where}: there is no field `{extra[0]}`")
     made = {n: _decode(v, known[n], f"{where}.{n}") for n, v in fields.items()}
     try:
         return cls(**made)
     except TypeError as e:
-        raise Undecodable(f"{where}: {e}") from None
+        raise UndecodableError(f"{where}: {e}") from None
 
 
 def _tuple(data: Any, args: tuple[Any, ...], where: str) -> Any:
     if not isinstance(data, list):
-        raise Undecodable(f"{where}: an array is wanted")
+        raise UndecodableError(f"{where}: an array is wanted")
     if len(args) == 2 and args[1] is Ellipsis:
         return tuple(_decode(v, args[0], f"{where}[{n}]") for n, v in enumerate(data))
     if len(args) != len(data):
-        raise Undecodable(f"{where}: {len(args)} elements are wanted")
+        raise UndecodableError(f"{where}: {len(args)} elements are wanted")
     return tuple(_decode(v, a, f"{where}[{n}]") for n, (v, a) in enumerate(zip(data, args, strict=True)))
 
 
@@ -133,7 +143,7 @@ def _union(data: Any, args: tuple[Any, ...], where: str) -> Any:
         cls = TAGGED.get(str(data["node"]))
         if cls is not None and cls in args:
             return _record(data, cls, where)
-        raise Undecodable(f"{where}: `{data['node']}` cannot stand here")
+        raise UndecodableError(f"{where}: `{data['node']}` cannot stand here")
     if data is None and type(None) in args:
         return None
     for option in args:
@@ -141,10 +151,10 @@ def _union(data: Any, args: tuple[Any, ...], where: str) -> Any:
             continue
         try:
             return _decode(data, option, where)
-        except Undecodable:
+        except UndecodableError:
             if len([a for a in args if a is not type(None)]) == 1:
                 raise
-    raise Undecodable(f"{where}: this value cannot stand here")
+    raise UndecodableError(f"{where}: this value cannot stand here")
 
 
 # --- packed ------------------------------------------------------------------------------------
@@ -183,18 +193,18 @@ def _packed(value: Any, shared: dict[Any, Any]) -> Any:
 
 
 def unpack(data: bytes) -> ir.Pipeline:
-    """The pipeline of packed bytes. Raises Undecodable for bytes that are none."""
+    """The pipeline of packed bytes. Raises UndecodableError for bytes that are none."""
     collecting = gc.isenabled()
     gc.disable()  # a hundred thousand new objects, none of them garbage
     try:
         made = _unpacked(marshal.loads(data), {})
     except (ValueError, EOFError, TypeError, IndexError, KeyError, RecursionError) as e:
-        raise Undecodable(str(e)) from None
+        raise UndecodableError(str(e)) from None
     finally:
         if collecting:
             gc.enable()
     if not isinstance(made, ir.Pipeline):
-        raise Undecodable("not a pipeline")
+        raise UndecodableError("not a pipeline")
     return made
 
 

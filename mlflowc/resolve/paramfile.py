@@ -75,7 +75,7 @@ class Raw(NamedTuple):
     span: Span
 
 
-class Malformed(Exception):
+class MalformedError(Exception):
     """The file is wrong; carries what to say."""
 
     def __init__(self, message: str, span: Span, help: str = "", related: tuple[Label, ...] = ()) -> None:
@@ -93,7 +93,7 @@ def read(name: str, text: str) -> tuple[Raw, ...] | Diagnostic:
             return tuple(_limited(_toml(name, text), name))
         if ending == ".json":
             return tuple(_limited(_json(name, text), name))
-    except Malformed as e:
+    except MalformedError as e:
         return e.diagnostic
     except RecursionError:
         return Diagnostic.of(MALFORMED, f"`{name}` is nested too deep", Span(name, 0, 0))
@@ -108,7 +108,7 @@ def read(name: str, text: str) -> tuple[Raw, ...] | Diagnostic:
 def _limited(found: Iterator[Raw], name: str) -> Iterator[Raw]:
     for n, raw in enumerate(found):
         if n >= MOST:
-            raise Malformed(f"`{name}` holds more than {MOST:,} parameters", raw.span)
+            raise MalformedError(f"`{name}` holds more than {MOST:,} parameters", raw.span)
         yield raw
 
 
@@ -124,15 +124,15 @@ def _yaml(name: str, text: str) -> Iterator[Raw]:
     except yaml.MarkedYAMLError as e:
         mark = e.problem_mark or e.context_mark
         at = min(mark.index if mark else 0, len(text))
-        raise Malformed(f"this is not YAML: {e.problem or e.context}", Span(name, at, at + 1)) from None
+        raise MalformedError(f"this is not YAML: {e.problem or e.context}", Span(name, at, at + 1)) from None
     except yaml.YAMLError as e:
-        raise Malformed(f"this is not YAML: {str(e).splitlines()[0]}", Span(name, 0, 0)) from None
+        raise MalformedError(f"this is not YAML: {str(e).splitlines()[0]}", Span(name, 0, 0)) from None
     finally:
         loader.dispose()
     if root is None:
         return
     if not isinstance(root, yaml.MappingNode):
-        raise Malformed(
+        raise MalformedError(
             "a parameter file is a mapping at its top", _node(name, root), "as in `train: {lr: 0.1}`"
         )
     yield from _Nodes(name, yaml).mapping(root, "")
@@ -162,10 +162,10 @@ class _Nodes:
         seen: dict[str, Span] = {}
         for key, value in self._pairs(node):
             if not isinstance(key, self.yaml.ScalarNode):
-                raise Malformed("a key is a plain word here", _node(self.file, key))
+                raise MalformedError("a key is a plain word here", _node(self.file, key))
             name, span = prefix + key.value, _node(self.file, key)
             if name in seen:
-                raise Malformed(
+                raise MalformedError(
                     f"`{key.value}` stands twice", span, related=(Label(seen[name], "first here"),)
                 )
             seen[name] = span
@@ -182,7 +182,7 @@ class _Nodes:
         for value in merged:
             for source in value.value if isinstance(value, self.yaml.SequenceNode) else [value]:
                 if not isinstance(source, self.yaml.MappingNode):
-                    raise Malformed("`<<` merges mappings only", _node(self.file, value))
+                    raise MalformedError("`<<` merges mappings only", _node(self.file, value))
                 for k, v in self._pairs(source):
                     if isinstance(k.value, str) and k.value not in known:
                         known.add(k.value)
@@ -192,7 +192,7 @@ class _Nodes:
     def _value(self, node: Any) -> Value:
         self.count += 1
         if self.count > MOST:
-            raise Malformed(f"`{self.file}` holds more than {MOST:,} values", _node(self.file, node))
+            raise MalformedError(f"`{self.file}` holds more than {MOST:,} values", _node(self.file, node))
         if isinstance(node, self.yaml.SequenceNode):
             return tuple(self._value(n) for n in node.value)
         if isinstance(node, self.yaml.MappingNode):
@@ -205,7 +205,9 @@ class _Nodes:
         if node.style in ("'", '"', "|", ">") or (tag == "str" and _plain(text) is text):
             return text
         if _SPECIAL.fullmatch(text):
-            raise Malformed(f"`{text}` cannot be a parameter", _node(self.file, node), "write it as a string")
+            raise MalformedError(
+                f"`{text}` cannot be a parameter", _node(self.file, node), "write it as a string"
+            )
         return _plain(text)
 
 
@@ -236,7 +238,7 @@ def _toml(name: str, text: str) -> Iterator[Raw]:
             lines = text.splitlines(keepends=True)
             at = sum(map(len, lines[: int(match[1]) - 1])) + int(match[2]) - 1
             message = message[: match.start()]
-        raise Malformed(f"this is not TOML: {message}", Span(name, at, at + 1)) from None
+        raise MalformedError(f"this is not TOML: {message}", Span(name, at, at + 1)) from None
     yield from _tree(name, text, root, "")
 
 
@@ -245,7 +247,7 @@ def _json(name: str, text: str) -> Iterator[Raw]:
         found: dict[str, Any] = {}
         for key, value in pairs:
             if key in found:
-                raise Malformed(f"`{key}` stands twice in one object", _key(name, text, key))
+                raise MalformedError(f"`{key}` stands twice in one object", _key(name, text, key))
             found[key] = value
         return found
 
@@ -254,11 +256,11 @@ def _json(name: str, text: str) -> Iterator[Raw]:
     try:
         root = json.loads(text, object_pairs_hook=unique)
     except json.JSONDecodeError as e:
-        raise Malformed(f"this is not JSON: {e.msg}", Span(name, e.pos, e.pos + 1)) from None
+        raise MalformedError(f"this is not JSON: {e.msg}", Span(name, e.pos, e.pos + 1)) from None
     except ValueError as e:
-        raise Malformed(f"this is not JSON: {e}", Span(name, 0, 0)) from None
+        raise MalformedError(f"this is not JSON: {e}", Span(name, 0, 0)) from None
     if not isinstance(root, dict):
-        raise Malformed(
+        raise MalformedError(
             "a parameter file is an object at its top", Span(name, 0, 0), 'as in {"train": {"lr": 0.1}}'
         )
     yield from _tree(name, text, root, "")
@@ -279,7 +281,7 @@ def _frozen(value: Any, span: Span) -> Value:
     if isinstance(value, dict):
         return {k: _frozen(v, span) for k, v in value.items()}
     if isinstance(value, float) and not math.isfinite(value):
-        raise Malformed(f"`{value}` cannot be a parameter", span, "write it as a string")
+        raise MalformedError(f"`{value}` cannot be a parameter", span, "write it as a string")
     if value is None or isinstance(value, bool | int | float | str):
         return value
     return str(value)  # a TOML date or time

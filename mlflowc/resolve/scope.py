@@ -190,9 +190,7 @@ class Scope:
         return None
 
 
-def unknown(
-    name: ast.Name, kind: str, candidates: Iterable[str]
-) -> Diagnostic:
+def unknown(name: ast.Name, kind: str, candidates: Iterable[str]) -> Diagnostic:
     """`name` names no `kind`; the nearest of `candidates` is offered."""
     return unknown_text(name.text, name.span, kind, list(candidates))
 
