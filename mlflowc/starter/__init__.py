@@ -1,0 +1,1 @@
+"""The first pipeline file of a project: `mlpipec init`."""
