@@ -134,18 +134,34 @@ RULES: tuple[Rule, ...] = (
     timeout_capped,
 )
 
+# These conclude from what is *not* there: a name that did not resolve would make them say what is not so.
+FROM_ABSENCE: frozenset[Rule] = frozenset(
+    {
+        with_idle,
+        stage_unreached,
+        never_started,
+        unused,
+        param_unused,
+        input_unused,
+        output_unwritten,
+        hidden_read,
+        gpu_nowhere,
+        spot_without_keep,
+        no_stages,
+        metrics_without_fields,
+    }
+)
+
 CHECKS: tuple[Check, ...] = tuple(rule.CHECK for rule in RULES)
 
 
 def run(typed: Checked, loader: Loader, before: Sequence[Diagnostic] = ()) -> tuple[Diagnostic, ...]:
     """What all rules find, each finding once. `before` is what was found already: where names or types have
-    errors (`MLP1xx`, `MLP2xx`), only rules that find errors are asked, since a lint of what could not be
-    read would mislead."""
+    errors (`MLP1xx`, `MLP2xx`), the rules of `FROM_ABSENCE` are not asked."""
     facts = Facts(typed, loader)
     broken = any(d.severity is Severity.ERROR and d.code < "MLP3" for d in before)
     found: dict[Diagnostic, None] = {}
     for rule in RULES:
-        if broken and rule.CHECK.severity is not Severity.ERROR:
-            continue
-        found.update(dict.fromkeys(rule.check(facts)))
+        if not (broken and rule in FROM_ABSENCE):
+            found.update(dict.fromkeys(rule.check(facts)))
     return tuple(found)

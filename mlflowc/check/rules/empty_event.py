@@ -36,10 +36,15 @@ CHECK = Check(
 def check(facts: Facts) -> Iterator[Diagnostic]:
     """Events without `run` and `refresh`."""
     for event in facts.typed.events:
-        if not event.value.run and not event.value.refresh:
-            yield Diagnostic.of(
-                CHECK,
-                f"`on {event.value.kind}` runs nothing",
-                event.settings.get("run", event.span),
-                help="say what: `run = [a_stage, a_gate]`",
-            )
+        span = event.settings.get("run")
+        if span is None or event.value.run or event.value.refresh:
+            continue  # without `run`, that has been said
+        source = facts.typed.sources[span.file]
+        if source.text[span.start : span.end].strip("[] \t\r\n,"):
+            continue  # what it names is unknown, and that has been said
+        yield Diagnostic.of(
+            CHECK,
+            f"`on {event.value.kind}` runs nothing",
+            span,
+            help="say what: `run = [a_stage, a_gate]`",
+        )

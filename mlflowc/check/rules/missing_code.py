@@ -38,8 +38,9 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
     """Paths and globs of `code`."""
     for step in facts.typed.stages:
         for path in step.value.code.paths:
-            found = bool(facts.loader.glob(path)) if any(c in path for c in "*?[") else facts.exists(path)
-            if found or facts.writer_of(normal(path)) is not None:
+            if facts.writer_of(normal(path)) is not None:
+                continue
+            if bool(facts.loader.glob(path)) if any(c in path for c in "*?[") else facts.exists(path):
                 continue
             yield Diagnostic.of(
                 CHECK,

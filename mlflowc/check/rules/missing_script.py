@@ -41,7 +41,7 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
         for text in step.texts:
             for word in facts.scripts(text):
                 path = normal(posixpath.join(step.value.dir or "", word.text))
-                if path.startswith(("/", "..", "~")) or facts.exists(path) or _made(facts, step, path):
+                if path.startswith(("/", "..", "~")) or _made(facts, step, path) or facts.exists(path):
                     continue
                 ending = posixpath.splitext(path)[1]
                 guess = nearest(path, facts.loader.glob(f"**/*{ending}"))
