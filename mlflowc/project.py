@@ -21,11 +21,10 @@ from blake3 import blake3
 
 from mlflowc import __version__
 from mlflowc.errors import Failure
-from mlflowc.ir import codec
-from mlflowc.ir import model as ir
 
 if TYPE_CHECKING:
     from mlflowc.compile import Compiled
+    from mlflowc.ir import model as ir
     from mlflowc.resolve.loader import Asked, Unreadable
 
 DEFAULT = "pipeline.mlpipe"
@@ -52,7 +51,7 @@ def load(file: str | None = None, *, overrides: Mapping[str, str] = _NONE) -> Pr
     root, name = locate(file)
     text = _text(root, name)
     cached = root / STATE / "compiled" / _cache_name(name, overrides)
-    pipeline = _fresh(cached, root, name, text)
+    pipeline = _fresh(cached, root, text)
     if pipeline is not None:
         return Project(root, pipeline)
     compiled = _compile(root, name, text, overrides)
@@ -62,6 +61,17 @@ def load(file: str | None = None, *, overrides: Mapping[str, str] = _NONE) -> Pr
         raise Failure(f"`{name}` does not compile", help="`mlpipec explain CODE` says more of a message")
     _keep(cached, compiled, text)
     return Project(root, compiled.pipeline)
+
+
+def fingerprint(file: str | None = None, *, overrides: Mapping[str, str] = _NONE) -> tuple[Path, str] | None:
+    """The project folder and a name for what `load` would give, where that needs no compiling; else None.
+
+    Equal names mean equal pipelines. It reads the compiled form and does not unpack it. Raises as `load` does.
+    """
+    root, name = locate(file)
+    cached = root / STATE / "compiled" / _cache_name(name, overrides)
+    data = _current(cached, root, _text(root, name))
+    return None if data is None else (root, f"{cached.name} {blake3(data).hexdigest()}")
 
 
 def compile_file(file: str | None = None, *, overrides: Mapping[str, str] = _NONE) -> Compiled:
@@ -241,14 +251,26 @@ def _digest(text: str) -> str:
     return blake3(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _fresh(cached: Path, root: Path, name: str, text: str) -> ir.Pipeline | None:
+def _fresh(cached: Path, root: Path, text: str) -> ir.Pipeline | None:
     """The kept pipeline, if all that it was made of is as it was."""
+    packed = _current(cached, root, text)
+    if packed is None:
+        return None
+    from mlflowc.ir import codec  # its dataclasses take longer to make than a fingerprint
+
     try:
-        data = cached.read_bytes()
-        asked, packed = marshal.loads(data)
-        if asked["main"] != _digest(text) or not _same(asked, root):
-            return None
         return codec.unpack(packed)
+    except (ValueError, EOFError, TypeError, KeyError):
+        return None
+
+
+def _current(cached: Path, root: Path, text: str) -> bytes | None:
+    """The packed pipeline, if all that it was made of is as it was."""
+    try:
+        asked, packed = marshal.loads(cached.read_bytes())
+        if asked["main"] != _digest(text) or not _same(asked, root) or not isinstance(packed, bytes):
+            return None
+        return packed
     except (OSError, ValueError, EOFError, TypeError, KeyError):
         return None  # there is none, or it is damaged: compiling makes a new one
 
@@ -275,6 +297,8 @@ def _any(prefix: str, pattern: str) -> bool:
 def _keep(cached: Path, compiled: Compiled, text: str) -> None:
     """Writes the compiled form for the next time. A folder that cannot be written only costs time."""
     assert compiled.pipeline is not None
+    from mlflowc.ir import codec
+
     data = marshal.dumps((_questions(compiled.asked, text), codec.pack(compiled.pipeline)))
     folder = cached.parent
     try:

@@ -8,7 +8,7 @@ import click
 
 from mlflowc import project, terminal
 from mlflowc.commands.options import file_option, overrides, set_option
-from mlflowc.commands.run import plan_as_json
+from mlflowc.commands.running import plan_as_json
 from mlflowc.runtime.plan import Action, make_plan
 from mlflowc.runtime.progress import count
 from mlflowc.runtime.workspace import open_workspace

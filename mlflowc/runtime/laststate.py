@@ -20,7 +20,7 @@ import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from blake3 import blake3
 
@@ -36,7 +36,19 @@ _MAGIC = f"1 {__version__} {sys.version_info.major}.{sys.version_info.minor}"
 _Signature = tuple[int, int, int, int]
 
 
-def is_fresh(root: Path, token: str) -> int | None:
+class Fresh(NamedTuple):
+    """All `stages` of the pipeline are up to date; `gates` says whether it has gates to decide."""
+
+    stages: int
+    gates: bool
+
+
+def nothing_to_do(stages: int) -> str:
+    """The line that says so."""
+    return f"nothing to do: {stages} stage{'' if stages == 1 else 's'} up to date"
+
+
+def is_fresh(root: Path, token: str) -> Fresh | None:
     """How many stages are up to date, when all are; None when that is not certain.
 
     `token` stands for the pipeline as compiled now: its sources, parameters and settings.
@@ -45,7 +57,7 @@ def is_fresh(root: Path, token: str) -> int | None:
     if state is None or state["token"] != token:
         return None
     prefix = os.fspath(root) + "/"
-    return state["stages"] if _same(prefix, state) else None
+    return Fresh(state["stages"], state["gates"]) if _same(prefix, state) else None
 
 
 def save(ws: Workspace, planner: Planner, token: str) -> None:
@@ -174,6 +186,7 @@ def _describe(ws: Workspace, planner: Planner, token: str) -> dict[str, Any] | N
         "magic": _MAGIC,
         "token": token,
         "stages": len(ws.stages),
+        "gates": bool(ws.pipeline.gates),
         "files": [(path, *signature) for path, signature in files.items()],
         "missing": missing,
         "folders": folders,

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 from mlflowc.runtime.events import Outcome, RunResult, Silent, StageResult
+from mlflowc.runtime.laststate import nothing_to_do
 from mlflowc.runtime.plan import Action, Plan
 from mlflowc.terminal import style
 
@@ -22,7 +23,9 @@ MARKS = {
 
 
 def duration(seconds: float) -> str:
-    """`0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`."""
+    """`40 ms`, `1.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`."""
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms"
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -116,7 +119,7 @@ def summary(result: RunResult) -> list[str]:
     skipped = result.count(Outcome.SKIPPED) + result.count(Outcome.CANCELLED)
     total = len(result.stages)
     if result.ok and kept == total:
-        return [f"nothing to do: {count(total, 'stage')} up to date"]
+        return [nothing_to_do(total)]
     parts = [f"{ran} ran"] if ran else []
     parts += [f"{restored} restored"] if restored else []
     parts += [f"{kept} up to date"] if kept else []

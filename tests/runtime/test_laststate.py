@@ -48,7 +48,7 @@ def ready(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Lab:
     assert keep(lab)
     # What was written just before the first run is too young to be believed then.
     assert keep(lab)
-    assert laststate.is_fresh(lab.root, "token") == 4
+    assert laststate.is_fresh(lab.root, "token") == (4, False)
     return lab
 
 
@@ -109,4 +109,4 @@ def test_the_state_comes_back_after_the_change(ready: Lab) -> None:
     ready.write("raw.txt", "2\n")
     assert keep(ready)
     assert keep(ready)
-    assert laststate.is_fresh(ready.root, "token") == 4
+    assert laststate.is_fresh(ready.root, "token") == (4, False)

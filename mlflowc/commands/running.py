@@ -1,0 +1,194 @@
+"""Running the stages and deciding the gates, for `mlpipec run`: imported only when there may be work to do."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from mlflowc import project, terminal
+from mlflowc.errors import Failure
+from mlflowc.ir.model import Pipeline
+from mlflowc.runtime import execute, laststate, progress, targets
+from mlflowc.runtime.events import Listener, RunResult, StageResult
+from mlflowc.runtime.gates import GateResult, check
+from mlflowc.runtime.plan import Plan, make_plan
+from mlflowc.runtime.workspace import Workspace, open_workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the command line says; see `mlpipec run --help`."""
+
+    names: tuple[str, ...] = ()
+    jobs: int | None = None
+    settings: dict[str, str] | None = None
+    event: str | None = None
+    force: bool = False
+    keep_going: bool = False
+    dry: bool = False
+    as_json: bool = False
+    file: str | None = None
+
+
+def bring_up_to_date(asked: Asked) -> int:
+    """Plans, runs, decides gates and tells; returns the exit code. Raises `Failure`."""
+    loaded = project.load(asked.file, overrides=asked.settings or {})
+    pipeline, names = _under_event(loaded.pipeline, asked)
+    ws = open_workspace(loaded.root, pipeline)
+    try:
+        plan = make_plan(ws, names, force=asked.force)
+        if asked.dry:
+            _show_plan(plan, asked.as_json)
+            ws.index.flush()
+            return 0
+        options = execute.Options(asked.jobs, asked.keep_going)
+        result = execute.run(ws, plan, options, _listener(plan, asked.as_json))
+        gates = _gates(ws, plan) if result.ok else []
+        if result.ok and len(plan.steps) == len(ws.stages) and not asked.force:
+            _keep_state(ws, plan, asked)
+    finally:
+        ws.close()
+    if asked.as_json:
+        print(json.dumps(_as_json(plan, result, gates), indent=2))
+    else:
+        _show(ws, result, gates)
+    if result.interrupted:
+        raise Failure("interrupted; earlier outputs are as they were", code=130)
+    return 0 if result.ok and all(g.passed for g in gates) else 1
+
+
+def decide_gates(asked: Asked, stages: int) -> int:
+    """All `stages` are known to be up to date: decides and shows the gates alone."""
+    loaded = project.load(asked.file, overrides=asked.settings or {})
+    ws = open_workspace(loaded.root, loaded.pipeline)
+    gates = [check(ws, g) for g in ws.pipeline.gates]
+    ws.close()
+    _show_gates(gates)
+    print(terminal.style(laststate.nothing_to_do(stages), "bold"))
+    return _gate_failures(gates)
+
+
+def _keep_state(ws: Workspace, plan: Plan, asked: Asked) -> None:
+    if asked.event is not None or asked.names:
+        return
+    # Before the state is described, the index has to know what was found out.
+    ws.index.flush()
+    found = project.fingerprint(asked.file, overrides=asked.settings or {})
+    if found is not None:
+        laststate.save(ws, plan.planner, found[1])
+
+
+def _under_event(pipeline: Pipeline, asked: Asked) -> tuple[Pipeline, tuple[str, ...]]:
+    if asked.event is None:
+        return pipeline, asked.names
+    event = targets.event(pipeline, asked.event)
+    return targets.under_event(pipeline, event, keep=asked.settings or {}), asked.names or tuple(event.run)
+
+
+def _listener(plan: Plan, as_json: bool) -> Listener:
+    if as_json:
+        return progress.Lines(sys.stderr)
+    if not plan.idle and sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
+        # rich costs as much to import as a small run takes.
+        from mlflowc.runtime.live import LiveLines
+
+        return LiveLines(sys.stdout)
+    return progress.Lines(sys.stdout)
+
+
+def _gates(ws: Workspace, plan: Plan) -> list[GateResult]:
+    wanted = set(plan.wanted.gates)
+    return [check(ws, g) for g in ws.pipeline.gates if g.name in wanted]
+
+
+def _show(ws: Workspace, result: RunResult, gates: list[GateResult]) -> None:
+    def left(r: StageResult) -> str:
+        return str(r.left.relative_to(ws.root)) if r.left else ""
+
+    _show_gates(gates)
+    for line in progress.summary(result):
+        progress.write(sys.stdout, terminal.style(line, "bold") + "\n")
+    for message, help in progress.failures(result, left):
+        terminal.error(message, help)
+    _gate_failures(gates)
+
+
+def _show_gates(gates: list[GateResult]) -> None:
+    if gates:
+        # Tables of gates are only for those who have gates.
+        from mlflowc.runtime.gate_table import render
+
+        for gate in gates:
+            progress.write(sys.stdout, render(gate, terminal.width(), colour=terminal.style))
+
+
+def _gate_failures(gates: list[GateResult]) -> int:
+    failed = [g.name for g in gates if not g.passed]
+    if failed:
+        terminal.error(f"gate{'s' if len(failed) > 1 else ''} not passed: {', '.join(failed)}")
+    return 1 if failed else 0
+
+
+def _show_plan(plan: Plan, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"stages": plan_as_json(plan)}, indent=2))
+        return
+    lines = progress.plan_lines(plan)
+    for word, stage, reason in lines:
+        print(f"would {word} {terminal.style(stage, 'bold')}: {reason}")
+    same = len(plan.steps) - len(lines)
+    if not lines:
+        print(f"nothing to do: {progress.count(same, 'stage')} up to date")
+    elif same:
+        print(f"{progress.count(same, 'stage')} up to date")
+
+
+def plan_as_json(plan: Plan) -> list[dict[str, Any]]:
+    """The steps of a plan for `--json`."""
+    return [
+        {"stage": s.stage.id, "action": s.action.name.lower(), "reason": s.reason, "key": s.key or None}
+        for s in plan.steps
+    ]
+
+
+def _as_json(plan: Plan, result: RunResult, gates: list[GateResult]) -> dict[str, Any]:
+    reasons = {s.stage.id: s.reason for s in plan.steps}
+    return {
+        "ok": result.ok and all(g.passed for g in gates),
+        "interrupted": result.interrupted,
+        "seconds": round(result.seconds, 3),
+        "stages": [
+            {
+                "stage": r.stage,
+                "outcome": r.outcome.name.lower(),
+                "reason": reasons[r.stage],
+                "key": r.key or None,
+                "seconds": round(r.seconds, 3),
+                "saved": round(r.saved, 3),
+                "outputs": {o.name: {"path": o.path, "hash": o.hash, "size": o.size} for o in r.outputs},
+                "metrics": r.metrics,
+                **({"message": r.message, "help": r.help} if r.message else {}),
+            }
+            for r in result.stages
+        ],
+        "gates": [
+            {
+                "gate": g.name,
+                "passed": g.passed,
+                "requirements": [
+                    {
+                        "text": r.text,
+                        "passed": r.passed,
+                        "found": r.found,
+                        "required": r.required,
+                        "note": r.note,
+                    }
+                    for r in g.rows
+                ],
+            }
+            for g in gates
+        ],
+    }
