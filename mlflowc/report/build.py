@@ -190,6 +190,8 @@ def _plot(facts: _Facts, item: ir.ReportItem, vs: str | None) -> Section:
     before, base = facts.compared(vs)
     title = str(options.get("title") or _title(item.refs))
     notes: list[str] = []
+    if item.refs and facts.outputs[item.refs[0].stage, item.refs[0].output].type.kind == "metrics":
+        return _plot_of_metrics(facts, item, title, before, base)
     sheets: list[Sheet] = []
     old: list[Sheet] = []
     columns: tuple[ir.Column, ...] = ()
@@ -211,6 +213,23 @@ def _plot(facts: _Facts, item: ir.ReportItem, vs: str | None) -> Section:
         if earlier is not None:
             old.append(Sheet(earlier, declared.type.kind, series, True))
     return plots.draw(title, columns, [*sheets, *old], options, baseline=base, notes=tuple(notes))
+
+
+def _plot_of_metrics(
+    facts: _Facts, item: ir.ReportItem, title: str, before: Snapshot | None, base: Baseline | None
+) -> Section:
+    """Bars of numbers; `y` picks fields, without it all are drawn."""
+    asked = dict(item.options).get("y")
+    wanted = asked if isinstance(asked, tuple) else (asked,) if asked else ()
+    values = []
+    for snapshot in (facts.now, *([before] if before else [])):
+        for ref in item.refs:
+            entry = snapshot.stages.get(ref.stage)
+            found = entry.metrics.get(ref.output, {}) if entry else {}
+            fields = {f: v for f, v in found.items() if not wanted or f in wanted}
+            name = _instance(ref.stage) if len(item.refs) > 1 else ""
+            values.append((name, snapshot is before, fields))
+    return plots.metrics(title, values, baseline=base)
 
 
 def _file(facts: _Facts, of: Snapshot, ref: ir.StageOutput, notes: list[str], revision: str) -> Path | None:

@@ -107,9 +107,40 @@ def _cloud(s: Series, y: str, base: str) -> tuple[Cell, ...]:
     return (s.name or y, *((_version(s.old, base),) if base else ()), s.total, *extent, min(ys), max(ys))
 
 
+def metrics(
+    title: str,
+    values: Sequence[tuple[str, bool, Mapping[str, float]]],
+    *,
+    baseline: Baseline | None = None,
+    notes: tuple[str, ...] = (),
+) -> Plot:
+    """Bars of metrics: for each stage instance its name, whether it is of the baseline, and values by field.
+
+    One metric of several instances has a bar an instance; else there is a bar a metric.
+    """
+    fields = list(dict.fromkeys(f for _, _, by_field in values for f in by_field))
+    by_instance = len(fields) == 1 and len({name for name, _, _ in values}) > 1
+    found: dict[tuple[str, bool], list[tuple[Cell, Cell]]] = {}
+    for name, old, by_field in values:
+        for field, value in by_field.items():
+            if points.number(value) is not None:
+                series, x = ("", name) if by_instance else (name, field)
+                found.setdefault((series, old), []).append((x, value))
+    if not any(not old for _, old in found):
+        return Plot(title, notes=(*notes, "there are no values yet"), baseline=baseline)
+    choice = Choice("bar", "stage" if by_instance else "metric", (fields[0] if by_instance else "value",))
+    made = [Series(name, old, tuple(xy), len(xy)) for (name, old), xy in found.items()]
+    drawn = _bars_of(choice, made, baseline.revision if baseline else "")
+    return Plot(title, drawn.charts, drawn.alt, drawn.digest, (*notes, *drawn.notes), baseline)
+
+
 def _bars(choice: Choice, sheets: Sequence[Sheet], base: str, options: Mapping[str, ir.Value]) -> _Drawn:
     found = points.series(choice, sheets)
     _demand_points(choice, found)
+    return _bars_of(choice, found, base)
+
+
+def _bars_of(choice: Choice, found: Sequence[Series], base: str) -> _Drawn:
     titles = {"x": choice.x, "y": choice.ys[0] if len(choice.ys) == 1 else "value" if choice.ys else "count"}
     heads = [(s.name or titles["y"]) + (f" ({base})" if s.old else "") for s in found]
     order = list(dict.fromkeys(points.label(x) for s in found for x, _ in s.points))
@@ -128,7 +159,7 @@ def _bars(choice: Choice, sheets: Sequence[Sheet], base: str, options: Mapping[s
 
 def _histogram(choice: Choice, sheets: Sequence[Sheet], base: str, options: Mapping[str, ir.Value]) -> _Drawn:
     bins = options.get("bins")
-    found = points.histograms(choice, sheets, bins if isinstance(bins, int) and 0 < bins <= 200 else None)
+    found = points.histograms(choice, sheets, bins if isinstance(bins, int) and 0 < bins <= 1000 else None)
     if not found:
         raise TableError(f"the column `{choice.x}` has no numbers")
     titles = {"x": choice.x, "y": "count"}

@@ -23,7 +23,7 @@ AGES = "age\n" + "".join(f"{random.Random(1).gauss(40, 9) + n % 7:.3f}\n" for n 
 CLOUD = "size,price\n3,5\n1,2\n2,9\n5,1\n"
 
 
-def draw(tmp_path: Path, text: str, old: str | None = None, **options: Value) -> Plot:
+def draw(tmp_path: Path, text: str, old: str | None = None, /, **options: Value) -> Plot:
     """The plot of a CSV file."""
     (tmp_path / "now.csv").write_text(text)
     sheets = [Sheet(tmp_path / "now.csv", "csv", "")]
@@ -71,7 +71,7 @@ def test_the_kind_follows_from_the_columns(tmp_path: Path, text: str, alt: str) 
     ],
 )
 def test_settings_win(tmp_path: Path, options: dict[str, Value], alt: str) -> None:
-    assert draw(tmp_path, LOSS, **options).alt == alt
+    assert draw(tmp_path, LOSS, None, **options).alt == alt
 
 
 def test_declared_types_win_over_the_look_of_the_cells(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_an_old_file_without_the_column_is_left_out_with_a_note(tmp_path: Path) 
 def test_what_cannot_be_drawn_is_a_note(
     tmp_path: Path, text: str, options: dict[str, Value], note: str
 ) -> None:
-    plot = draw(tmp_path, text, **options)
+    plot = draw(tmp_path, text, None, **options)
     assert plot.charts == ()
     assert note in plot.notes[-1]
 
@@ -190,6 +190,13 @@ def test_instances_are_series(tmp_path: Path) -> None:
     sheets = [Sheet(tmp_path / f"{n}.csv", "csv", n) for n in ("de", "en")]
     plot = plots.draw("", (), sheets, {"y": "loss"})
     assert {v["s"] for v in values(plot)} == {"de", "en"}
+
+
+def test_one_metric_of_several_instances_has_a_bar_each() -> None:
+    plot = plots.metrics("", [("de", False, {"auc": 0.8}), ("en", False, {"auc": 0.9})])
+    assert plot.alt == "bars of auc by stage"
+    assert [(v["x"], v["y"]) for v in values(plot)] == [("de", 0.8), ("en", 0.9)]
+    assert plots.metrics("", [("", False, {})]).notes == ("there are no values yet",)
 
 
 def test_a_colour_column_makes_series(tmp_path: Path) -> None:

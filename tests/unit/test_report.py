@@ -19,6 +19,7 @@ from mlflowc.report import build, html, markdown, pictures, plots
 from mlflowc.report.model import (
     Baseline,
     Data,
+    DataRow,
     Document,
     Gates,
     Image,
@@ -35,7 +36,7 @@ from mlflowc.report.model import (
     to_json,
 )
 from mlflowc.report.points import Sheet
-from mlflowc.runtime import execute, gates
+from mlflowc.runtime import baseline, execute, gates
 from mlflowc.runtime.gates import GateResult, Row
 from mlflowc.runtime.lockfile import LockFile, StageEntry
 from mlflowc.runtime.plan import make_plan
@@ -117,11 +118,27 @@ def test_a_plot_holds_the_old_file_from_the_cache(trained: Workspace) -> None:
     assert made.notes == ()
 
 
+def test_a_plot_of_metrics_is_bars(trained: Workspace) -> None:
+    item = ReportItem(
+        "plot", training.ref("train", "scores"), vs="main", options=(("y", ("accuracy", "auc")),)
+    )
+    made = section(trained, item)
+    assert isinstance(made, Plot)
+    assert made.digest is not None
+    assert made.digest.rows == (("accuracy", 0.875, 0.85), ("auc", 0.915, 0.91))
+    assert {(v["x"], v["v"]): v["y"] for v in made.charts[0].spec["data"]["values"]} == {
+        ("accuracy", "now"): 0.875,
+        ("auc", "now"): 0.915,
+        ("accuracy", "main"): 0.85,
+        ("auc", "main"): 0.91,
+    }
+
+
 def test_without_the_old_file_the_new_one_is_drawn_with_a_note(trained: Workspace, tmp_path: Path) -> None:
     root = tmp_path / "churn"
     shutil.copytree(trained.root, root)
     ws = open_workspace(root, trained.pipeline)
-    old = build.baseline.at(root, "main").output("train", "curve")
+    old = baseline.at(root, "main").output("train", "curve")
     assert old is not None
     path = ws.store.object_path(old.hash)
     path.parent.chmod(0o755)
@@ -205,7 +222,10 @@ def test_each_instance_is_a_row_and_a_series(trained: Workspace) -> None:
         pipeline=replace(trained.pipeline, stages=(training.PREPARE_STAGE, *stages)),
         lock=LockFile().with_stages({s.id: entry for s in stages}),
     )
-    refs = lambda output: tuple(StageOutput(s.id, output) for s in stages)  # noqa: E731
+
+    def refs(output: str) -> tuple[StageOutput, ...]:
+        return tuple(StageOutput(s.id, output) for s in stages)
+
     report = Report(
         "r", place(),
         (ReportItem("metrics", refs("scores")), ReportItem("plot", refs("curve"), options=(("y", "loss"),))),
@@ -274,7 +294,7 @@ def evil(*plots: Plot) -> Document:
                 (EVIL + "\n\n[link](javascript:alert(3)) ![x](http://example.org/x.png)\n\n", Inserted(EVIL))
             ),
             Stages((StageRow(EVIL, "ran", 3.0),)),
-            Data((build.DataRow(EVIL, EVIL, EVIL, 3),)),
+            Data((DataRow(EVIL, EVIL, EVIL, 3),)),
         ),
         commit="d" * 40,
         missing=(EVIL,),
