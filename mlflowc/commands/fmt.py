@@ -21,13 +21,15 @@ from mlflowc.syntax.format import format_source
 
 @click.command()
 @click.argument("files", nargs=-1, metavar="[FILE]...")
-@click.option("--check", is_flag=True, help="Write nothing; name the files that would change, and exit with 1.")
+@click.option(
+    "--check", is_flag=True, help="Write nothing; name the files that would change, and exit with 1."
+)
 @click.option("--diff", is_flag=True, help="Write nothing; show what would change.")
 def command(files: tuple[str, ...], check: bool, diff: bool) -> int:
     """Bring pipeline files into the one canonical form, in place.
 
     FILE is a `.mlpipe` file, a folder (every `.mlpipe` file below it) or `-` (standard input to standard
-    output). Without any: all `.mlpipe` files of the current folder. A file with syntax errors is left as it is.
+    output). Without any: all `.mlpipe` files of the current folder. A file with syntax errors stays as it is.
     """
     if "-" in files and len(files) > 1:
         raise Failure("`-` stands alone: standard input goes to standard output", code=2)
@@ -73,7 +75,9 @@ def _names(files: tuple[str, ...]) -> list[str]:
             found.append(name)
             continue
         below = path.glob("*.mlpipe") if not files else path.rglob("*.mlpipe")
-        hidden = [p for p in below if not any(part.startswith(".") for part in p.relative_to(path).parts[:-1])]
+        hidden = [
+            p for p in below if not any(part.startswith(".") for part in p.relative_to(path).parts[:-1])
+        ]
         found += sorted(str(p) for p in hidden if p.is_file())
     if not found:
         where = "here" if not files else f"in {' '.join(files)}"
@@ -112,7 +116,7 @@ def _show_diff(source: Source, formatted: str) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Replaces the file at once, so that nobody ever reads half of it; a link stays a link, the mode stays."""
+    """Replaces the file at once, so that nobody reads half of it; a link stays a link, the mode stays."""
     target = path.resolve()
     try:
         mode = target.stat().st_mode & 0o7777

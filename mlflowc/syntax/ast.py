@@ -148,7 +148,18 @@ class Paren:
 
 
 Expr: TypeAlias = (
-    Str | Num | Bool | ListExpr | RangeExpr | NameExpr | Attribute | Index | CallExpr | UnaryExpr | BinaryExpr | Paren
+    Str
+    | Num
+    | Bool
+    | ListExpr
+    | RangeExpr
+    | NameExpr
+    | Attribute
+    | Index
+    | CallExpr
+    | UnaryExpr
+    | BinaryExpr
+    | Paren
 )
 
 
@@ -157,7 +168,7 @@ Expr: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class ConstraintNode:
-    """`unique`, `in EXPR`, `matches "regex"`, `null <= 5%`; in a table also `rows >= N` (`op` is the comparison)."""
+    """`unique`, `in EXPR`, `matches "regex"`, `null <= 5%`; of a table `rows >= N` (`op`: `>=`)."""
 
     name: Name
     op: str

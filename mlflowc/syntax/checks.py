@@ -41,8 +41,8 @@ CHARACTER = _check(
     "a character that cannot stand here",
     """
 Outside of strings and comments the language uses ASCII alone. Characters from word processors and chat
-programs (typographic quotes, dashes, no-break spaces) look right and are not; `;`, `//` and single quotes come
-from other languages. Where the meaning is certain the message carries a fix.
+programs (typographic quotes, dashes, no-break spaces) look right and are not; `;`, `//` and single quotes
+come from other languages. Where the meaning is certain the message carries a fix.
 """,
     """
 mlpipe 1
@@ -87,8 +87,8 @@ EDITION = _check(
     105,
     "an edition that this version does not know",
     """
-`mlpipe N` stands once, before everything else. The only edition so far is 1; a file of a later edition needs a
-later version of `mlpipec`.
+`mlpipe N` stands once, before everything else. The only edition so far is 1; a file of a later edition
+needs a later version of `mlpipec`.
 """,
     "mlpipe 2",
     "mlpipe 1",
@@ -97,8 +97,8 @@ UNIT = _check(
     106,
     "an unknown unit behind a number",
     """
-Durations are written with `ms s m h d`; sizes with `B KB MB GB TB` (powers of 1000) or `KiB MiB GiB TiB` (powers
-of 1024); shares with `%`. Upper and lower case count.
+Durations are written with `ms s m h d`; sizes with `B KB MB GB TB` (powers of 1000) or `KiB MiB GiB TiB`
+(powers of 1024); shares with `%`. Upper and lower case count.
 """,
     """
 mlpipe 1
@@ -117,8 +117,8 @@ ESCAPE = _check(
     107,
     "an escape that means nothing",
     r"""
-Strings know `\n \t \r \0 \\ \" \'`, `\u00e9` and `\u{1F600}`. A backslash before anything else is doubled, as in
-regular expressions.
+Strings know `\n \t \r \0 \\ \" \'`, `\u00e9` and `\u{1F600}`. A backslash before anything else is doubled,
+as in regular expressions.
 """,
     r"""
 mlpipe 1
@@ -154,8 +154,8 @@ OPEN_STRING = _check(
     109,
     "a string that is not closed",
     '''
-A string between `"` ends on the line it begins on. Text of several lines stands between `"""`; the indentation
-that its lines share is no part of it.
+A string between `"` ends on the line it begins on. Text of several lines stands between `"""`; the
+indentation that its lines share is no part of it.
 ''',
     """
 mlpipe 1
@@ -177,8 +177,8 @@ OPEN_BRACKET = _check(
     110,
     "a bracket that is never closed",
     """
-Every `{`, `(` and `[` has its other half. The message points to the one that was opened; which one that is, is
-told by the indentation, so it helps to run `mlpipec fmt` now and then.
+Every `{`, `(` and `[` has its other half. The message points to the one that was opened; which one that
+is, is told by the indentation, so it helps to run `mlpipec fmt` now and then.
 """,
     """
 mlpipe 1
@@ -204,8 +204,8 @@ STRAY_BRACKET = _check(
     111,
     "a bracket that closes nothing",
     """
-There is a `}`, `)` or `]` with nothing open for it. Often an earlier one came too soon; the message shows where
-the block before ended.
+There is a `}`, `)` or `]` with nothing open for it. Often an earlier one came too soon; the message shows
+where the block before ended.
 """,
     """
 mlpipe 1
@@ -226,9 +226,9 @@ KEYWORD = _check(
     112,
     "a word that begins nothing here",
     """
-A file is made of declarations that begin with a keyword; most hold a block, and what begins a line of it depends
-on the block: `in out keep param` in a stage, component or action, `require` in a gate, `vary` in a sweep, `input`
-in an event, `metrics params plot text stages` in a report. Settings stand everywhere.
+A file is made of declarations that begin with a keyword; most hold a block, and what begins a line of it
+depends on the block: `in out keep param` in a stage, component or action, `require` in a gate, `vary` in a
+sweep, `input` in an event, `metrics params plot text stages` in a report. Settings stand everywhere.
 """,
     """
 mlpipe 1
@@ -247,8 +247,8 @@ COLON_EQUALS = _check(
     113,
     "`:`, `=` and `==` are mixed up",
     """
-`name: type` gives a type, `name = value` sets a value, and `a == b` compares two values. A declaration can have
-both a type and a value: `out model: file = "model.pkl"`.
+`name: type` gives a type, `name = value` sets a value, and `a == b` compares two values. A declaration can
+have both a type and a value: `out model: file = "model.pkl"`.
 """,
     """
 mlpipe 1
@@ -327,25 +327,25 @@ NOT_UTF8 = _check(
     117,
     "the file is not UTF-8",
     """
-Source files are UTF-8, on every machine. The message names the first byte that is not, with its place, and guesses
-at the encoding that the file has.
+Source files are UTF-8, on every machine. The message names the first byte that is not, with its place, and
+guesses at the encoding that the file has.
 """,
 )
 MORE = _check(
     118,
     "more errors than are shown",
     """
-After the first twenty syntax errors of a file the rest is only counted; most of them follow from the first ones, or
-the file is something else than a pipeline. In a file of more than two million characters only the first error is
-looked for.
+After the first twenty syntax errors of a file the rest is only counted; most of them follow from the first
+ones, or the file is something else than a pipeline. In a file of more than two million characters only the
+first error is looked for.
 """,
 )
 COMMA = _check(
     119,
     "a comma is missing",
     """
-Elements of lists and arguments of calls have commas between them, also when each has a line of its own. Items of
-blocks and columns of types are parted by a line break or a comma.
+Elements of lists and arguments of calls have commas between them, also when each has a line of its own.
+Items of blocks and columns of types are parted by a line break or a comma.
 """,
     """
 mlpipe 1

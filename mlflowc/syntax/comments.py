@@ -21,7 +21,7 @@ Node = Any
 
 
 class Group(NamedTuple):
-    """The elements of `node` that stand between brackets, and the part of the text that the brackets enclose."""
+    """The elements of `node` between brackets, and the part of the text that the brackets enclose."""
 
     node: Node
     start: int
@@ -58,7 +58,7 @@ class Placed:
         return self._slots.get(id(node))
 
     def touches(self, node: Node) -> bool:
-        """Whether a group in `node` (or that of `node` itself) has a comment, so that it takes several lines."""
+        """Whether a group in `node` (or its own) has a comment, so that it takes several lines."""
         n = bisect_left(self._closers, node.span.start)
         return n < len(self._closers) and self._closers[n] < node.span.end
 
@@ -109,7 +109,11 @@ def groups(node: Node) -> list[Group]:
             return [Group(node, name.span.end, span.end, items)]
         case ast.ShowItem(block=block, span=span):
             head = [e for e in (node.value, node.vs) if e is not None]
-            own = [] if block is None else [Group(node, (head[-1] if head else node.kind).span.end, span.end, block)]
+            own = (
+                []
+                if block is None
+                else [Group(node, (head[-1] if head else node.kind).span.end, span.end, block)]
+            )
             return [g for e in head for g in groups(e)] + own
         case ast.BlockDecl() | ast.InstanceDecl() | ast.SweepDecl() | ast.OnDecl() | ast.ParamsDecl():
             return _of_declaration(node)
@@ -137,6 +141,7 @@ def _of_declaration(node: Node) -> list[Group]:
 
 
 def _children(node: Node) -> list[Node]:
+    found: list[Node] = []
     match node:
         case ast.Setting() | ast.KeepItem() | ast.VaryItem() | ast.Argument():
             found = [node.value]
@@ -166,6 +171,4 @@ def _children(node: Node) -> list[Node]:
             found = [node.value]
         case ast.Index():
             found = [node.value, node.index]
-        case _:
-            found = []
     return [n for n in found if n is not None]

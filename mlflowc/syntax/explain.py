@@ -45,7 +45,9 @@ def unknown_unit(unit: str, units: tuple[str, ...], span: Span) -> Diagnostic:
         checks.UNIT,
         f"`{unit}` is not a unit",
         span,
-        help=f"write `{guess}`?" if guess else "durations: ms s m h d; sizes: B KB MB GB TB KiB MiB GiB TiB; `%`",
+        help=f"write `{guess}`?"
+        if guess
+        else "durations: ms s m h d; sizes: B KB MB GB TB KiB MiB GiB TiB; `%`",
         fix=Fix(f"write `{guess}`", (Edit(span, guess),)) if guess else None,
     )
 
@@ -66,7 +68,8 @@ def bare_name(name: ast.Dotted, colon: Span | None) -> Diagnostic:
     if colon is not None:
         return Diagnostic.of(
             checks.COLON_EQUALS,
-            f"after `{name.text}:` a type is wanted, and only `in`, `out` and `param` have one; a value comes after `=`",
+            f"after `{name.text}:` a type is wanted, and only `in`, `out` and `param` have one; "
+            "a value comes after `=`",
             colon,
             help=f"write `{name.text} = …`",
             fix=Fix("write `=`", (Edit(colon, " ="),)),

@@ -1,4 +1,4 @@
-"""Expressions and types as text on one line, in canonical form (only a `\"\"\"` string brings line breaks)."""
+"""Expressions and types on one line, in canonical form (only a `\"\"\"` string brings line breaks)."""
 
 from __future__ import annotations
 

@@ -26,7 +26,8 @@ __all__ = ["WIDTH", "format_expr", "format_source"]
 _SHORT = {"cache", "ci", "auth"}
 # Declarations that may stand together without a blank line between them.
 _TOGETHER = (
-    ast.UseDecl, ast.ParamsDecl, ast.ParamDecl, ast.TypeDecl, ast.DataDecl, ast.SecretDecl, ast.OnDecl, ast.BlockDecl,
+    ast.UseDecl, ast.ParamsDecl, ast.ParamDecl, ast.TypeDecl, ast.DataDecl, ast.SecretDecl, ast.OnDecl,
+    ast.BlockDecl,
 )  # fmt: skip
 
 
@@ -85,7 +86,12 @@ class _Printer:
                 end = 0
             started = note(before, end)
             start = element.span.start
-            if (before or (previous is not None and end)) and not comma and self._blank(started, start) and lines:
+            if (
+                (before or (previous is not None and end))
+                and not comma
+                and self._blank(started, start)
+                and lines
+            ):
                 flush()
                 if lines[-1]:
                     lines.append("")
@@ -110,9 +116,9 @@ class _Printer:
 
     def _together(self, previous: Node, element: Node, row: Row, run: list[tuple[Row, str]]) -> bool:
         """Whether two declarations may do without a blank line: short ones of one kind."""
-        if not isinstance(element, _TOGETHER) or type(previous) is not type(element) or row.is_multi:
+        if row.is_multi or type(previous) is not type(element) or type(element) not in _TOGETHER:
             return False
-        if isinstance(element, ast.BlockDecl) and previous.keyword.text != element.keyword.text:
+        if type(element) is ast.BlockDecl and previous.keyword.text != element.keyword.text:
             return False
         return bool(run) and not run[-1][0].is_multi
 
@@ -148,7 +154,9 @@ class _Printer:
                 return self._bracketed(Group(e, 0, 0, items), indent, "[]", ",")
             case ast.CallExpr(function=function, args=args) if args or touched:
                 if not touched or self.placed.slots(e) or any(self.placed.touches(a) for a in args):
-                    return self._callee(function, indent) + self._bracketed(Group(e, 0, 0, args), indent, "()", ",")
+                    return self._callee(function, indent) + self._bracketed(
+                        Group(e, 0, 0, args), indent, "()", ","
+                    )
                 return self._callee(function, indent) + format_expr(e)[len(format_expr(function)) :]
             case _ if not touched:
                 return flat
@@ -176,7 +184,12 @@ class _Printer:
         return f"{head} {self._bracketed(Group(t, 0, 0, t.columns), indent, '{}')}{'?' if t.optional else ''}"
 
     def _typed(
-        self, lead: str, t: ast.TypeExpr | None, constraints: Sequence[ast.ConstraintNode], value: ast.Expr | None, indent: int
+        self,
+        lead: str,
+        t: ast.TypeExpr | None,
+        constraints: Sequence[ast.ConstraintNode],
+        value: ast.Expr | None,
+        indent: int,
     ) -> tuple[str, str]:
         """The type with its constraints, and `= value`, of a line that begins with `lead`."""
         whole = [lead] + ([flat_type(t)] if t else []) + [flat_constraint(c) for c in constraints]
@@ -184,7 +197,10 @@ class _Printer:
         used = indent + len(" ".join(whole).split("\n", 1)[0])
         middle = ""
         if t is not None:
-            parts = [self._type(t, indent, broken=used > WIDTH), *(self._constraint(c, indent) for c in constraints)]
+            parts = [
+                self._type(t, indent, broken=used > WIDTH),
+                *(self._constraint(c, indent) for c in constraints),
+            ]
             middle = " ".join(parts)
         if value is None:
             return middle, ""
@@ -202,20 +218,30 @@ class _Printer:
         """An element as the row that it is aligned as."""
         match e:
             case ast.Setting(key=key, value=value):
-                return Row("setting", "", key.text, "", "= " + self._expr(value, indent, indent + len(key.text) + 3))
+                return Row(
+                    "setting", "", key.text, "", "= " + self._expr(value, indent, indent + len(key.text) + 3)
+                )
             case ast.Nested(name=name, items=items):
                 used = indent + len(name.text) + 1
                 return Row("", "", f"{name.text} {self._block(e, items, indent, used, short=True)}")
             case ast.InItem() | ast.OutItem() | ast.KeepItem() | ast.ParamItem() | ast.InputItem():
                 return self._item(e, indent)
             case ast.VaryItem(name=dotted, value=value):
-                return Row("vary", "vary", dotted.text, "", "in " + self._expr(value, indent, indent + len(dotted.text) + 9))
+                return Row(
+                    "vary",
+                    "vary",
+                    dotted.text,
+                    "",
+                    "in " + self._expr(value, indent, indent + len(dotted.text) + 9),
+                )
             case ast.RequireItem():
                 return Row("", "", self._require(e, indent))
             case ast.ShowItem():
                 return self._show(e, indent)
             case ast.ColumnNode(name=dotted, type=t, constraints=constraints):
-                middle = self._type(t, indent, broken=indent + len(dotted.text) + len(flat_type(t)) > WIDTH - 2)
+                middle = self._type(
+                    t, indent, broken=indent + len(dotted.text) + len(flat_type(t)) > WIDTH - 2
+                )
                 rest = " ".join(self._constraint(c, indent) for c in constraints)
                 return Row("column", "", f"{dotted.text}:", middle, rest)
             case ast.ConstraintNode():
@@ -225,7 +251,11 @@ class _Printer:
                 return Row("", "", lead + self._expr(value, indent, indent + len(lead) + 1))
         if isinstance(e, _Edition):
             return Row("", "", "mlpipe 1")
-        return self._declaration(e) if hasattr(e, "span") and indent == 0 and _is_decl(e) else self._plain(e, indent)
+        return (
+            self._declaration(e)
+            if hasattr(e, "span") and indent == 0 and _is_decl(e)
+            else self._plain(e, indent)
+        )
 
     def _plain(self, e: ast.Expr, indent: int) -> Row:
         return Row("", "", self._expr(e, indent, indent + 1))
@@ -296,7 +326,9 @@ class _Printer:
         match e:
             case ast.InstanceDecl(name=name, component=component, items=items):
                 head = f"stage {name.text}{self._each(e.each)} = {component.text}"
-                return Row("", "", f"{head} {self._block(e, items, 0, len(head) + 1, short=True)}" if items else head)
+                return Row(
+                    "", "", f"{head} {self._block(e, items, 0, len(head) + 1, short=True)}" if items else head
+                )
             case ast.SweepDecl(name=name, stage=stage, items=items):
                 head = f"sweep {name.text} over {format_expr(stage)}"
                 return Row("", "", f"{head} {self._block(e, items, 0, 0, short=False)}")

@@ -20,13 +20,14 @@ from mlflowc.syntax.structure import Chunk, Piece
 _STEPS, _SETTINGS = ("in", "out", "keep", "param"), ()
 # keyword -> what its block holds, and a text that leads the parser into such a block
 _BLOCKS: dict[str, tuple[tuple[str, ...], str]] = {
-    **{k: (_SETTINGS, "env x {") for k in ("env", "runner", "auth", "cache", "ci")},
-    **{k: (_STEPS, "component x {") for k in ("stage", "component", "action")},
+    **dict.fromkeys(("env", "runner", "auth", "cache", "ci"), (_SETTINGS, "env x {")),
+    **dict.fromkeys(("stage", "component", "action"), (_STEPS, "component x {")),
     "gate": (("require",), "gate x {"),
     "report": (("metrics", "params", "plot", "text", "stages"), "report x {"),
     "sweep": (("vary",), "sweep x over y {"),
     "on": (("input",), "on x {"),
 }
+_USUAL = ("stage", "data", "params", "env", "runner", "type", "gate", "report", "action", "sweep", "on")
 _LINES = ("mlpipe", "pipeline", "use", "params", "param", "type", "data", "secret")
 DECLARATIONS = (*_LINES, *_BLOCKS)
 ANY_ITEM = ("in", "out", "keep", "vary", "require", "input")
@@ -34,19 +35,21 @@ ANY_ITEM = ("in", "out", "keep", "vary", "require", "input")
 _OTHER_DECLARATIONS = {
     "job": "stage", "step": "stage", "task": "stage", "rule": "stage", "node": "stage",
     "dataset": "data", "source": "data", "import": "use", "include": "use", "parameters": "params",
-    "environment": "env", "machine": "runner", "resources": "runner", "check": "gate", "when": "on", "trigger": "on",
+    "environment": "env", "machine": "runner", "resources": "runner", "check": "gate", "when": "on",
+    "trigger": "on",
     "tune": "sweep", "deploy": "action", "name": "pipeline", "version": "mlpipe",
 }  # fmt: skip
 _OTHER_ITEMS = {
     "input": "in", "inputs": "in", "deps": "in", "dep": "in", "needs": "in",
-    "output": "out", "outputs": "out", "outs": "out", "metrics": "out", "parameter": "param", "params": "param",
+    "output": "out", "outputs": "out", "outs": "out", "metrics": "out", "parameter": "param",
+    "params": "param",
     "checkpoint": "keep", "assert": "require", "check": "require", "requires": "require", "param": "vary",
     "search": "vary", "in": "input",
 }  # fmt: skip
 
 
 class Place(NamedTuple):
-    """What is being written: `stage` and `train`, the items its block may hold, a text that opens such a block."""
+    """What is being written: `stage` and `train`, the items its block may hold, a text that opens one."""
 
     keyword: str
     name: str
@@ -56,7 +59,13 @@ class Place(NamedTuple):
     def __str__(self) -> str:
         if self.keyword == "on":
             return f"`on {self.name}`"
-        return f"{self.keyword} `{self.name}`" if self.name else f"`{self.keyword}`" if self.keyword else "the file"
+        return (
+            f"{self.keyword} `{self.name}`"
+            if self.name
+            else f"`{self.keyword}`"
+            if self.keyword
+            else "the file"
+        )
 
 
 def first_word(text: str, tokens: list[Tok]) -> str:
@@ -109,7 +118,7 @@ def orphan(source: Source, text: str, chunk: Chunk, before: Chunk | None) -> Dia
 
 
 def stray(source: Source, text: str, tok: Tok, before: Chunk | None, first: Chunk | None) -> Diagnostic:
-    """A bracket that closes nothing; `first`: the first of the lines that now stand in no block because of it."""
+    """A bracket that closes nothing; `first`: the first line that stands in no block because of it."""
     span = Span(source.name, tok.start, tok.end)
     related = _block_end(source, text, before)
     if first is not None:
@@ -130,7 +139,9 @@ def stray(source: Source, text: str, tok: Tok, before: Chunk | None, first: Chun
 def _block_end(source: Source, text: str, before: Chunk | None) -> tuple[Label, ...]:
     if before is None or before.closer is None:
         return ()
-    return (Label(Span(source.name, before.closer.start, before.closer.end), f"{place(text, before)} ends here"),)
+    return (
+        Label(Span(source.name, before.closer.start, before.closer.end), f"{place(text, before)} ends here"),
+    )
 
 
 def behind_block(source: Source, text: str, tail: Tok, end: int, closer: Tok) -> Diagnostic:
@@ -177,7 +188,9 @@ class _Line(NamedTuple):
         return self.tokens[n].kind if 0 <= n < len(self.tokens) else ""
 
     def span(self, first: int, last: int | None = None) -> Span:
-        return Span(self.source.name, self.tokens[first].start, self.tokens[first if last is None else last].end)
+        return Span(
+            self.source.name, self.tokens[first].start, self.tokens[first if last is None else last].end
+        )
 
     def before(self) -> str:
         """What was written so far, on one line and not too much of it."""
@@ -187,9 +200,7 @@ class _Line(NamedTuple):
         return shown if len(shown) <= 40 else "…" + shown[-38:]
 
 
-def declaration(
-    source: Source, text: str, where: Place, tokens: list[Tok], stop: Stop
-) -> Diagnostic:
+def declaration(source: Source, text: str, where: Place, tokens: list[Tok], stop: Stop) -> Diagnostic:
     """Why a declaration, or the header of a block, does not parse."""
     line = _line(source, text, where, tokens, stop)
     return (
@@ -205,7 +216,11 @@ def item(source: Source, text: str, where: Place, piece: Piece, stop: Stop) -> D
     """Why a line of a block does not parse."""
     line = _line(source, text, where, piece.tokens, stop)
     return (
-        _yaml(line) or _unknown_item(line) or _not_a_name(line) or _common(line) or _generic(line, f"in {where}: ")
+        _yaml(line)
+        or _unknown_item(line)
+        or _not_a_name(line)
+        or _common(line)
+        or _generic(line, f"in {where}: ")
     )
 
 
@@ -235,21 +250,25 @@ def _unknown_declaration(line: _Line) -> Diagnostic | None:
     if word in DECLARATIONS:
         return None
     if not word:
-        return None if line.at else Diagnostic.of(
-            checks.KEYWORD,
-            f"a declaration begins with a keyword, not with `{line.stop.text}`",
-            Span(line.source.name, line.stop.start, line.stop.end),
-            help="such as `stage`, `data`, `params`, `gate`, `report`, `on`",
+        return (
+            None
+            if line.at
+            else Diagnostic.of(
+                checks.KEYWORD,
+                f"a declaration begins with a keyword, not with `{line.stop.text}`",
+                Span(line.source.name, line.stop.start, line.stop.end),
+                help="such as `stage`, `data`, `params`, `gate`, `report`, `on`",
+            )
         )
     guess = _meant(word, DECLARATIONS, _OTHER_DECLARATIONS)
     if guess:
         return _misspelt(line, guess, f"`{word}` does not begin a declaration")
     if word in ("for", "if", "def", "while"):
-        help = "the language has no loops, conditions or functions; `stage NAME each x in [a, b]` makes one stage a value"
+        help = "there are no loops or conditions; `stage NAME each x in [a, b]` makes one stage a value"
     elif line.t(1) == "=":
         help = f"a setting stands in a block, as in `stage train {{ {word} = … }}`"
     else:
-        help = "a file is made of `stage`, `data`, `params`, `env`, `runner`, `type`, `gate`, `report`, `action`, `sweep`, `on`"
+        help = f"a file is made of {', '.join(f'`{k}`' for k in _USUAL)}"
     return Diagnostic.of(checks.KEYWORD, f"`{word}` does not begin a declaration", line.span(0), help=help)
 
 
@@ -272,16 +291,21 @@ def _unknown_item(line: _Line) -> Diagnostic | None:
                 help=f"write `{word} NAME …`",
             )
         return None
-    if second in ("word", "string", "number", "[") or (items == ("require",) and line.t(1) in (".", "<", ">", ">=")):
+    if second in ("word", "string", "number", "[") or (
+        items == ("require",) and line.t(1) in (".", "<", ">", ">=")
+    ):
         others = {k: v for k, v in _OTHER_ITEMS.items() if v in items}
         guess = _meant(word, items, others)
         if guess:
             return _misspelt(line, guess, f"`{word}` does not begin a line of {line.place}")
         other = next((k for k, (i, _) in _BLOCKS.items() if word in i and word not in _LINES), None)
-        if other and second != "[" and not items[:1] == (word,):
+        if other and second != "[" and items[:1] != (word,):
             home = {"in": "a stage", "out": "a stage", "keep": "a stage"}.get(word, f"`{other}`")
             return Diagnostic.of(
-                checks.KEYWORD, f"`{word}` belongs in {home}, not in {line.place}", line.span(0), help="move it there"
+                checks.KEYWORD,
+                f"`{word}` belongs in {home}, not in {line.place}",
+                line.span(0),
+                help="move it there",
             )
         if line.at == 1:
             at = Span(line.source.name, line.tokens[0].end, line.tokens[0].end)
@@ -303,7 +327,11 @@ def _not_a_name(line: _Line) -> Diagnostic | None:
         bare = line.t(n).strip('"')
         if line.t(n - 1) == ":":
             return None  # a path where a type belongs
-        fix = Fix("remove the quotes", (Edit(line.span(n), bare),)) if re.fullmatch(r"[A-Za-z_]\w*", bare) else None
+        fix = (
+            Fix("remove the quotes", (Edit(line.span(n), bare),))
+            if re.fullmatch(r"[A-Za-z_]\w*", bare)
+            else None
+        )
         return Diagnostic.of(
             checks.NOT_A_NAME,
             f"after `{line.before()}` a name is wanted; names stand without quotes",
@@ -362,7 +390,13 @@ def _equals(line: _Line) -> Diagnostic | None:
 
 def _colon(line: _Line) -> Diagnostic | None:
     """`key: value` for `key = value`, `out model: "path"` for `out model = "path"`."""
-    at = line.at if line.stop.text == ":" else line.at - 1 if line.kind(line.at) in ("string", "number", "[") else -1
+    at = (
+        line.at
+        if line.stop.text == ":"
+        else line.at - 1
+        if line.kind(line.at) in ("string", "number", "[")
+        else -1
+    )
     if at < 1 or line.t(at) != ":" or at + 1 >= len(line.tokens):
         return None
     if at == line.at and "EQUAL" not in line.stop.accepts:
@@ -387,7 +421,8 @@ def _comma(line: _Line) -> Diagnostic | None:
     at = Span(line.source.name, previous.end, previous.end)
     return Diagnostic.of(
         checks.COMMA,
-        f"in {line.place}: between `{line.t(n - 1)}` and `{line.t(n)}` a `,`{' or a new line' if items else ''} is wanted",
+        f"in {line.place}: between `{line.t(n - 1)}` and `{line.t(n)}` a `,`"
+        f"{' or a new line' if items else ''} is wanted",
         line.span(n),
         help="write `,` between them",
         fix=Fix("insert `,`", (Edit(at, ","),)),
@@ -397,13 +432,19 @@ def _comma(line: _Line) -> Diagnostic | None:
 def _quotes(line: _Line) -> Diagnostic | None:
     """`run = python train.py`: the value is text, and everything up to the end of the line belongs to it."""
     equals = next((n for n in range(min(line.at, len(line.tokens))) if line.t(n) == "="), None)
-    if equals is None or line.at >= len(line.tokens) or line.stop.text in ("=", "{", "}", ":") and line.at == equals + 1:
+    if (
+        equals is None
+        or line.at >= len(line.tokens)
+        or (line.stop.text in ("=", "{", "}", ":") and line.at == equals + 1)
+    ):
         return None
     first = line.tokens[equals + 1]
     eol = line.text.find("\n", first.start)
     value = [t for t in line.tokens[equals + 1 :] if eol < 0 or t.start < eol]
     plain = first.kind == "word" or line.text[first.start : first.end] in ("/", ".", "-", "{", "..")
-    if not plain or any(t.kind in ("string", "[", "]", "(", ")") or line.text[t.start : t.end] == "," for t in value):
+    if not plain or any(
+        t.kind in ("string", "[", "]", "(", ")") or line.text[t.start : t.end] == "," for t in value
+    ):
         return None
     span = Span(line.source.name, first.start, value[-1].end)
     body = line.text[span.start : span.end]

@@ -16,10 +16,24 @@ MAX_DEPTH = 100
 _OPENING = {"LBRACE", "LPAR", "LSQB"}
 _CLOSING = {"RBRACE", "RPAR", "RSQB"}
 # A line that ends with one of these goes on in the next line.
-_GOES_ON = {"COMPARE", "PLUS", "MINUS", "STAR", "SLASH", "DOTDOT", "EQUAL", "COLON", "AND", "OR", "NOT", "ELSE", "DOT"}
+_GOES_ON = {
+    "COMPARE",
+    "PLUS",
+    "MINUS",
+    "STAR",
+    "SLASH",
+    "DOTDOT",
+    "EQUAL",
+    "COLON",
+    "AND",
+    "OR",
+    "NOT",
+    "ELSE",
+    "DOT",
+}
 
 
-class TooDeep(Exception):
+class TooDeepError(Exception):
     """Brackets are nested deeper than `MAX_DEPTH`; `token` is the bracket that goes too deep."""
 
     def __init__(self, token: Token) -> None:
@@ -51,7 +65,7 @@ class Separators:
             elif kind in _OPENING:
                 brackets.append(kind)
                 if len(brackets) > MAX_DEPTH:
-                    raise TooDeep(token)
+                    raise TooDeepError(token)
             elif kind in _CLOSING and brackets:
                 brackets.pop()
             last = kind

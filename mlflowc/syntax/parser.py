@@ -7,8 +7,8 @@ diagnostics. What to say of a syntax error is `mlflowc.syntax.explain`'s part.
 from __future__ import annotations
 
 import re
-from functools import cache
-from typing import Any, NamedTuple
+from functools import cache, partialmethod
+from typing import Any, NamedTuple, TypeAlias
 
 from lark import Lark, Token, Transformer
 from lark.exceptions import UnexpectedInput
@@ -18,11 +18,15 @@ from mlflowc import resources
 from mlflowc.diagnostic import Diagnostic
 from mlflowc.span import Source, Span
 from mlflowc.syntax import ast, explain, hints, recover
-from mlflowc.syntax.lexer import Separators, TooDeep
+from mlflowc.syntax.lexer import Separators, TooDeepError
 from mlflowc.syntax.template import bad_escapes, cook
 from mlflowc.syntax.units import UNITS
 
 UNIT_NAMES = tuple(u for u in UNITS if u)
+
+
+# Tokens and nodes: what a rule is made of. (`list` is the name of a rule below.)
+_Children: TypeAlias = list[Any]
 
 
 class Parsed(NamedTuple):
@@ -41,7 +45,7 @@ def parse(source: Source) -> Parsed:
     try:
         attempt = _parse_part(source.name, " " + text[1:] if text.startswith("\ufeff") else text, 0)
         decls, problems = attempt.decls, attempt.problems
-    except TooDeep as e:
+    except TooDeepError as e:
         at = e.token.start_pos or 0
         problems.append(hints.too_deep(Span(source.name, at, at + 1)))
     except UnexpectedInput as e:
@@ -80,7 +84,7 @@ class _Parts(NamedTuple):
         _forward.builder = _Builder(self.name, 0)
         parser = _lark()[0].parse_interactive(text)
         parser.exhaust_lexer()
-        return frozenset(parser.accepts())
+        return frozenset(parser.accepts())  # type: ignore[no-untyped-call]
 
 
 class _Edition(NamedTuple):
@@ -143,7 +147,7 @@ def _lark() -> tuple[Lark, list[Token]]:
         lexer="contextual",
         maybe_placeholders=False,
         keep_all_tokens=True,
-        postlex=Separators(),  # type: ignore[arg-type]
+        postlex=Separators(),
         transformer=_transformer(),
         lexer_callbacks={"COMMENT": note, "_GOES_ON": note_inside},
         edit_terminals=_whole_word,
@@ -162,9 +166,13 @@ def _whole_word(terminal: TerminalDef) -> None:
 def _transformer() -> Transformer[Token, Any]:
     # A Transformer whose methods look the builder up at each call, so that one Lark serves all files.
     methods = {n: getattr(_forward, n) for n in vars(_Builder) if not n.startswith("_")}
-    bound = {n: (lambda m: lambda self, children: m(children))(m) for n, m in methods.items()}
+    bound = {n: partialmethod(_call, m) for n, m in methods.items()}
     made: Transformer[Token, Any] = type("_Rules", (Transformer,), bound)()
     return made
+
+
+def _call(_rules: Transformer[Token, Any], method: Any, children: _Children) -> Any:
+    return method(children)
 
 
 class _Builder:
@@ -177,10 +185,10 @@ class _Builder:
 
     # -- helpers --
 
-    def _span(self, c: list[Any]) -> Span:
+    def _span(self, c: _Children) -> Span:
         first, last = c[0], c[-1]
-        start = first.start_pos + self._offset if isinstance(first, Token) else first.span.start
-        end = last.end_pos + self._offset if isinstance(last, Token) else last.span.end
+        start = (first.start_pos or 0) + self._offset if isinstance(first, Token) else first.span.start
+        end = (last.end_pos or 0) + self._offset if isinstance(last, Token) else last.span.end
         return Span(self._file, start, end)
 
     def _name(self, token: Token) -> ast.Name:
@@ -194,78 +202,78 @@ class _Builder:
         self.problems.extend(explain.bad_escape(b) for b in bad_escapes(raw, span))
         return ast.Str(cook(raw), raw, span)
 
-    def _block(self, c: list[Any]) -> _Block:
+    def _block(self, c: _Children) -> _Block:
         return _Block(tuple(x for x in c if not isinstance(x, Token)), self._span(c))
 
     # -- top --
 
-    def start(self, c: list[Any]) -> tuple[Any, ...]:
+    def start(self, c: _Children) -> tuple[Any, ...]:
         return tuple(x for x in c if not isinstance(x, Token))
 
-    def edition(self, c: list[Any]) -> _Edition:
+    def edition(self, c: _Children) -> _Edition:
         return _Edition(self.number(c[1:]), self._span(c))
 
-    def pipeline(self, c: list[Any]) -> ast.PipelineDecl:
+    def pipeline(self, c: _Children) -> ast.PipelineDecl:
         return ast.PipelineDecl(self._name(c[1]), self._span(c))
 
-    def use(self, c: list[Any]) -> ast.UseDecl:
+    def use(self, c: _Children) -> ast.UseDecl:
         return ast.UseDecl(self._str(c[1]), self._name(c[3]) if len(c) > 2 else None, self._span(c))
 
-    def params(self, c: list[Any]) -> ast.ParamsDecl:
+    def params(self, c: _Children) -> ast.ParamsDecl:
         return ast.ParamsDecl(self._str(c[1]), c[2].items if len(c) > 2 else (), self._span(c))
 
-    def param_decl(self, c: list[Any]) -> ast.ParamDecl:
+    def param_decl(self, c: _Children) -> ast.ParamDecl:
         return ast.ParamDecl(self.param_item(c), self._span(c))
 
-    def type_decl(self, c: list[Any]) -> ast.TypeDecl:
+    def type_decl(self, c: _Children) -> ast.TypeDecl:
         typ: ast.TypeExpr = c[3]
         extra = tuple(c[4:])
         if extra:
             self.problems.append(explain.constraint_on_type(extra[0]))
         return ast.TypeDecl(self._name(c[1]), typ, self._span(c))
 
-    def data(self, c: list[Any]) -> ast.DataDecl:
+    def data(self, c: _Children) -> ast.DataDecl:
         typ = c[3] if len(c) > 4 else None
         return ast.DataDecl(self._name(c[1]), typ, c[-1], self._span(c))
 
-    def secret(self, c: list[Any]) -> ast.SecretDecl:
+    def secret(self, c: _Children) -> ast.SecretDecl:
         return ast.SecretDecl(self._name(c[1]), self._span(c))
 
-    def plain_block(self, c: list[Any]) -> ast.BlockDecl:
+    def plain_block(self, c: _Children) -> ast.BlockDecl:
         return ast.BlockDecl(self._name(c[0]), None, (), c[1].items, self._span(c))
 
-    def settings_block(self, c: list[Any]) -> ast.BlockDecl:
+    def settings_block(self, c: _Children) -> ast.BlockDecl:
         return ast.BlockDecl(self._name(c[0]), self._name(c[1]), (), c[2].items, self._span(c))
 
     steps_block = gate = report = settings_block
 
-    def stage(self, c: list[Any]) -> ast.BlockDecl:
+    def stage(self, c: _Children) -> ast.BlockDecl:
         return ast.BlockDecl(self._name(c[0]), self._name(c[1]), tuple(c[2:-1]), c[-1].items, self._span(c))
 
-    def instance(self, c: list[Any]) -> ast.InstanceDecl:
+    def instance(self, c: _Children) -> ast.InstanceDecl:
         each = tuple(x for x in c if isinstance(x, ast.EachClause))
         component = next(x for x in c if isinstance(x, ast.Dotted))
         items = c[-1].items if isinstance(c[-1], _Block) else ()
         return ast.InstanceDecl(self._name(c[1]), each, component, items, self._span(c))
 
-    def each(self, c: list[Any]) -> ast.EachClause:
+    def each(self, c: _Children) -> ast.EachClause:
         return ast.EachClause(self._name(c[1]), c[3], self._span(c))
 
-    def sweep(self, c: list[Any]) -> ast.SweepDecl:
+    def sweep(self, c: _Children) -> ast.SweepDecl:
         return ast.SweepDecl(self._name(c[1]), c[3], c[4].items, self._span(c))
 
-    def on(self, c: list[Any]) -> ast.OnDecl:
+    def on(self, c: _Children) -> ast.OnDecl:
         args = c[2].items if len(c) > 3 else ()
         return ast.OnDecl(self._name(c[1]), args, c[-1].items, self._span(c))
 
     # -- blocks --
 
-    def settings(self, c: list[Any]) -> _Block:
+    def settings(self, c: _Children) -> _Block:
         return self._block(c)
 
     requires = shows = varies = event = columns = settings
 
-    def steps(self, c: list[Any]) -> _Block:
+    def steps(self, c: _Children) -> _Block:
         """Joins `param a, b` and `in a, b`: a bare name behind a comma is one more of the item before it."""
         items: list[Any] = []
         separator = ""
@@ -284,43 +292,45 @@ class _Builder:
                 items.append(x)
         return _Block(tuple(items), self._span(c))
 
-    def setting(self, c: list[Any]) -> ast.Setting:
+    def setting(self, c: _Children) -> ast.Setting:
         return ast.Setting(c[0], c[2], self._span(c))
 
-    def nested(self, c: list[Any]) -> ast.Nested:
+    def nested(self, c: _Children) -> ast.Nested:
         name: ast.Dotted = c[0]
         return ast.Nested(ast.Name(name.text, name.span), c[1].items, self._span(c))
 
-    def bare(self, c: list[Any]) -> _Bare:
+    def bare(self, c: _Children) -> _Bare:
         colon = Span(self._file, *(c[1].start_pos + self._offset + n for n in (0, 1))) if len(c) > 1 else None
         return _Bare(c[0], c[2] if len(c) > 1 else None, colon, self._span(c))
 
-    def in_item(self, c: list[Any]) -> ast.InItem:
+    def in_item(self, c: _Children) -> ast.InItem:
         typ, value = _typed(c)
         return ast.InItem(c[1], typ, value, self._span(c))
 
-    def out_item(self, c: list[Any]) -> ast.OutItem:
+    def out_item(self, c: _Children) -> ast.OutItem:
         typ, value = _typed(c)
+        assert value is not None
         return ast.OutItem(self._name(c[1]), typ, value, self._span(c))
 
-    def keep_item(self, c: list[Any]) -> ast.KeepItem:
+    def keep_item(self, c: _Children) -> ast.KeepItem:
         return ast.KeepItem(self._name(c[1]), c[3], self._span(c))
 
-    def param_item(self, c: list[Any]) -> ast.ParamItem:
+    def param_item(self, c: _Children) -> ast.ParamItem:
         typ, value = _typed(c)
         return ast.ParamItem(c[1], typ, _constraints(c), value, self._span(c))
 
-    def input(self, c: list[Any]) -> ast.InputItem:
+    def input(self, c: _Children) -> ast.InputItem:
         typ, value = _typed(c)
+        assert typ is not None
         return ast.InputItem(c[1], typ, _constraints(c), value, self._span(c))
 
-    def vary(self, c: list[Any]) -> ast.VaryItem:
+    def vary(self, c: _Children) -> ast.VaryItem:
         return ast.VaryItem(c[1], c[3], self._span(c))
 
-    def require(self, c: list[Any]) -> ast.RequireItem:
+    def require(self, c: _Children) -> ast.RequireItem:
         return ast.RequireItem(c[1], c[3] if len(c) > 2 else None, self._span(c))
 
-    def show(self, c: list[Any]) -> ast.ShowItem:
+    def show(self, c: _Children) -> ast.ShowItem:
         block = c[-1].items if isinstance(c[-1], _Block) else None
         at = next((n for n, x in enumerate(c) if isinstance(x, Token) and x.type == "VS"), None)
         value = c[1] if len(c) > 1 and not isinstance(c[1], Token | _Block) else None
@@ -328,13 +338,13 @@ class _Builder:
 
     # -- types --
 
-    def type(self, c: list[Any]) -> ast.TypeExpr:
+    def type(self, c: _Children) -> ast.TypeExpr:
         args = next((x.items for x in c if isinstance(x, _Args)), ())
         columns = next((x.items for x in c if isinstance(x, _Block)), None)
         optional = isinstance(c[-1], Token)
         return ast.TypeExpr(c[0], args, columns, optional, self._span(c))
 
-    def type_args(self, c: list[Any]) -> _Args:
+    def type_args(self, c: _Children) -> _Args:
         items = [
             self._str(x) if isinstance(x, Token) else x
             for x in c
@@ -342,13 +352,13 @@ class _Builder:
         ]
         return _Args(tuple(items), self._span(c))
 
-    def column(self, c: list[Any]) -> ast.ColumnNode:
+    def column(self, c: _Children) -> ast.ColumnNode:
         return ast.ColumnNode(c[0], c[2], tuple(c[3:]), self._span(c))
 
-    def table_constraint(self, c: list[Any]) -> ast.ConstraintNode:
+    def table_constraint(self, c: _Children) -> ast.ConstraintNode:
         return ast.ConstraintNode(self._name(c[0]), str(c[1]), c[2], self._span(c))
 
-    def constraint(self, c: list[Any]) -> ast.ConstraintNode:
+    def constraint(self, c: _Children) -> ast.ConstraintNode:
         name = self._name(c[0])
         if len(c) == 1:
             return ast.ConstraintNode(name, "", None, self._span(c))
@@ -357,52 +367,54 @@ class _Builder:
 
     # -- expressions --
 
-    def binary(self, c: list[Any]) -> ast.BinaryExpr:
+    def binary(self, c: _Children) -> ast.BinaryExpr:
         return ast.BinaryExpr(str(c[1]), c[0], c[2], self._span(c))
 
-    def unary(self, c: list[Any]) -> ast.UnaryExpr:
+    def unary(self, c: _Children) -> ast.UnaryExpr:
         return ast.UnaryExpr(str(c[0]), c[1], self._span(c))
 
-    def range(self, c: list[Any]) -> ast.RangeExpr:
+    def range(self, c: _Children) -> ast.RangeExpr:
         return ast.RangeExpr(c[0], c[2], self._span(c))
 
-    def attribute(self, c: list[Any]) -> ast.Attribute:
+    def attribute(self, c: _Children) -> ast.Attribute:
         return ast.Attribute(c[0], self._name(c[2]), self._span(c))
 
-    def index(self, c: list[Any]) -> ast.Index:
+    def index(self, c: _Children) -> ast.Index:
         return ast.Index(c[0], None if isinstance(c[2], Token) else c[2], self._span(c))
 
-    def call(self, c: list[Any]) -> ast.CallExpr:
+    def call(self, c: _Children) -> ast.CallExpr:
         return ast.CallExpr(c[0], c[1].items, self._span(c))
 
-    def args(self, c: list[Any]) -> _Args:
+    def args(self, c: _Children) -> _Args:
         return _Args(tuple(x for x in c if not isinstance(x, Token)), self._span(c))
 
-    def arg(self, c: list[Any]) -> ast.Argument:
+    def arg(self, c: _Children) -> ast.Argument:
         return ast.Argument(self._name(c[0]) if len(c) == 3 else None, c[-1], self._span(c))
 
-    def name(self, c: list[Any]) -> ast.NameExpr:
+    def name(self, c: _Children) -> ast.NameExpr:
         name = self._name(c[0])
         return ast.NameExpr(name, name.span)
 
-    def string(self, c: list[Any]) -> ast.Str:
+    def string(self, c: _Children) -> ast.Str:
         return self._str(c[0])
 
-    def bool(self, c: list[Any]) -> ast.Bool:
+    def bool(self, c: _Children) -> ast.Bool:
         return ast.Bool(c[0] == "true", self._span(c))
 
-    def list(self, c: list[Any]) -> ast.ListExpr:
+    def list(self, c: _Children) -> ast.ListExpr:
         return ast.ListExpr(tuple(x for x in c if not isinstance(x, Token)), self._span(c))
 
-    def paren(self, c: list[Any]) -> ast.Paren:
+    def paren(self, c: _Children) -> ast.Paren:
         return ast.Paren(c[1], self._span(c))
 
-    def number(self, c: list[Any]) -> ast.Num:
+    def number(self, c: _Children) -> ast.Num:
         raw, span = str(c[0]), self._span(c[:1])
         digits = raw.rstrip("%ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_")
         unit = raw[len(digits) :]
         if unit not in UNITS:
-            self.problems.append(explain.unknown_unit(unit, UNIT_NAMES, Span(span.file, span.end - len(unit), span.end)))
+            self.problems.append(
+                explain.unknown_unit(unit, UNIT_NAMES, Span(span.file, span.end - len(unit), span.end))
+            )
             unit = ""
         kind, factor = UNITS[unit]
         text = digits.replace("_", "")
@@ -410,7 +422,7 @@ class _Builder:
             return ast.Num(kind, int(text) * factor, raw, span)
         return ast.Num("float" if kind == "int" else kind, float(text) * factor, raw, span)
 
-    def dotted(self, c: list[Any]) -> ast.Dotted:
+    def dotted(self, c: _Children) -> ast.Dotted:
         star = c[-1].type == "DOTSTAR"
         names = tuple(self._name(x) for x in c if x.type not in ("DOT", "DOTSTAR"))
         return ast.Dotted(names, self._span(c), star)
@@ -433,12 +445,12 @@ class _Bare(NamedTuple):
     span: Span
 
 
-def _typed(c: list[Any]) -> tuple[ast.TypeExpr | None, ast.Expr | None]:
+def _typed(c: _Children) -> tuple[ast.TypeExpr | None, ast.Expr | None]:
     """The type behind `:` and the value behind `=` of an item's children, each None where absent."""
     typ = next((x for x in c if isinstance(x, ast.TypeExpr)), None)
     at = next((n for n, x in enumerate(c) if isinstance(x, Token) and x.type == "EQUAL"), None)
     return typ, c[at + 1] if at else None
 
 
-def _constraints(c: list[Any]) -> tuple[ast.ConstraintNode, ...]:
+def _constraints(c: _Children) -> tuple[ast.ConstraintNode, ...]:
     return tuple(x for x in c if isinstance(x, ast.ConstraintNode))

@@ -18,7 +18,7 @@ from mlflowc.diagnostic import Diagnostic, Label
 from mlflowc.span import Source, Span
 from mlflowc.syntax import checks, hints
 from mlflowc.syntax.expected import Stop, stop
-from mlflowc.syntax.lexer import TooDeep
+from mlflowc.syntax.lexer import TooDeepError
 from mlflowc.syntax.scan import MANY, scan
 from mlflowc.syntax.structure import Chunk, Cutter
 
@@ -92,7 +92,7 @@ class _Recovery:
     # -- what stands outside of any block --
 
     def _orphans(self, n: int) -> int:
-        """Lines of a block outside of one, and a stray `}` behind them: how many chunks one message covers."""
+        """Lines of a block outside of one, and a stray `}` behind them: how many chunks these are."""
         end = n
         while end < len(self.chunks) and self._is_orphan(self.chunks[end]):
             end += 1
@@ -183,13 +183,15 @@ class _Recovery:
     # -- helpers --
 
     def _parse(self, text: str, offset: int, end: int) -> tuple[Attempt, Stop | None]:
-        """What stands at `offset` parsed, or where that stopped; `end` is where its part of the source ends."""
+        """What stands at `offset`, parsed, or where that stopped; its part of the source ends at `end`."""
         try:
             return self.parts.parse(text, offset), None
         except UnexpectedInput as e:
             stopped = stop(e, offset, end, frozenset())
-            return Attempt((), []), stopped._replace(accepts=self.parts.accepts(text[: stopped.start - offset]))
-        except TooDeep as e:
+            return Attempt((), []), stopped._replace(
+                accepts=self.parts.accepts(text[: stopped.start - offset])
+            )
+        except TooDeepError as e:
             start = offset + (e.token.start_pos or 0)
             self._note(hints.too_deep(Span(self.source.name, start, start + 1)))
             return Attempt((), []), None

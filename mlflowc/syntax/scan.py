@@ -49,7 +49,18 @@ _NEXT_DECLARATION = re.compile(r"^(?:" + DECLARATION.pattern + ")", re.MULTILINE
 _QUOTES = "“”„«»″"
 _ODD_SPACES = "\u00a0\u2002\u2003\u2007\u2009\u200a\u202f\u3000"
 _INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff\u00ad\u2028\u2029"
-_LOOKALIKES = {"–": "-", "—": "-", "−": "-", "×": "*", "，": ",", "：": ":", "＝": "=", "；": ";", "（": "(", "）": ")"}
+_LOOKALIKES = {
+    "–": "-",
+    "—": "-",
+    "−": "-",
+    "×": "*",
+    "，": ",",
+    "：": ":",
+    "＝": "=",
+    "；": ";",
+    "（": "(",
+    "）": ")",
+}
 
 
 class Tok(NamedTuple):
@@ -123,13 +134,19 @@ class _Scanner:
         word = self.text[start:stop]
         if not word.isascii():
             plain = unicodedata.normalize("NFKD", word).encode("ascii", "ignore").decode()
-            fix = Fix(f"write `{plain}`", (Edit(Span(self.name, start, stop), plain),)) if plain.isidentifier() else None
+            fix = (
+                Fix(f"write `{plain}`", (Edit(Span(self.name, start, stop), plain),))
+                if plain.isidentifier()
+                else None
+            )
             self._report(
                 Diagnostic.of(
                     checks.NOT_A_NAME,
                     f"`{word}` is not a name: names are of the letters a to z, digits and `_`",
                     Span(self.name, start, stop),
-                    help=f"write `{plain}`, or quotes around it if it is text" if fix else "quote it if it is text",
+                    help=f"write `{plain}`, or quotes around it if it is text"
+                    if fix
+                    else "quote it if it is text",
                     fix=fix,
                 )
             )
@@ -194,7 +211,7 @@ class _Scanner:
         self._report(
             Diagnostic.of(
                 checks.CHARACTER,
-                f"`{self.text[start]}` is a typographic quote; a string stands between plain `\"`",
+                f'`{self.text[start]}` is a typographic quote; a string stands between plain `"`',
                 Span(self.name, start, stop),
                 help='write `"`: some editors and chat programs turn it into the other',
                 fix=Fix("use plain quotes", tuple(Edit(end, '"') for end in ends)),
@@ -232,7 +249,10 @@ class _Scanner:
         fix = None
         if close is not None:
             stop, third = close + 1, '"""'
-            edits = (Edit(Span(self.name, start, start + 1), third), Edit(Span(self.name, close, close + 1), third))
+            edits = (
+                Edit(Span(self.name, start, start + 1), third),
+                Edit(Span(self.name, close, close + 1), third),
+            )
             fix = Fix('use `"""`', edits)
         self._report(
             Diagnostic.of(
@@ -273,7 +293,11 @@ class _Scanner:
             self._separator(span)
         elif char in _ODD_SPACES or char in _INVISIBLE:
             new = " " if char in _ODD_SPACES else ""
-            self._mendable(span, f"an odd space ({_called(char)})" if new else f"an invisible character ({_called(char)})", new)
+            self._mendable(
+                span,
+                f"an odd space ({_called(char)})" if new else f"an invisible character ({_called(char)})",
+                new,
+            )
         elif char in _LOOKALIKES:
             new = _LOOKALIKES[char]
             self._mendable(span, f"`{char}` ({_called(char)}) looks like `{new}` but is not", new)
@@ -284,7 +308,11 @@ class _Scanner:
             self.tokens.append(Tok("op", start, stop))
         else:
             shown = f"`{char}`" if char.isprintable() else f"a control character ({_called(char)})"
-            self._report(Diagnostic.of(checks.CHARACTER, f"{shown} cannot stand here", span, help=_ADVICE.get(char, _OUTSIDE)))
+            self._report(
+                Diagnostic.of(
+                    checks.CHARACTER, f"{shown} cannot stand here", span, help=_ADVICE.get(char, _OUTSIDE)
+                )
+            )
             self.tokens.append(Tok("bad", start, stop))
         return stop
 
@@ -300,7 +328,9 @@ class _Scanner:
                 fix=Fix("remove it" if last else "write `,`", (Edit(span, "" if last else ","),)),
             )
         )
-        self.edits.append((*span[1:], " " * (span.end - span.start) if last else "," + " " * (span.end - span.start - 1)))
+        self.edits.append(
+            (*span[1:], " " * (span.end - span.start) if last else "," + " " * (span.end - span.start - 1))
+        )
         if not last:
             self.tokens.append(Tok("op", span.start, span.start + 1))
 
@@ -311,8 +341,14 @@ class _Scanner:
                 checks.CHARACTER,
                 what if "`" in what else f"{what} stands in the text",
                 span,
-                help=f"write `{new.strip()}`" if new.strip() else "write a plain space" if new else "remove it",
-                fix=Fix("replace it" if new else "remove it", (Edit(span, new * (size if new != "not " else 1)),)),
+                help=f"write `{new.strip()}`"
+                if new.strip()
+                else "write a plain space"
+                if new
+                else "remove it",
+                fix=Fix(
+                    "replace it" if new else "remove it", (Edit(span, new * (size if new != "not " else 1)),)
+                ),
             )
         )
         self.edits.append((span.start, span.end, (new or " ") * size))

@@ -18,15 +18,37 @@ from mlflowc.syntax.scan import DECLARATION, ITEM, MANY, Scan, Tok
 
 _CLOSES = {"}": "{", ")": "(", "]": "["}
 _OPENS = {v: k for k, v in _CLOSES.items()}
-_GOES_ON = {"<=", ">=", "==", "!=", "<", ">", "+", "-", "*", "/", "..", "=", ":", ".", ",", "and", "or", "not", "else"}
+_GOES_ON = {
+    "<=",
+    ">=",
+    "==",
+    "!=",
+    "<",
+    ">",
+    "+",
+    "-",
+    "*",
+    "/",
+    "..",
+    "=",
+    ":",
+    ".",
+    ",",
+    "and",
+    "or",
+    "not",
+    "else",
+}
 _BEGINS_WITH_OPERATOR = re.compile(r"\s*(?:(?:else|and|or)\b|[<>=!]=|[<>+*/])")
 
-_SURE_ITEM = re.compile(r"\s*(?:in|out|keep|param|vary|require|input)[ \t]+[A-Za-z_]|\s*(?:run|env|runner)[ \t]*=")
+_SURE_ITEM = re.compile(
+    r"\s*(?:in|out|keep|param|vary|require|input)[ \t]+[A-Za-z_]|\s*(?:run|env|runner)[ \t]*="
+)
 
 
 @dataclass(slots=True)
 class Piece:
-    """A line of a block (or several that belong together). `damaged`: something in it was reported already."""
+    """A line of a block, or several that are one. `damaged`: something in it was reported already."""
 
     start: int
     end: int
@@ -40,7 +62,9 @@ class Chunk:
 
     start: int
     end: int = 0
-    tokens: list[Tok] = field(default_factory=list)  # those of the header, or of the whole where there is no block
+    tokens: list[Tok] = field(
+        default_factory=list
+    )  # those of the header, or of the whole where there is no block
     body: tuple[int, int] | None = None
     opener: Tok | None = None
     closer: Tok | None = None
@@ -77,7 +101,7 @@ class Cutter:
         last: Tok | None = None
         for n, tok in enumerate(self.tokens):
             if tok.kind == "newline":
-                # Only the last break before the next token matters, so that what follows is a line with a token.
+                # Only the last break before the next token matters: behind it is a line with a token.
                 if last is not None and (n + 1 == len(self.tokens) or self.tokens[n + 1].kind != "newline"):
                     self._newline(tok, last)
                 self._line_start = tok.end

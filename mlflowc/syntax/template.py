@@ -1,4 +1,4 @@
-"""Strings as meant: escapes, the indentation of `\"\"\"` strings, and `{{placeholders}}` with their places."""
+"""Strings as meant: escapes, the indentation of `\"\"\"` strings, `{{placeholders}}` with their places."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class BadEscape(NamedTuple):
 
 
 def cook(raw: str) -> str:
-    """The value of a string literal as it stands in the source, quotes and all. Unknown escapes stay as written."""
+    """The value of a string literal, given as it stands in the source. Unknown escapes stay as written."""
     body, margin = _body(raw)
     return _unescape(_dedent(body, margin))
 

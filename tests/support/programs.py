@@ -7,7 +7,21 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-_WORDS = ["a", "train", "lr", "raw", "data", "report", "env", "stage", "Big", "x1", "rows", "metrics", "text_2"]
+_WORDS = [
+    "a",
+    "train",
+    "lr",
+    "raw",
+    "data",
+    "report",
+    "env",
+    "stage",
+    "Big",
+    "x1",
+    "rows",
+    "metrics",
+    "text_2",
+]
 _NUMBERS = ["0", "1_000", "0.5", "1e-5", "2.5E+3", "30s", "15m", "16GiB", "512MiB", "5%", "0.5h"]
 _STRINGS = [
     '"plain"', '""', '"a \\"quoted\\" # word"', '"{{raw}} {{ x }}"', '"tab\\t"', '"é – ü"', '"""one line"""',
@@ -67,16 +81,32 @@ def _extend(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
         _join(names, _listed(argument, "()")),
         _join("(", inner, ").", names),
         _join("(", inner, ")[", st.one_of(st.just("*"), inner), "]"),
-        _join("(", inner, ")", st.sampled_from([" + ", "-", " * ", "/", " <= ", "==", "\nand ", " or\n  "]), "(", inner, ")"),
+        _join(
+            "(",
+            inner,
+            ")",
+            st.sampled_from([" + ", "-", " * ", "/", " <= ", "==", "\nand ", " or\n  "]),
+            "(",
+            inner,
+            ")",
+        ),
         _join(st.sampled_from(["-", "not "]), "(", inner, ")"),
     )
 
 
 _numbers = st.sampled_from(_NUMBERS)
-_leaf = st.one_of(names, dotted, strings, _numbers, st.sampled_from(["true", "false", "0..120", "-1..x.y", "a+b*c", "not a and b"]))
+_leaf = st.one_of(
+    names,
+    dotted,
+    strings,
+    _numbers,
+    st.sampled_from(["true", "false", "0..120", "-1..x.y", "a+b*c", "not a and b"]),
+)
 _postfix = st.one_of(names, dotted)
 expressions = st.recursive(_leaf, _extend, max_leaves=6)
-_sums = st.one_of(_numbers, names, strings, st.just("0..120"), _listed(strings, "[]"), _listed(_numbers, "[]"))
+_sums = st.one_of(
+    _numbers, names, strings, st.just("0..120"), _listed(strings, "[]"), _listed(_numbers, "[]")
+)
 _constraint = st.one_of(
     st.just(" unique"), _join(" in ", _sums), _join(" matches ", strings), _join(" null <= ", _numbers)
 )
@@ -127,7 +157,12 @@ declarations = st.one_of(
     _join(st.sampled_from(["component", "action"]), " ", names, " ", _steps),
     _join("stage ", names, _each, " ", _steps),
     _join("stage ", names, _each, " = ", dotted, _maybe(" ", _settings)),
-    _join("gate ", names, " ", _block(st.one_of(_setting, _join("require ", expressions, _maybe(" else ", expressions))))),
+    _join(
+        "gate ",
+        names,
+        " ",
+        _block(st.one_of(_setting, _join("require ", expressions, _maybe(" else ", expressions)))),
+    ),
     _join(
         "report ",
         names,
@@ -135,17 +170,31 @@ declarations = st.one_of(
         _block(
             st.one_of(
                 _setting,
-                _join(names, _maybe(" ", st.one_of(dotted, strings)), _maybe(" vs ", strings), _maybe(" ", _settings)),
+                _join(
+                    names,
+                    _maybe(" ", st.one_of(dotted, strings)),
+                    _maybe(" vs ", strings),
+                    _maybe(" ", _settings),
+                ),
             )
         ),
     ),
-    _join("sweep ", names, " over ", dotted, " ", _block(st.one_of(_setting, _join("vary ", dotted, " in ", expressions)))),
+    _join(
+        "sweep ",
+        names,
+        " over ",
+        dotted,
+        " ",
+        _block(st.one_of(_setting, _join("vary ", dotted, " in ", expressions))),
+    ),
     _join(
         "on ",
         names,
         _maybe(_args),
         " ",
-        _block(st.one_of(_setting, _nested, _join("input ", dotted, ": ", types, _constraints, _maybe(_value)))),
+        _block(
+            st.one_of(_setting, _nested, _join("input ", dotted, ": ", types, _constraints, _maybe(_value)))
+        ),
     ),
 )
 

@@ -1,4 +1,4 @@
-"""Every code of the syntax has an explanation whose failing example fails with it and whose mended one parses."""
+"""Every code of the syntax has an explanation: its failing example fails with it, its mended one parses."""
 
 from __future__ import annotations
 

@@ -12,7 +12,9 @@ _UGLY = "mlpipe 1\nstage a { in x  # why\n   retry=2 }\n"
 _FINE = "mlpipe 1\n\nstage a {\n  in x  # why\n  retry = 2\n}\n"
 
 
-def _fmt(folder: Path, *args: str, stdin: bytes = b"", colour: bool = False) -> subprocess.CompletedProcess[bytes]:
+def _fmt(
+    folder: Path, *args: str, stdin: bytes = b"", colour: bool = False
+) -> subprocess.CompletedProcess[bytes]:
     environment = {"PATH": "/usr/bin:/bin", "FORCE_COLOR" if colour else "NO_COLOR": "1", "COLUMNS": "80"}
     command = [sys.executable, "-c", "from mlflowc.cli import main; main()", "fmt", *args]
     return subprocess.run(command, cwd=folder, input=stdin, capture_output=True, env=environment, check=False)

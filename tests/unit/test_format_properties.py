@@ -1,4 +1,4 @@
-"""Whatever the program: formatting keeps its meaning and its comments, and formatting again changes nothing."""
+"""Whatever the program: formatting keeps its meaning and comments, and formatting again changes nothing."""
 
 from __future__ import annotations
 

@@ -14,9 +14,10 @@ from tests.support.programs import programs
 
 _QUICK = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 _BITS = [
-    "{", "}", "[", "]", "(", ")", '"', '"""', "'", "\\", "#", "//", "/*", ";", ":", "=", "==", ",", ".", "..", ".*", "-", "!",
-    "&&", "\n", "\r\n", "\t", " ", "\0", "\ufeff", "\u00a0", "“", "”", "é", "1", "10x", "stage", "stage a {", "in", "out",
-    "gate g {", "\nstage b {\n", "each", "if", "mlpipe 1", "mlpipe 2", "{{", "}}", "\n}\n", "on", "use", "$", "@", "%", "?",
+    "{", "}", "[", "]", "(", ")", '"', '"""', "'", "\\", "#", "//", "/*", ";", ":", "=", "==", ",", ".", "..",
+    ".*", "-", "!", "&&", "\n", "\r\n", "\t", " ", "\0", "\ufeff", "\u00a0", "“", "”", "é", "1", "10x", "stage",
+    "stage a {", "in", "out", "gate g {", "\nstage b {\n", "each", "if", "mlpipe 1", "mlpipe 2", "{{", "}}",
+    "\n}\n", "on", "use", "$", "@", "%", "?",
 ]  # fmt: skip
 
 
@@ -54,7 +55,12 @@ def test_any_bits(text: str) -> None:
     _check(text)
 
 
-@given(programs(), st.lists(st.tuples(st.floats(0, 1), st.integers(0, 8), st.sampled_from(["", *_BITS])), min_size=1, max_size=4))
+@given(
+    programs(),
+    st.lists(
+        st.tuples(st.floats(0, 1), st.integers(0, 8), st.sampled_from(["", *_BITS])), min_size=1, max_size=4
+    ),
+)
 @_QUICK
 def test_mutated_programs(text: str, changes: list[tuple[float, int, str]]) -> None:
     for where, length, new in changes:

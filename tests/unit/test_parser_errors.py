@@ -22,7 +22,8 @@ CASES: dict[str, tuple[str, list[str]]] = {
         ["MLP112 2:1 `stge` does not begin a declaration"],
     ),
     "misspelt items": (
-        'mlpipe 1\ngate q {\n  requre a.b > 3\n}\nstage s {\n  ouput m: file = "m"\n}\nstage after { in x }\n',
+        "mlpipe 1\ngate q {\n  requre a.b > 3\n}\n"
+        'stage s {\n  ouput m: file = "m"\n}\nstage after { in x }\n',
         [
             "MLP112 3:3 `requre` does not begin a line of gate `q`",
             "MLP112 6:3 `ouput` does not begin a line of stage `s`",
@@ -56,13 +57,20 @@ CASES: dict[str, tuple[str, list[str]]] = {
     ),
     "single quotes": (_stage("run = 'x y'"), ["MLP102 3:9 between double quotes, not single ones"]),
     "no-break space": (_stage("in\u00a0raw"), ["MLP102 3:5 an odd space (no-break space, U+00A0)"]),
-    "zero width space": (_stage("in raw\u200b"), ["MLP102 3:9 an invisible character (zero width space, U+200B)"]),
+    "zero width space": (
+        _stage("in raw\u200b"),
+        ["MLP102 3:9 an invisible character (zero width space, U+200B)"],
+    ),
     "em dash": (_stage("retry = \u2014 1"), ["MLP102 3:11 `—` (em dash, U+2014) looks like `-`"]),
     "semicolon at the end": (_stage("timeout = 8h;"), ["MLP102 3:15 `;` separates nothing here"]),
     "semicolon between": (_stage("timeout = 8h; retry = 2"), ["MLP102 3:15 `;` separates nothing here"]),
     "operators of C": (
         "mlpipe 1\ngate q { require a && b || !c }\nstage after { in x }\n",
-        ["MLP102 2:20 `&&` is written `and`", "MLP102 2:25 `||` is written `or`", "MLP102 2:28 `!` is written `not`"],
+        [
+            "MLP102 2:20 `&&` is written `and`",
+            "MLP102 2:25 `||` is written `or`",
+            "MLP102 2:28 `!` is written `not`",
+        ],
     ),
     "comment of C": (
         'mlpipe 1\n// hello\nstage after { run = "http://x" }\n',
@@ -190,7 +198,9 @@ def test_slip(name: str) -> None:
         assert d.help or d.label, d
         assert not any(word in d.message for word in ("LBRACE", "NAME", "_SEP", "STRING", "$END"))
     if "stage after" in text or "data after" in text:
-        names = [d.name.text for d in parsed.file.decls if isinstance(d, ast.BlockDecl | ast.DataDecl) and d.name]
+        names = [
+            d.name.text for d in parsed.file.decls if isinstance(d, ast.BlockDecl | ast.DataDecl) and d.name
+        ]
         assert "after" in names
 
 
@@ -248,7 +258,9 @@ def test_too_early_closing_brace_is_related() -> None:
     ]
 
 
-@pytest.mark.parametrize("text", ["mlpipe 1\r\nstage a {\r\n  in x\r\n}\r\n", "\ufeffmlpipe 1\nstage a { in x }", "mlpipe 1"])
+@pytest.mark.parametrize(
+    "text", ["mlpipe 1\r\nstage a {\r\n  in x\r\n}\r\n", "\ufeffmlpipe 1\nstage a { in x }", "mlpipe 1"]
+)
 def test_line_ends_and_marks(text: str) -> None:
     assert parse(Source("p", text)).diagnostics == ()
 
