@@ -13,8 +13,11 @@ class Tree:
 
     def __init__(self, root: Path, produced: Iterable[str]) -> None:
         self.root = root.absolute()
+        self._prefix = f"{self.root}/"  # joining `Path`s is slow, and done for each word of each command
         self._produced = frozenset(clean(p) for p in produced)
         self._listed: dict[str, dict[str, bool]] = {}
+        self._extensions: dict[str, dict[str, list[str]]] = {}
+        self._files: dict[str, bool] = {}
 
     def entries(self, folder: str) -> dict[str, bool]:
         """Names in `folder` and whether each is a folder; empty where there is no such folder."""
@@ -34,16 +37,34 @@ class Tree:
         """Every folder that was looked into, with the names that were in it."""
         return [(folder, frozenset(names)) for folder, names in self._listed.items()]
 
+    def extensions(self, folder: str) -> dict[str, list[str]]:
+        """The compiled modules in `folder`: module name -> files."""
+        known = self._extensions.get(folder)
+        if known is None:
+            known = {}
+            for name, is_folder in self.entries(folder).items():
+                if name.endswith((".so", ".pyd")) and not is_folder:
+                    known.setdefault(name.partition(".")[0], []).append(name)
+            self._extensions[folder] = known
+        return known
+
     def is_file(self, path: str) -> bool:
         """Whether `path` is a file of the project that no stage writes."""
+        if self.is_produced(path):
+            return False
         folder, _, name = path.rpartition("/")
-        return self.entries(folder).get(name) is False and not self.is_produced(path)
+        if folder in self._listed:
+            return self._listed[folder].get(name) is False
+        # A word of a command may lie in a folder of many thousand files: do not list that for one of them.
+        known = self._files.get(path)
+        if known is None:
+            known = self._files[path] = inside(path) and os.path.isfile(self._prefix + path)  # noqa: PTH113
+        return known
 
     def is_folder(self, path: str) -> bool:
         if not path:
             return True
-        folder, _, name = path.rpartition("/")
-        return self.entries(folder).get(name) is True
+        return inside(path) and (self.root / path).is_dir()
 
     def is_produced(self, path: str) -> bool:
         return bool(self._produced) and below(path, self._produced)

@@ -16,7 +16,6 @@ Facts: TypeAlias = list[list[object]]
 FactCache: TypeAlias = MutableMapping[str, Facts]
 
 NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
-_EXTENSION = re.compile(r"\.(?:[\w-]+\.)?(?:so|pyd)")
 _NOT_CODE = frozenset(
     [
         ".git",
@@ -154,11 +153,9 @@ class Program:
             if entries.get(name) and "__init__.py" in self.tree.entries(package):
                 self._add(posixpath.join(package, "__init__.py"))
                 return [package]
-            modules = [
-                e for e in entries
-                if not entries[e] and e.startswith(name + ".")
-                and (e == name + ".py" or _EXTENSION.fullmatch(e, len(name)))
-            ]  # fmt: skip
+            modules = [*self.tree.extensions(folder).get(name, ())]
+            if entries.get(name + ".py") is False:
+                modules.append(name + ".py")
             if modules:
                 for found in modules:
                     self._add(posixpath.join(folder, found))

@@ -311,6 +311,16 @@ CASES: dict[str, tuple[str, dict[str, str], set[str]]] = {
         {"a.py": "# -*- coding: latin-1 -*-\nimport b", "b.py": "\0", "c_not.py": ""},
         {"a.py", "b.py"},
     ),
+    "src as a package": (
+        "python -m src.a && python src/b.py",
+        {"src/a.py": "from src import c", "src/b.py": "from src.d import e", "src/c.py": "", "src/d.py": ""},
+        {"src/a.py", "src/b.py", "src/c.py", "src/d.py"},
+    ),
+    "PYTHONPATH in front of what it was": (
+        'export PYTHONPATH="lib:${PYTHONPATH:-}"; python a.py',
+        {"a.py": "import b", "lib/b.py": ""},
+        {"a.py", "lib/b.py"},
+    ),
     "modules that are not here": ("python a.py", {"a.py": "import os, numpy.linalg, sklearn"}, {"a.py"}),
     "nothing of the project": ("echo hello > x.txt; curl -s file.py | wc -l", {"a.py": "", "pkg/b.py": ""}, set()),
     "a name with a space": ("python 'my train.py'", {"my train.py": "import b", "b.py": ""}, {"my train.py", "b.py"}),
@@ -413,6 +423,19 @@ def test_kept_facts_spare_parsing_and_follow_content(tmp_path: Path) -> None:
 
     project(tmp_path, {"b.py": "import d"})
     assert code_files(tmp_path, STAGE, "python a.py", facts=kept) == ("a.py", "b.py", "d.py")
+
+
+def test_a_large_folder_of_data_is_not_listed(tmp_path: Path) -> None:
+    project(tmp_path, {"a.py": "import b", "b.py": "", "data/x/1.csv": ""})
+    scanner = Scanner(tmp_path)
+    real = scanner.tree.entries
+
+    def entries(folder: str) -> dict[str, bool]:
+        assert not folder.startswith("data"), folder
+        return real(folder)
+
+    scanner.tree.entries = entries  # type: ignore[method-assign]
+    assert scanner.files(STAGE, "python a.py data/x/1.csv --more data/x") == ("a.py", "b.py")
 
 
 def test_links_into_a_circle_end(tmp_path: Path) -> None:
