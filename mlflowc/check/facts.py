@@ -156,19 +156,20 @@ class Facts:
         step = self.stages.get(id)
         return tuple(_sources(step)) if step else ()
 
-    def needed(self, name: str) -> set[str]:
-        """The stages that `name` (a stage id, gate, report, action, sweep) needs, all upstream included."""
-        direct: set[str] = {name}
-        for gate in self.typed.gates:
-            if gate.value.name == name:
-                direct.update(gate.value.stages)
-        for report in self.typed.reports:
-            if report.value.name == name:
-                direct.update(report.value.stages)
+    def needed(self, *names: str) -> set[str]:
+        """The stages that `names` (stage ids, gates, reports, actions, sweeps) need, with all upstream."""
+        return self.upstream(id for name in names for id in self._direct.get(name, (name,)))
+
+    @cached_property
+    def _direct(self) -> dict[str, tuple[str, ...]]:
+        """What gates, reports and actions need at once."""
+        found: dict[str, tuple[str, ...]] = {g.value.name: g.value.stages for g in self.typed.gates}
+        found.update((r.value.name, r.value.stages) for r in self.typed.reports)
+        # `after` may name a gate, whose stages then count.
         for action in self.typed.actions:
-            if action.value.name == name:
-                direct.update((*_sources(action), *action.value.after))
-        return self.upstream(direct)
+            after = (id for name in action.value.after for id in found.get(name, (name,)))
+            found[action.value.name] = (*_sources(action), *after)
+        return found
 
     @cached_property
     def started(self) -> frozenset[str]:
@@ -178,14 +179,21 @@ class Facts:
     @cached_property
     def reached(self) -> frozenset[str]:
         """The ids of all stages that some event needs."""
-        return frozenset(id for name in self.started for id in self.needed(name))
+        return frozenset(self.needed(*self.started))
 
     def command(self, text: Text) -> Command:
         """The words of one command."""
-        source = self.typed.sources.get(text.span.file)
-        if source is None or not source.text.startswith('"', text.span.start):
-            return Command((), ())
-        return shellwords.read(source, text.span)
+        found = self._commands.get(text.span)
+        if found is None:
+            source = self.typed.sources.get(text.span.file)
+            plain = source is not None and source.text.startswith('"', text.span.start)
+            found = shellwords.read(source, text.span) if source is not None and plain else Command((), ())
+            self._commands[text.span] = found
+        return found
+
+    @cached_property
+    def _commands(self) -> dict[Span, Command]:
+        return {}
 
     def scripts(self, text: Text) -> list[Word]:
         """The script files that a command starts, by name; none when it changes its folder before."""
@@ -196,11 +204,20 @@ class Facts:
 
     def visible(self, step: AnyStep) -> bool:
         """Whether a step's command lines say all that it reads: only programs that read nothing by habit."""
-        commands = [self.command(text) for text in step.texts]
-        return bool(commands) and all(
-            words and all(w.text in _VISIBLE and not w.open for w in words if w.first)
-            for words, _ in commands
-        )
+        known = self._visible.get(step.span)
+        if known is None:
+            commands = [self.command(text) for text in step.texts]
+            known = bool(commands) and all(
+                words and all(w.text in _VISIBLE and not w.open for w in words if w.first)
+                for words, _ in commands
+            )
+            self._visible[step.span] = known
+        return known
+
+    @cached_property
+    def _visible(self) -> dict[Span, bool]:
+        # Instances of one `each` share their commands.
+        return {}
 
 
 def _sources(step: AnyStep) -> list[str]:

@@ -6,12 +6,14 @@ or an expansion is `open`: its text is only a part of what the shell will see.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from mlflowc.span import Source, Span
 
 _SEPARATORS = ";|&()\n"
+_PLAIN = re.compile(r"[A-Za-z0-9_./,:=+@%^~!-]+")
 _ESCAPED = {"n": "\n", "t": "\t", '"': '"', "'": "'", "\\": "\\"}
 
 
@@ -67,6 +69,14 @@ class _Reader:
         quote, in_word = "", False
         while self._at < self._end:
             start = self._at
+            plain = _PLAIN.match(self._text, start, self._end)
+            if plain is not None:
+                # Most of a command: characters that mean themselves in every state but the first of a word.
+                if not in_word:
+                    self._start, in_word = start, True
+                self._chars.append(plain[0])
+                self._at = plain.end()
+                continue
             char, size = self._next()
             if not in_word:
                 self._start = start

@@ -68,7 +68,8 @@ def test_each_says_what_and_why(check: Check) -> None:
 
 
 # What backends and the job graph find takes more than a compile: their own tests run those examples.
-COMPILED = [check for check in CHECKS if check.code < "MLP51"]
+# MLP117 is a file that is no text, MLP118 the end of a long list of errors: no short source shows them.
+COMPILED = [c for c in CHECKS if c.code < "MLP51" and c.code not in ("MLP117", "MLP118")]
 
 
 @pytest.mark.parametrize("check", COMPILED, ids=lambda c: c.code)

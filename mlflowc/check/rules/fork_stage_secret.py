@@ -48,7 +48,7 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
             continue
         told: set[str] = set()
         for part in event.run:
-            for id in sorted({s for name in part.value for s in facts.needed(name)} & set(secret)):
+            for id in sorted(facts.needed(*part.value) & set(secret)):
                 step = secret[id]
                 if step.value.name in told:
                     continue

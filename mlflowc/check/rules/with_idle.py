@@ -53,7 +53,7 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
         if not named:
             continue
         names = {name for part in event.run for name in part.value}
-        needed = {id for name in names for id in facts.needed(name)}
+        needed = facts.needed(*names)
         params = {p for id in needed for p in facts.stages[id].value.params}
         params |= {p for name in names for p in actions.get(name, ())}
         params |= _shown(facts, names)
