@@ -58,7 +58,7 @@ def opened(browser: Any, tmp_path: Path, document: Document, **context: Any) -> 
     found = Opened(page, [], [])
     page.on("console", lambda message: found.said.append(message.text))
     page.on("pageerror", lambda error: found.said.append(str(error)))
-    page.on("dialog", lambda dialog: (found.said.append("a dialog"), dialog.dismiss()))
+    page.on("dialog", lambda dialog: found.said.append(f"a dialog: {dialog.message}"))
     page.on("request", lambda request: found.asked.append(request.url))
     page.goto(path.as_uri())
     page.wait_for_selector("html[data-drawn]")

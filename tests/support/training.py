@@ -116,7 +116,7 @@ REPORT = Report(
         ReportItem("metrics", ref("train", "scores"), vs="main"),
         ReportItem("params", vs="main"),
         ReportItem("plot", ref("train", "curve"), vs="main", options=(("title", "Learning curve"),)),
-        ReportItem("plot", ref("train", "confusion"), options=(("title", "Confusion"))),
+        ReportItem("plot", ref("train", "confusion"), options=(("title", "Confusion"),)),
         ReportItem("plot", ref("train", "weights"), vs="main", options=(("title", "What counts"),)),
         ReportItem("plot", ref("train", "residuals"), vs="main", options=(("title", "Residuals"),)),
         ReportItem("plot", ref("train", "points"), options=(("title", "Error"), ("kind", "scatter"))),
