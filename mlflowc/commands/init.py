@@ -87,10 +87,11 @@ def _templates(folder: Traversable, prefix: str) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     for entry in folder.iterdir():
         path = posixpath.join(prefix, entry.name)
-        if entry.is_dir() and entry.name != "__pycache__":
+        if entry.is_dir():
             found += _templates(entry, path)
-        elif entry.is_file() and not entry.name.endswith(".pyc"):
-            found.append((path, entry.read_text("utf-8")))
+        else:
+            # Scripts are kept as `x.py.txt`: they are the user's, not modules of this package.
+            found.append((path.removesuffix(".txt"), entry.read_text("utf-8")))
     return found
 
 
