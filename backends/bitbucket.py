@@ -30,6 +30,8 @@ CHECKS: tuple[Check, ...] = (
     checks.DUPLICATE,
 )
 
+_EARLIER = "-earlier"  # ends the name of a job's second cache
+
 _SECTIONS = {
     "push": "branches",
     "pull_request": "pull-requests",
@@ -137,8 +139,12 @@ def _variables(workflow: Workflow) -> list[dict[str, Any]]:
 def _step(job: Job, workflow: Workflow, pipeline: Pipeline, settings: Settings) -> dict[str, Any]:
     by_id = {j.id: j for j in workflow.jobs}
     skippable = [j for j in workflow.jobs if j.skippable]
-    caches = [job] if job.kind is JobKind.STAGES else skippable if job.kind is JobKind.PLAN else []
-    caches = [*caches, *(by_id[i] for i in job.imports if by_id[i].skippable)]
+    imported = [by_id[i] for i in job.imports]
+    read = skippable if job.kind is JobKind.PLAN else [j for j in imported if j.skippable]
+    caches = [_cache_name(pipeline, j) for j in read]
+    if job.kind is JobKind.STAGES:
+        own_cache = _cache_name(pipeline, job)
+        caches = [own_cache, own_cache + _EARLIER, *caches]
     own = text.own_labels(pipeline, job, "bitbucket")
     return {
         "name": text.shown(job.title)[:100],
@@ -150,7 +156,7 @@ def _step(job: Job, workflow: Workflow, pipeline: Pipeline, settings: Settings) 
         "deployment": job.approve,
         "state": f"{_run_variable(job)} == true" if job.skippable else None,
         "paths": [text.inside(settings, p) for p in workflow.event.paths],
-        "caches": [_cache_name(pipeline, j) for j in caches],
+        "caches": caches,
         "script": _script(job, workflow, pipeline, settings),
         "artifacts": _artifacts(job, settings),
         "no_download": job.kind is JobKind.PLAN,
@@ -167,8 +173,11 @@ def _script(job: Job, workflow: Workflow, pipeline: Pipeline, settings: Settings
             command += ' --outputs "$BITBUCKET_PIPELINES_VARIABLES_PATH" --format bitbucket'
     lines.append(command)
     if job.kind is JobKind.STAGES:
-        # The cache is another folder than what is handed over, so that an old one never hides a new one.
-        lines.append(f"mkdir -p {_cached(job)} && ln -f {text.bundle(job.id)} {_cached(job)}/")
+        # Folders of their own: an old bundle never hides a new one, and a runner may move a cache's folder
+        # away before it collects what is handed over.
+        folders = [_cached(job), _earlier(job)]
+        lines.append(f"mkdir -p {' '.join(folders)}")
+        lines += [f"ln -f {text.bundle(job.id)} {folder}/" for folder in folders]
     return lines
 
 
@@ -197,12 +206,21 @@ def _cached(job: Job) -> str:
     return f"{text.BUNDLES}/cached/{job.id}"
 
 
+def _earlier(job: Job) -> str:
+    return f"{text.BUNDLES}/{_EARLIER.strip('-')}/{job.id}"
+
+
 def _cache_name(pipeline: Pipeline, job: Job) -> str:
     return f"mlpipe-{pipeline.name}-{job.id}"
 
 
 def _caches(workflows: tuple[Workflow, ...], pipeline: Pipeline, settings: Settings) -> list[dict[str, Any]]:
-    """A cache for each job; the same job in two events is one cache, kept for the files of both."""
+    """Two caches for each job; the same job in two events is one, kept for the files of both.
+
+    Bitbucket looks a cache up by the content of whole files and knows no second best: any change of a
+    parameter would miss everything. So there is an earlier one beside it, of whenever the pipeline file
+    changed last: what of it still holds, `mlpipec exec` uses.
+    """
     files: dict[str, dict[str, None]] = {}
     jobs: dict[str, Job] = {}
     for workflow in workflows:
@@ -210,13 +228,14 @@ def _caches(workflows: tuple[Workflow, ...], pipeline: Pipeline, settings: Setti
             if job.kind is JobKind.STAGES:
                 jobs.setdefault(job.id, job)
                 files.setdefault(job.id, {}).update(dict.fromkeys(_read_by(job, pipeline)))
+    found = []
+    for id, job in jobs.items():
+        name = _cache_name(pipeline, job)
+        found.append((name, tuple(files[id]), _cached(job)))
+        found.append((name + _EARLIER, (pipeline.file,), _earlier(job)))
     return [
-        {
-            "name": _cache_name(pipeline, job),
-            "files": [text.inside(settings, f) for f in files[id]],
-            "path": text.inside(settings, _cached(job)),
-        }
-        for id, job in jobs.items()
+        {"name": name, "files": [text.inside(settings, f) for f in read], "path": text.inside(settings, path)}
+        for name, read, path in found
     ]
 
 

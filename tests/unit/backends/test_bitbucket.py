@@ -45,7 +45,8 @@ def test_a_gpu_starts_only_for_a_miss() -> None:
     assert main["plan"]["caches"] == ["mlpipe-digits-train"]
     assert main["train"]["condition"]["state"] == "RUN_TRAIN == true"
     assert main["train"]["runs-on"] == ["self.hosted", "linux", "gpu"]
-    assert main["evaluate"]["caches"] == ["mlpipe-digits-evaluate", "mlpipe-digits-train"]
+    own = ["mlpipe-digits-evaluate", "mlpipe-digits-evaluate-earlier"]
+    assert main["evaluate"]["caches"] == [*own, "mlpipe-digits-train"]
     assert "condition" not in main["evaluate"]
 
 
@@ -54,6 +55,11 @@ def test_what_is_cached_and_what_is_handed_over_never_meet() -> None:
     train = steps(made["pipelines"]["branches"]["main"])["train"]
     assert train["artifacts"] == ["mlpipe-bundles/train.tar"]
     assert made["definitions"]["caches"]["mlpipe-digits-train"]["path"] == "mlpipe-bundles/cached/train"
+
+
+def test_an_earlier_result_is_there_to_start_from_when_a_parameter_changes() -> None:
+    earlier = one("bitbucket", digits())["definitions"]["caches"]["mlpipe-digits-train-earlier"]
+    assert earlier == {"key": {"files": ["pipeline.mlpipe"]}, "path": "mlpipe-bundles/earlier/train"}
 
 
 def test_a_cache_is_new_when_a_file_changes_that_decides() -> None:
