@@ -16,6 +16,7 @@ import pytest
 from mlflowc.check import fixes, rules
 from mlflowc.compile import Compiled, compile_text
 from mlflowc.diagnostic import Diagnostic
+from mlflowc.render import text as render_text
 from tests.support.loader import MemoryLoader
 from tests.unit.test_registry import FILES
 
@@ -84,6 +85,20 @@ def test_fixes_mend(case: Path) -> None:
     had, has = (Counter(d.code for d in c.diagnostics if d.code < "MLP5") for c in (before, after))
     assert sum(has.values()) <= sum(had.values()) - len(mended.applied), [d.message for d in after.diagnostics]
     assert not set(has) - set(had)
+
+
+_WHOLE = Path(__file__).parent.parent.parent / "examples" / "digits" / "pipeline.mlpipe"
+
+
+@pytest.mark.parametrize("case", [*sorted(CASES.glob("*.mlpipe")), _WHOLE], ids=lambda path: path.stem)
+def test_no_half_of_a_file_breaks_the_compiler(case: Path) -> None:
+    """Without any one of its lines, and cut off behind it, a source gives findings that can be shown."""
+    lines = case.read_text("utf-8").splitlines(keepends=True)
+    for n in range(len(lines)):
+        for text in ("".join(lines[:n] + lines[n + 1 :]), "".join(lines[:n]) + lines[n][: len(lines[n]) // 2]):
+            found = compile_text(case.name, text, MemoryLoader({**FILES, case.name: text}))
+            shown = render_text.render(found.diagnostics, found.sources)
+            assert shown.count("┌─ ") >= len(found.diagnostics)
 
 
 def test_every_rule_has_a_case() -> None:
