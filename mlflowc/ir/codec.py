@@ -167,7 +167,7 @@ _CLASSES: tuple[type, ...] = tuple(
 )
 _NUMBERS = {c: n for n, c in enumerate(_CLASSES)}
 # Many stages have equal ones: each is written and made once.
-_SHARED = frozenset(_NUMBERS[c] for c in (ir.FileType, ir.Code, ir.ScalarType))
+_SHARED = frozenset(_NUMBERS[c] for c in (ir.FileType, ir.Code, ir.ScalarType, ir.Slot))
 _ATOMS = frozenset((str, int, float, bool, type(None)))
 
 
@@ -180,6 +180,8 @@ def _packed(value: Any, shared: dict[Any, Any]) -> Any:
     kind = type(value)
     if kind in _ATOMS:
         return value
+    if not value:
+        return value  # an empty tuple stays one: nothing in it tells a class
     if kind is tuple:
         return [_packed(v, shared) for v in value]
     if kind is dict:
@@ -210,19 +212,20 @@ def unpack(data: bytes) -> ir.Pipeline:
 
 def _unpacked(value: Any, shared: dict[int, Any]) -> Any:
     kind = type(value)
+    if kind is list:
+        return tuple([v if not v or type(v) in _ATOMS else _unpacked(v, shared) for v in value])
     if kind is tuple:
         number = value[0]
         if number in _SHARED:
             key = id(value)
             made = shared.get(key)
-            if made is None:
-                made = shared[key] = _CLASSES[number](
-                    *[v if type(v) in _ATOMS else _unpacked(v, shared) for v in value[1:]]
-                )
-            return made
-        return _CLASSES[number](*[v if type(v) in _ATOMS else _unpacked(v, shared) for v in value[1:]])
-    if kind is list:
-        return tuple([v if type(v) in _ATOMS else _unpacked(v, shared) for v in value])
+            if made is not None:
+                return made
+        _, *fields = value
+        made = _CLASSES[number](*[v if not v or type(v) in _ATOMS else _unpacked(v, shared) for v in fields])
+        if number in _SHARED:
+            shared[id(value)] = made
+        return made
     if kind is dict:
         return {k: _unpacked(v, shared) for k, v in value.items()}
     return value
