@@ -313,7 +313,7 @@ class Planner:
         return self._scanner
 
     def _code_hash(self, stage: Stage, seen: Seen) -> str:
-        if stage.code.key == "ast" and seen.path.endswith(".py"):
+        if stage.code.key == "ast" and seen.path.endswith((".py", ".pyw", ".ipynb")):
             return ast_hash(self._ws, seen)
         return seen.hash
 
@@ -412,18 +412,19 @@ def verify(ws: Workspace) -> dict[str, str]:
 
 
 def ast_hash(ws: Workspace, seen: Seen) -> str:
-    """The hash of a Python file's syntax tree: comments and layout do not count. Of its bytes, if it has no
-    tree.
+    """The hash of a Python file's syntax tree or a notebook's code cells: comments and layout do not count.
+    Of its bytes, if it has none.
     """
-    import ast
-
     try:
-        tree = ast.parse((ws.root / seen.path).read_bytes())
-    except (SyntaxError, ValueError, OSError):
+        source = (ws.root / seen.path).read_bytes()
+    except OSError:
+        return seen.hash
+    tree = closure.normalised_file(seen.path, source)
+    if tree == source:
         return seen.hash
     from mlflowc.runtime.hashing import hash_bytes
 
-    return "ast " + hash_bytes(ast.unparse(tree).encode("utf-8", "surrogateescape"))
+    return "ast " + hash_bytes(tree)
 
 
 def _from_folder(stage: Stage, path: str) -> str:
