@@ -86,14 +86,9 @@ class _Printer:
                 end = 0
             started = note(before, end)
             start = element.span.start
-            if (
-                (before or (previous is not None and end))
-                and not comma
-                and self._blank(started, start)
-                and lines
-            ):
+            if started and not comma and self._blank(started, start):
                 flush()
-                if lines[-1]:
+                if lines and lines[-1]:
                     lines.append("")
             if slots.inside.get(n):
                 flush()

@@ -19,15 +19,16 @@ from mlflowc.syntax import checks
 # Behind so many findings about characters the text is taken for noise.
 MANY = 200
 
+# Python before 3.11.5 gets `(?:…)*+` wrong: `(?>(?:…)*)` says the same.
 _TOKEN = re.compile(
     r"""(?P<space>[ \t\f\r]++)
     |(?P<newline>\n)
     |(?P<comment>\#[^\n]*+|(?<!:)//[^\n]*+|/\*)
     |(?P<triple>\"\"\")
-    |(?P<string>"(?:[^"\\\n]|\\[^\n])*+")
+    |(?P<string>"(?>(?:[^"\\\n]|\\[^\n])*)")
     |(?P<open>"[^\n]*+)
     |(?P<typographic>[“”„«»″][^"“”„«»″\n]*+["“”„«»″])
-    |(?P<single>'(?:[^'\\\n]|\\[^\n])*+')
+    |(?P<single>'(?>(?:[^'\\\n]|\\[^\n])*)')
     |(?P<number>[0-9][0-9_]*+(?:\.[0-9][0-9_]*+)?(?:[eE][+-]?[0-9]++)?(?:%|[A-Za-z_]++)?)
     |(?P<word>[^\W\d]\w*+)
     |(?P<bracket>[][(){}])
@@ -35,7 +36,7 @@ _TOKEN = re.compile(
     |(?P<bad>[\s\S])""",
     re.VERBOSE,
 )
-_TRIPLE = re.compile(r'(?:[^"\\]++|\\[\s\S]|"(?!""))*+"""')
+_TRIPLE = re.compile(r'(?>(?:[^"\\]++|\\[\s\S]|"(?!""))*)"""')
 # A line that begins like this begins something new, however unfinished the text before it is.
 DECLARATION = re.compile(
     r"(?:(?:stage|env|runner|auth|component|action|gate|report)[ \t]+[A-Za-z_]\w*[ \t]*(?:\{|=|each\b)"
