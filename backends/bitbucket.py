@@ -13,9 +13,9 @@ from mlflowc.backends import checks, text
 from mlflowc.backends.bitbucket_rules import verify
 from mlflowc.backends.limits import BITBUCKET, BITBUCKET_SIZES
 
+from mlflowc.cron import CronError, quartz
 from mlflowc.diagnostic import Check, Diagnostic, has_errors
 from mlflowc.ir.model import Event, GlobRef, PathRef, Pipeline, Stage
-from mlflowc.jobs.cron import CronError, quartz
 from mlflowc.jobs.graph import wanted
 from mlflowc.jobs.model import Job, JobKind, Workflow
 from mlflowc.jobs.names import variable

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 
 from mlflowc.backends.limits import Limits
 
+from mlflowc.cron import Cron, CronError, parse_cron
 from mlflowc.diagnostic import Check, Diagnostic, Severity, explanation
 from mlflowc.ir.model import Pipeline, Place, Runner, Stage
-from mlflowc.jobs.cron import Cron, CronError, parse_cron
 from mlflowc.jobs.model import Job, JobKind, Workflow
 from mlflowc.target import GeneratedFile, Settings
 

@@ -159,6 +159,7 @@ def _clouds(
     by_id = {s.value.id: s for s in stages}
     reads = {g.value.name: g.value.stages for g in gates} | {r.value.name: r.value.stages for r in shown}
     doing = {a.value.name: a for a in actions}
+    told: set[str] = set()
     for event in events:
         for part in event.run:
             waiting = [n for name in part.value for n in (reads.get(name) or (name,))]
@@ -173,7 +174,8 @@ def _clouds(
                     s.stage for i in step.inputs for s in i.value.sources if isinstance(s, ir.StageOutput)
                 )
                 waiting.extend(step.value.after)
-                if step.value.runner in launched:
+                if step.value.runner in launched and name not in told:
+                    told.add(name)
                     runner = built.runners[step.value.runner]
                     related = (
                         Label(part.span, "an event runs it"),

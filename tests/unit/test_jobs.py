@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mlflowc.cron import CronError, parse_cron, quartz
 from mlflowc.ir.model import EventInput, Pipeline, ScalarType, Stage
-from mlflowc.jobs.cron import CronError, parse_cron, quartz
 from mlflowc.jobs.graph import fuse, predecessors, wanted
 from mlflowc.jobs.lower import lower, lower_all
 from mlflowc.jobs.model import JobKind, Workflow

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mlflowc.check.cron import CronError, parse
 from mlflowc.check.facts import Facts
+from mlflowc.cron import CronError, parse_cron
 from mlflowc.diagnostic import Check, Diagnostic, Severity, explanation
 
 CHECK = Check(
@@ -16,7 +16,8 @@ CHECK = Check(
         """
         A schedule has five fields: minute 0-59, hour 0-23, day of the month 1-31, month 1-12, day of the
         week 0-7 (0 and 7 are Sunday). Each is `*`, a number, a range `1-5`, a step `*/15`, or a list of
-        these. Names (`MON`), seconds, `@daily` and `L` are not understood by all services.
+        these. Months and weekdays have names, `JAN` and `MON`. Seconds, `@daily` and `L` are not understood
+        by all services.
         """,
         """
         stage a {
@@ -42,11 +43,11 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
         if event.value.cron is None:
             continue
         try:
-            parse(event.value.cron)
+            parse_cron(event.value.cron)
         except CronError as e:
             yield Diagnostic.of(
                 CHECK,
-                f"`{event.value.cron}` is not a schedule: {e}",
+                f"no service takes this schedule: it {e}",
                 event.settings.get("cron", event.span),
                 help="five fields: minute hour day month weekday, as in `17 3 * * *`",
             )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mlflowc.check.cron import CronError, parse
 from mlflowc.check.facts import Facts
+from mlflowc.cron import CronError, parse_cron
 from mlflowc.diagnostic import Check, Diagnostic, Severity, explanation
 
 CHECK = Check(
@@ -41,10 +41,10 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
         if event.value.cron is None:
             continue
         try:
-            cron = parse(event.value.cron)
+            cron = parse_cron(event.value.cron)
         except CronError:
             continue
-        if cron.minutes == (0,):
+        if cron.minutes == {0}:
             minute = 11 + sum(map(ord, facts.typed.name)) % 38
             rest = " ".join(event.value.cron.split()[1:])
             yield Diagnostic.of(

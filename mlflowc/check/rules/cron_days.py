@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mlflowc.check.cron import CronError, parse
 from mlflowc.check.facts import Facts
+from mlflowc.cron import CronError, parse_cron
 from mlflowc.diagnostic import Check, Diagnostic, Severity, explanation
 
 CHECK = Check(
@@ -43,10 +43,10 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
         if event.value.cron is None:
             continue
         try:
-            cron = parse(event.value.cron)
+            cron = parse_cron(event.value.cron)
         except CronError:
             continue
-        if cron.days is not None and cron.weekdays is not None:
+        if not cron.any_day and not cron.any_weekday:
             yield Diagnostic.of(
                 CHECK,
                 "a day of the month or a day of the week, whichever fits, starts this schedule",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mlflowc.check.cron import CronError, parse
 from mlflowc.check.facts import Facts
+from mlflowc.cron import CronError, parse_cron
 from mlflowc.diagnostic import Check, Diagnostic, Severity, explanation
 
 _LEAST = 5  # minutes: what GitHub and GitLab.com document as the shortest interval
@@ -43,7 +43,7 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
         if event.value.cron is None:
             continue
         try:
-            gap = parse(event.value.cron).smallest_gap
+            gap = parse_cron(event.value.cron).gap() // 60
         except CronError:
             continue
         if gap < _LEAST:
