@@ -20,7 +20,7 @@ from mlflowc.jobs.lower import lower
 from mlflowc.jobs.model import Job, JobKind, Workflow
 from mlflowc.runtime import execute, progress, targets
 from mlflowc.runtime.events import RunResult, StageResult
-from mlflowc.runtime.plan import Action, make_plan
+from mlflowc.runtime.plan import Action, Plan, make_plan
 from mlflowc.runtime.workspace import Workspace, open_workspace
 from mlflowc.spell import nearest
 
@@ -124,7 +124,7 @@ def _do(work: _Work, target: Path | None, form: str | None) -> int:
     if work.job.kind is JobKind.CHECK:
         from mlflowc.commands import checkjob
 
-        handover.remember(work.ws, handover.results(work.ws, _wanted(work), work.workflow))
+        handover.remember(work.ws, _plan_for(work, _wanted(work)))
         return checkjob.check(work.ws, work.job.gates, work.job.reports)
     return _act(work)
 
@@ -182,13 +182,18 @@ def _show_plan(work: _Work, deep: Mapping[str, str | None]) -> None:
 # --- stages and actions
 
 
+def _plan_for(work: _Work, stages: list[str]) -> Plan:
+    """The results of `stages`: nothing is to be done for any."""
+    deep = handover.foresee(work.ws)
+    return handover.plan_for(work.ws, stages, (), work.workflow, work.arrived, deep)
+
+
 def _stages(work: _Work) -> int:
     ws, job = work.ws, work.job
-    plan = make_plan(ws, job.stages, exact=set(job.stages))
-    handover.check_upstream(plan, job.stages, work.workflow)
+    deep = handover.foresee(ws)
+    plan = handover.plan_for(ws, job.stages, job.stages, work.workflow, work.arrived, deep)
     result = execute.run(ws, plan, execute.Options(), progress.Lines(sys.stdout))
     code = _report(ws, result)
-    deep = handover.foresee(ws)
     size = handover.depart(ws, job, plan, result, deep)
     print(f"{handover.FOLDER}/{job.id}.tar: {progress.size(size)}")
     return code
@@ -212,7 +217,7 @@ def _act(work: _Work) -> int:
     from mlflowc.runtime.act import act
 
     action = next(a for a in work.pipeline.actions if a.name == work.job.action)
-    plan = handover.results(work.ws, stages_of(work.pipeline, action), work.workflow)
+    plan = _plan_for(work, stages_of(work.pipeline, action))
     work.ws.prepare()
     act(work.ws, action, {s.stage.id: s.outputs for s in plan.steps}, progress.Lines(sys.stdout))
     print(terminal.style(f"action {action.name} done", "bold"))
@@ -226,8 +231,7 @@ def _local(ws: Workspace, name: str) -> int:
     """A stage by id, or a gate or a report: the targets of the Makefile."""
     stage = ws.stages.get(name)
     if stage is not None:
-        plan = make_plan(ws, [name], exact={name})
-        handover.check_upstream(plan, [name], None)
+        plan = handover.plan_for(ws, [name], [name], None)
         result = execute.run(ws, plan, execute.Options(), progress.Lines(sys.stdout))
         return _report(ws, result)
     from mlflowc.commands import checkjob
@@ -240,5 +244,5 @@ def _local(ws: Workspace, name: str) -> int:
         help = f"did you mean `{guess}`?" if guess else f"there are: {', '.join(known)}"
         raise Failure(f"there is no stage, gate or report `{name}`", help=help, code=2)
     read = [s for g in gates for s in g.stages] + [s for r in reports for s in r.stages]
-    handover.remember(ws, handover.results(ws, read, None))
+    handover.remember(ws, handover.plan_for(ws, read, (), None))
     return checkjob.check(ws, tuple(g.name for g in gates), tuple(r.name for r in reports))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from blake3 import blake3
@@ -29,20 +29,29 @@ _FORK = "(jobs with a GPU, own machines or secrets are never started for a pull 
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """Bundles that were taken in: the deep keys of each job's stages, and words about the bad ones."""
+    """Bundles that were taken in.
+
+    `deep` holds for each job the deep keys that its bundles name, a mapping for each; `keys` the key of the result
+    that came for a stage and its deep key; `bad` has words about those that were left out.
+    """
 
     deep: Mapping[str, tuple[Mapping[str, str], ...]]
-    bad: tuple[str, ...]
+    keys: Mapping[tuple[str, str], str]
+    bad: tuple[str, ...] = ()
 
     def has(self, job: Job, deep: Mapping[str, str | None]) -> bool:
         """Whether there is a bundle of exactly the results that `job` would make now."""
         wanted = {s: deep.get(s) for s in job.stages}
-        return any(dict(found) == wanted for found in self.deep.get(job.id, ()))
+        return any({s: found.get(s) for s in wanted} == wanted for found in self.deep.get(job.id, ()))
+
+
+NOTHING = Arrived({}, {})
 
 
 def arrive(ws: Workspace) -> Arrived:
     """Takes in every bundle below `mlpipe-bundles/`."""
     deep: dict[str, tuple[Mapping[str, str], ...]] = {}
+    keys: dict[tuple[str, str], str] = {}
     bad: list[str] = []
     stages: set[str] = set()
     paths = sorted((ws.root / FOLDER).rglob("*.tar"))
@@ -55,13 +64,14 @@ def arrive(ws: Workspace) -> Arrived:
             bad.append(f"{path.relative_to(ws.root).as_posix()} {e}; it is left out")
             continue
         deep[got.job] = (*deep.get(got.job, ()), got.deep)
+        keys |= {(stage, digest): got.keys[stage] for stage, digest in got.deep.items() if stage in got.keys}
         stages.update(got.stages)
     if stages:
         # What was committed may come from another machine, which made something else from the same key.
         # What the jobs of this run hand over belongs together: where they speak, the lock does not.
         kept = {k: e for k, e in ws.lock.entries.items() if k[0] != "stage" or k[1] not in stages}
         ws.lock = LockFile(kept)
-    return Arrived(deep, tuple(bad))
+    return Arrived(deep, keys, tuple(bad))
 
 
 def cache_key(pipeline: Pipeline, job: Job, deep: Mapping[str, str | None]) -> str:
@@ -76,36 +86,58 @@ def foresee(ws: Workspace) -> dict[str, str | None]:
     return deep_keys(ws)
 
 
-def results(ws: Workspace, stages: Iterable[str], workflow: Workflow | None) -> Plan:
-    """What there is of `stages` and those before them, wherever its content is: a plan with nothing to do.
+def plan_for(
+    ws: Workspace,
+    stages: Iterable[str],
+    own: Collection[str],
+    workflow: Workflow | None,
+    arrived: Arrived = NOTHING,
+    deep: Mapping[str, str | None] | None = None,
+) -> Plan:
+    """What is to be done for the stages of `own` among `stages`; those before them only give their results.
 
-    Raises `Failure` that names the job which makes what is missing.
+    A stage that is not deterministic, and was made anew while what follows was not, leaves a result whose key
+    no longer fits. The job was left out because of its deep key, so a result that came with that deep key is
+    taken too. Raises `Failure` that names the job which makes what is missing.
     """
     pin_environments(ws)
     planner = Planner(ws)
     known: dict[str, Outputs | None] = {}
     steps = []
     for stage in targets.closure(ws.pipeline, stages):
-        step = planner.decide(stage, known, lazy=True)
-        if step.action is not Action.KEEP:
-            raise missing(step, workflow)
-        known[stage.id] = step.outputs
+        mine = stage.id in own
+        step = planner.decide(stage, known, lazy=not mine)
+        if not mine and step.action is not Action.KEEP:
+            step = _by_deep_key(ws, step, arrived, deep or {})
+            if step.action is not Action.KEEP:
+                raise missing(step, workflow)
+        known[stage.id] = step.outputs if step.action in (Action.KEEP, Action.RESTORE) else None
         steps.append(step)
-    return Plan(tuple(steps), targets.Wanted(tuple(known)), planner)
+    wanted = targets.Wanted(tuple(s for s in known if s in own) or tuple(known))
+    return Plan(tuple(steps), wanted, planner, exact=True)
+
+
+def _by_deep_key(ws: Workspace, step: Step, arrived: Arrived, deep: Mapping[str, str | None]) -> Step:
+    """`step` as kept, where a result with the stage's deep key arrived."""
+    key = arrived.keys.get((step.stage.id, deep.get(step.stage.id) or ""))
+    record = ws.store.record(key) if key else None
+    if record is None:
+        return step
+    return replace(
+        step,
+        action=Action.KEEP,
+        key=record.key,
+        components=record.components,
+        outputs=record.outputs,
+        metrics=record.metrics,
+        record=record,
+    )
 
 
 def remember(ws: Workspace, plan: Plan) -> None:
     """Writes results that others made into `mlpipe.lock`: gates and reports read it."""
     kept = [StageResult(s.stage.id, Outcome.KEPT, s.key, s.outputs, s.metrics) for s in plan.steps]
     execute.remember(ws, plan, RunResult(tuple(kept), 0.0))
-
-
-def check_upstream(plan: Plan, own: Iterable[str], workflow: Workflow | None) -> None:
-    """Raises `Failure` when a stage before the own ones has no result here."""
-    mine = set(own)
-    for step in plan.steps:
-        if step.stage.id not in mine and step.action is not Action.KEEP:
-            raise missing(step, workflow)
 
 
 def missing(step: Step, workflow: Workflow | None) -> Failure:
@@ -134,7 +166,7 @@ def depart(ws: Workspace, job: Job, plan: Plan, result: RunResult, deep: Mapping
             own.append(_with_content(ws, step, done))
         else:
             upstream.append(_record(ws, step, done))
-    keys = {s: k for s in job.stages if (k := deep.get(s)) is not None and any(r.stage == s for r in own)}
+    keys = {r.stage: k for r in (*upstream, *own) if (k := deep.get(r.stage)) is not None}
     path = ws.root / FOLDER / f"{job.id}.tar"
     try:
         ignored_folder(ws.root / FOLDER)

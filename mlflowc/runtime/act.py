@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping
 
 from mlflowc.errors import Failure
-from mlflowc.ir.model import Action, Stage
+from mlflowc.ir.model import Action, Stage, StageOutput
 from mlflowc.runtime import childenv, commands, environments, publish
 from mlflowc.runtime.events import Listener
 from mlflowc.runtime.logs import Log
@@ -23,10 +23,14 @@ def act(ws: Workspace, action: Action, upstream: Mapping[str, Outputs | None], l
     step = Planner(ws, frozenset({stage.id})).decide(stage, upstream)
     if step.action is Todo.BLOCKED:
         raise Failure(f"action `{action.name}` cannot run: {step.reason}")
-    for outputs in upstream.values():
-        wanted = [o for o in outputs or () if any(("input", i.name) in step.values for i in action.inputs)]
-        if not publish.restore(ws, tuple(wanted)):
-            raise Failure(f"action `{action.name}` cannot run: the cache has lost what it reads")
+    read = {(s.stage, s.output) for i in action.inputs for s in i.sources if isinstance(s, StageOutput)}
+    for name, outputs in upstream.items():
+        for made in outputs or ():
+            if (name, made.name) in read and not publish.restore(ws, (made,)):
+                help = "get the bundle of the job that makes it, or run that stage again"
+                raise Failure(
+                    f"action `{action.name}` cannot run: `{made.path}` is not in the cache", help=help
+                )
     env = ws.envs.get(action.env or "")
     prepared = environments.prepare(ws.root, env, ws.lock, lambda text: listener.note(stage.id, text))
     variables = childenv.variables(stage, env, prepared)

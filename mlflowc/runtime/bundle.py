@@ -49,11 +49,12 @@ class BundleError(Exception):
 
 
 class Imported(NamedTuple):
-    """What came out of a bundle: its job, the deep keys of that job's stages, the stages of all its
-    records, and how many of these were new."""
+    """What came out of a bundle: its job, the deep keys and the keys of all its stages, these stages in
+    order, and how many records were new."""
 
     job: str
     deep: Mapping[str, str]
+    keys: Mapping[str, str]
     stages: tuple[str, ...]
     new: int
 
@@ -62,7 +63,7 @@ class Imported(NamedTuple):
 class Bundle:
     """What goes into one: `own` are the records whose contents go along, `upstream` those without.
 
-    `deep` gives the deep keys of the job's own stages.
+    `deep` gives the deep keys of all their stages.
     """
 
     job: str
@@ -79,7 +80,13 @@ def write(bundle: Bundle, path: Path, store: Store) -> int:
     members = list(_members(bundle, store))
     names = [name for name, _ in members]
     body = json.dumps(
-        {"version": _VERSION, "job": bundle.job, "deep": dict(bundle.deep or {}), "members": names},
+        {
+            "version": _VERSION,
+            "job": bundle.job,
+            "deep": dict(bundle.deep or {}),
+            "keys": {record.stage: record.key for record in (*bundle.upstream, *bundle.own)},
+            "members": names,
+        },
         sort_keys=True,
         separators=(",", ":"),
     ).encode()
@@ -130,7 +137,7 @@ def read(path: Path, store: Store, fs: FileSystem) -> Imported:
         new = sum(_take_record(record, store) for record in found)
     except OSError as e:
         raise BundleError(f"cannot be taken into the cache: {e.strerror}") from e
-    return Imported(manifest.job, manifest.deep, tuple(r.stage for r in found), new)
+    return Imported(manifest.job, manifest.deep, manifest.keys, tuple(r.stage for r in found), new)
 
 
 # --- writing
@@ -185,6 +192,7 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes | Path) -> None:
 class _Manifest(NamedTuple):
     job: str
     deep: dict[str, str]
+    keys: dict[str, str]
     members: list[str]
 
 
@@ -199,7 +207,7 @@ def _read_manifest(tar: tarfile.TarFile) -> _Manifest:
     raw = json.loads(body)
     if raw["version"] != _VERSION:
         raise BundleError(f"is of version {raw['version']}, which this version of mlpipec does not read")
-    return _Manifest(raw["job"], raw["deep"], raw["members"])
+    return _Manifest(raw["job"], raw["deep"], raw["keys"], raw["members"])
 
 
 def _check(member: tarfile.TarInfo, expected: str) -> tuple[str, str]:
