@@ -237,8 +237,9 @@ def _print(compiled: Compiled) -> None:
 
 
 def _cache_name(name: str, overrides: Mapping[str, str]) -> str:
-    key = marshal.dumps([name, sorted(overrides.items()), __version__, sys.version_info[:3], _own_sources()])
-    return blake3(key).hexdigest()[:32]
+    # Not marshal: what it writes depends on how often an object is referred to.
+    key = repr([name, sorted(overrides.items()), __version__, sys.version_info[:3], _own_sources()])
+    return blake3(key.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def _own_sources() -> list[tuple[str, int]]:
