@@ -17,7 +17,7 @@ from lark.lexer import PatternRE, PatternStr, TerminalDef
 from mlflowc import resources
 from mlflowc.diagnostic import Diagnostic
 from mlflowc.span import Source, Span
-from mlflowc.syntax import ast, explain, hints, recover
+from mlflowc.syntax import ast, explain, hints, recover, table
 from mlflowc.syntax.lexer import Separators, TooDeepError
 from mlflowc.syntax.template import bad_escapes, cook
 from mlflowc.syntax.units import UNITS
@@ -141,18 +141,25 @@ def _lark() -> tuple[Lark, list[Token]]:
             comments.append(Token("COMMENT", line[0], start, end_pos=start + len(line[0])))
         return token
 
-    lark = Lark(
-        resources.grammar(),
-        parser="lalr",
-        lexer="contextual",
-        maybe_placeholders=False,
-        keep_all_tokens=True,
-        postlex=Separators(),
-        transformer=_transformer(),
-        lexer_callbacks={"COMMENT": note, "_GOES_ON": note_inside},
-        edit_terminals=_whole_word,
-    )
-    return lark, comments
+    grammar = resources.grammar()
+    code: dict[str, Any] = {
+        "postlex": Separators(),
+        "transformer": _transformer(),
+        "lexer_callbacks": {"COMMENT": note, "_GOES_ON": note_inside},
+    }
+
+    def make() -> Lark:
+        return Lark(
+            grammar,
+            parser="lalr",
+            lexer="contextual",
+            maybe_placeholders=False,
+            keep_all_tokens=True,
+            edit_terminals=_whole_word,
+            **code,
+        )
+
+    return table.load(grammar, make, **code), comments
 
 
 def _whole_word(terminal: TerminalDef) -> None:

@@ -104,9 +104,14 @@ def test_showcase_squeezed() -> None:
     squeezed = SHOWCASE.replace("\n\n", "\n")
     while "  " in squeezed:
         squeezed = squeezed.replace("  ", " ")
-    expected = SHOWCASE.replace("  Trained on", " Trained on").replace('customers.\n  """', 'customers.\n """')
+    expected = SHOWCASE.replace("  Trained on", " Trained on").replace(
+        'customers.\n  """', 'customers.\n """'
+    )
     assert _format(squeezed) == expected
 
+
+_COLUMNS = [f"column_{n}: float in 0..1" for n in range(5)]
+_BOUNDS = [f"train.scores.metric_{n} >= 0.{n}" for n in range(4)]
 
 CASES = {
     "an item a line": ("stage a { in x, param a.b, c.*\n run='' }".replace("''", '""'), """\
@@ -131,7 +136,7 @@ data x = url(
   sha256 = "{"b" * 60}",
 )
 """),
-    "long columns": ("stage s { out x: csv { " + ", ".join(f"column_{n}: float in 0..1" for n in range(5)) + ' } = "x.csv" }', """\
+    "long columns": (f'stage s {{ out x: csv {{ {", ".join(_COLUMNS)} }} = "x.csv" }}', """\
 stage s {
   out x: csv {
     column_0: float in 0..1
@@ -142,7 +147,7 @@ stage s {
   } = "x.csv"
 }
 """),
-    "long requirements": ("gate g { require " + " and ".join(f"train.scores.metric_{n} >= 0.{n}" for n in range(4)) + ' else "no" }', """\
+    "long requirements": (f'gate g {{ require {" and ".join(_BOUNDS)} else "no" }}', """\
 gate g {
   require train.scores.metric_0 >= 0.0
       and train.scores.metric_1 >= 0.1
@@ -213,16 +218,16 @@ env e {
   x      = 3
 }
 """),
-    "declarations of a kind may stand together": ('data a = "a"\ndata bcd: csv = "b"\n\ndata e = "e"\nsecret x\nsecret y', """\
-data a          = "a"
+    "declarations of a kind": ('data a = "a"\ndata bcd: csv = "b"\n\ndata e = "e"\nsecret x\nsecret y', """\
+data a        = "a"
 data bcd: csv = "b"
 
 data e = "e"
 
 secret x
 secret y
-""".replace("data a          =", "data a        =")),
-    "operators": ("gate g { require not(a+b*c)/-d==e[ * ] .f [1] or x . y ( 1,z=2 )and true }", """\
+"""),
+    "operators": ("gate g { require not(a+b*c)/-d==e[*] .f [1] or x . y ( 1,z=2 )and true }", """\
 gate g {
   require not (a + b * c) / -d == e[*].f[1] or x.y(1, z = 2) and true
 }
@@ -236,7 +241,7 @@ gate c {
   # nothing
 }
 """),
-    "types": ('stage a { out x:list[ int ]?="a"\nout e: enum["a","b"]="b"\nin t:dir[ csv{a:int?  unique} ] }', """\
+    "types": ('stage a { out x:list[ int ]?="a"\nout e:enum["a","b"]="b"\nin t:dir[csv{a:int? unique}] }', """\
 stage a {
   out x: list[int]?      = "a"
   out e: enum ["a", "b"] = "b"
@@ -280,7 +285,7 @@ def test_errors_come_back_instead_of_text() -> None:
 
 
 def test_expressions_on_one_line() -> None:
-    (decl,) = parse(Source("p", "mlpipe 1\ngate g { require a.b>=baseline( \"main\" ).a.b-0.5 }")).file.decls
+    (decl,) = parse(Source("p", 'mlpipe 1\ngate g { require a.b>=baseline( "main" ).a.b-0.5 }')).file.decls
     assert isinstance(decl, ast.BlockDecl)
     (item,) = decl.items
     assert isinstance(item, ast.RequireItem)

@@ -15,7 +15,8 @@ from tests.support.programs import programs
 _QUICK = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 _BITS = [
     "{", "}", "[", "]", "(", ")", '"', '"""', "'", "\\", "#", "//", "/*", ";", ":", "=", "==", ",", ".", "..",
-    ".*", "-", "!", "&&", "\n", "\r\n", "\t", " ", "\0", "\ufeff", "\u00a0", "“", "”", "é", "1", "10x", "stage",
+    ".*", "-", "!", "&&", "\n", "\r\n", "\t", " ", "\0", "\ufeff", "\u00a0", "“", "”", "é", "1", "10x",
+    "stage",
     "stage a {", "in", "out", "gate g {", "\nstage b {\n", "each", "if", "mlpipe 1", "mlpipe 2", "{{", "}}",
     "\n}\n", "on", "use", "$", "@", "%", "?",
 ]  # fmt: skip
