@@ -31,8 +31,8 @@ _FORK = "(jobs with a GPU, own machines or secrets are never started for a pull 
 class Arrived:
     """Bundles that were taken in.
 
-    `deep` holds for each job the deep keys that its bundles name, a mapping for each; `keys` the key of the result
-    that came for a stage and its deep key; `bad` has words about those that were left out.
+    `deep` holds for each job the deep keys that its bundles name, a mapping for each. `keys` gives the key
+    of the result that came for a stage and its deep key. `bad` has words about what was left out.
     """
 
     deep: Mapping[str, tuple[Mapping[str, str], ...]]

@@ -28,7 +28,7 @@ class Machines:
         code: int = 0,
         **variables: str,
     ) -> Done:
-        """Runs a job on a new machine with the bundles of `imports`, and its own, `cached` from an earlier run."""
+        """Runs a job on a new machine, with the bundles of `imports` and its own of an earlier run."""
         self._round += 1
         machine = self.repository.clone(self.folder / f"{self._round}-{job}")
         for other in imports:
