@@ -146,9 +146,15 @@ def _param(
             )
         return Binding(value, value.span, True, param=found.name)
     if given is not None and isinstance(at.base, ast.NameExpr) and not at.links:
-        variable = next((n.text for n, _ in signature.axes if n.text == at.base.name.text), None)
+        variable = next(
+            ((n.text, options) for n, options in signature.axes if n.text == at.base.name.text), None
+        )
         if variable is not None:
-            return Binding(value, value.span, True, each=variable)
+            if type is not None:
+                declared = (Label(item.span, "declared here"),)
+                for option in variable[1]:
+                    parameters.fitting(ctx, name, option, type, limits, value.span, declared)
+            return Binding(value, value.span, True, each=variable[0])
     made = parameters.typed_literal(ctx, value, type)
     if isinstance(made, values.Bad):
         return None

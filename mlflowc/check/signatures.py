@@ -316,4 +316,6 @@ def filled(ctx: Context, literal: ast.Str, instance: Instance, *, inside: bool =
 def says_all(literal: ast.Str, axes: tuple[tuple[ast.Name, tuple[Scalar, ...]], ...]) -> bool:
     """Whether the path differs for every instance: it holds `{{stage}}`, or each variable that has a choice."""
     said = {p.text for p in template.parts(literal) if not isinstance(p, str)}
+    if said - {"stage", *(name.text for name, _ in axes)}:
+        return True  # it holds something unknown, and that has been said
     return "stage" in said or all(len(options) < 2 or name.text in said for name, options in axes)

@@ -364,7 +364,7 @@ def step_ids(
         found = ctx.main.find(kinds[0], (at.base.name,)) if entry is None else None
         problem = scopes.wrong_kind(at.base.name, kinds[0], entry) if entry else found
         if problem is not None and not isinstance(problem, Entry):
-            if entry is None and len(kinds) > 1:
+            if problem.code == scopes.UNKNOWN.code and len(kinds) > 1:
                 options = [n for n, e in ctx.main.things.items() if e.kind in kinds]
                 problem = scopes.unknown(at.base.name, "such thing", options)
             ctx.problems.append(problem)
@@ -400,7 +400,7 @@ def _commands(
         dict(instance.each),
         {n for p in body.params for n in p.value},
         instance.names["stage"],
-        {n: b for n, b in body.bound.items() if b.is_param} if signature.component else None,
+        {n: body.bound.get(n) for n in open_params(signature)} if signature.component else None,
     )
     texts: list[Text] = []
     for item in run.items if isinstance(run, ast.ListExpr) else (run,):

@@ -74,7 +74,8 @@ CHECKS = (PLACEHOLDER, UNDECLARED)
 
 
 class Names(NamedTuple):
-    """What the placeholders of one step may name. `bound` are a component's own parameters, else None."""
+    """What the placeholders of one step may name. `bound` are a component's own parameters (None where a stage
+    gives one no value), and None in a stage that is not made of one."""
 
     kind: str
     inputs: set[str]
@@ -83,7 +84,7 @@ class Names(NamedTuple):
     each: dict[str, Scalar]
     params: set[str]
     stage: str
-    bound: dict[str, Binding] | None
+    bound: dict[str, Binding | None] | None
 
 
 def command(ctx: Context, literal: ast.Str, names: Names, params: Params) -> Text:
@@ -143,6 +144,8 @@ def _slot(
 def _param(ctx: Context, part: Placeholder, name: str, names: Names, params: Params) -> ir.Slot | None:
     if names.bound is not None:
         binding = names.bound.get(name)
+        if binding is None and name in names.bound:
+            return None  # the stage gives it no value, and that has been said
         if binding is None:
             guess = nearest(name, names.bound)
             help = (
