@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import posixpath
 import re
 from bisect import bisect_left
@@ -111,12 +112,27 @@ class Facts:
             path = posixpath.dirname(path)
         return None
 
-    def inside(self, folder: str) -> Written | None:
-        """Some output inside normalised `folder`."""
-        at = bisect_left(self._paths, folder + "/")
-        if at < len(self._paths) and self._paths[at].startswith(folder + "/"):
-            return self.writers[self._paths[at]]
-        return None
+    def inside(self, folder: str) -> Iterator[Written]:
+        """The outputs inside normalised `folder`, by path."""
+        prefix = "" if folder == "." else folder + "/"
+        for path in self._paths[bisect_left(self._paths, prefix) :]:
+            if not path.startswith(prefix):
+                return
+            yield self.writers[path]
+
+    def read_by(self, source: ir.InputSource) -> Iterator[Written]:
+        """The outputs that an input by path or glob would read: at it, around it, in it."""
+        if isinstance(source, ir.PathRef):
+            path = normal(source.path)
+            around = self.writer_of(path)
+            yield from self.inside(path) if around is None else (around,)
+        elif isinstance(source, ir.GlobRef):
+            folder, wanted = _glob(source.pattern)
+            around = self.writer_of(folder)
+            if around is not None:
+                yield around
+                return
+            yield from (item for item in self.inside(folder) if wanted.fullmatch(item.path))
 
     @cached_property
     def _paths(self) -> list[str]:
@@ -222,6 +238,15 @@ class Facts:
 
 def _sources(step: AnyStep) -> list[str]:
     return [s.stage for part in step.inputs for s in part.value.sources if isinstance(s, ir.StageOutput)]
+
+
+def _glob(pattern: str) -> tuple[str, re.Pattern[str]]:
+    """The folder of a glob before its first wildcard, and the glob as a regular expression."""
+    parts = pattern.split("/")
+    fixed = next((n for n, part in enumerate(parts) if any(c in part for c in "*?[")), len(parts) - 1)
+    wanted = fnmatch.translate(pattern.replace("**/", "\0").replace("**", "\1").replace("*", "\2"))
+    wanted = wanted.replace("\0", "(?:.*/)?").replace("\1", ".*").replace("\2", "[^/]*")
+    return normal("/".join(parts[:fixed])) or ".", re.compile(wanted)
 
 
 def _script(words: tuple[Word, ...], n: int, word: Word) -> Word | None:

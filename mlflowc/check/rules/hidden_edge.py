@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mlflowc.check.facts import Facts, ident, normal
+from mlflowc.check.facts import Facts, Written, ident, normal
+from mlflowc.check.model import Part
 from mlflowc.diagnostic import Check, Diagnostic, Edit, Fix, Label, Severity, explanation
 from mlflowc.ir import model as ir
 
@@ -44,26 +45,30 @@ CHECK = Check(
 
 
 def check(facts: Facts) -> Iterator[Diagnostic]:
-    """Inputs by path of one step against the outputs of the others."""
+    """Inputs by path or glob of one step against the outputs of the others: at it, around it, in it."""
     for step in facts.steps:
         for part in step.inputs:
-            for source in part.value.sources:
-                if not isinstance(source, ir.PathRef):
-                    continue
-                item = facts.writer_of(normal(source.path))
-                if item is None or item.step.value.id == ident(step):
-                    continue
-                maker = item.step.value
-                plain = not maker.each and item.path == normal(source.path) and not part.value.many
-                certain = plain and part.source is not None
-                reference = f"{maker.name}.{item.part.value.name}"
-                place = part.source or part.span
-                yield Diagnostic.of(
-                    CHECK,
-                    f"`{normal(source.path)}` is made by `{maker.id}`; a path is no edge",
-                    place,
-                    label=f"write `{reference}`" if plain else "a path, not a reference",
-                    related=(Label(item.part.source or item.part.span, "made here"),),
-                    help=f"refer to the output: `in {part.value.name} = {reference}`",
-                    fix=Fix(f"write `{reference}`", (Edit(place, reference),)) if certain else None,
-                )
+            made = (item for source in part.value.sources for item in facts.read_by(source))
+            item = next((i for i in made if i.step.value.id != ident(step)), None)
+            if item is not None:
+                yield _hidden(part, item)
+
+
+def _hidden(part: Part[ir.Input], item: Written) -> Diagnostic:
+    source, maker, place = part.value.sources[0], item.step.value, part.source or part.span
+    reference = f"{maker.name}.{item.part.value.name}"
+    same = isinstance(source, ir.PathRef) and normal(source.path) == item.path
+    certain = same and not maker.each and not part.value.many and part.source is not None
+    read = source.path if isinstance(source, ir.PathRef) else getattr(source, "pattern", item.path)
+    message = f"`{item.path}` is made by `{maker.id}`; a path is no edge"
+    if not same:
+        message = f"`{read}` takes in `{item.path}`, which `{maker.id}` makes; a path is no edge"
+    return Diagnostic.of(
+        CHECK,
+        message,
+        place,
+        label=f"write `{reference}`" if certain else "a path, not a reference",
+        related=(Label(item.part.source or item.part.span, "made here"),),
+        help=f"refer to the output: `in {part.value.name} = {reference}`",
+        fix=Fix(f"write `{reference}`", (Edit(place, reference),)) if certain else None,
+    )

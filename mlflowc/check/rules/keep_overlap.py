@@ -43,7 +43,7 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
     for step in facts.typed.stages:
         for part in step.keeps:
             path = normal(part.value.path)
-            item = facts.writer_of(path) or facts.inside(path)
+            item = facts.writer_of(path) or next(facts.inside(path), None)
             if item is not None:
                 yield Diagnostic.of(
                     CHECK,

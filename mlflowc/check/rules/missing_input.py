@@ -59,7 +59,8 @@ def _path(facts: Facts, written: str, span: Span) -> Iterator[Diagnostic]:
     if not path or path.startswith(("/", "..", "~")) or is_address(path):
         return
     # What a stage makes is not looked for on disk: whether it ran already decides nothing here.
-    if facts.writer_of(path) is not None or facts.exists(path):
+    made = facts.writer_of(path) is not None or any(facts.inside(path))
+    if made or facts.exists(path):
         return
     folder = posixpath.dirname(path)
     beside = facts.loader.glob(f"{folder}/*" if folder else "*")

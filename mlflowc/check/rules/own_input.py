@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mlflowc.check.facts import Facts, normal, places, within
+from mlflowc.check.facts import Facts, normal, within
 from mlflowc.diagnostic import Check, Diagnostic, Label, Severity, explanation
 from mlflowc.ir import model as ir
 
@@ -36,37 +36,28 @@ CHECK = Check(
 
 
 def check(facts: Facts) -> Iterator[Diagnostic]:
-    """Inputs by path against the same stage's outputs and kept paths, either inside the other."""
+    """Inputs by path or glob against what the same stage writes or keeps: at it, around it, in it."""
     for step in facts.typed.stages:
         for part in step.inputs:
             for source in part.value.sources:
-                if isinstance(source, ir.PathRef):
-                    read = normal(source.path)
-                elif isinstance(source, ir.GlobRef):
-                    read = _fixed(source.pattern)
-                else:
-                    continue
-                for target in places(step):
-                    written = normal(target.value.path)
-                    inside = within(read, written) or (
-                        isinstance(source, ir.PathRef) and within(written, read)
+                read = source.path if isinstance(source, ir.PathRef) else getattr(source, "pattern", "")
+                own = [i.part for i in facts.read_by(source) if i.step.value.id == step.value.id]
+                found = [(o.value.path, o.source or o.span) for o in own]
+                found += [(k.value.path, k.source or k.span) for k in step.keeps if _reads(source, k.value)]
+                for path, span in found:
+                    yield Diagnostic.of(
+                        CHECK,
+                        f"`{step.value.id}` reads `{read}` and writes `{normal(path)}`",
+                        span,
+                        label="written here",
+                        related=(Label(part.source or part.span, "read here"),),
+                        help="write to another path",
                     )
-                    if inside:
-                        yield Diagnostic.of(
-                            CHECK,
-                            f"`{step.value.id}` reads `{read}` and writes `{written}`",
-                            target.source or target.span,
-                            label="written here",
-                            related=(Label(part.source or part.span, "read here"),),
-                            help="write to another path",
-                        )
 
 
-def _fixed(pattern: str) -> str:
-    """The folder of a glob before its first wildcard."""
-    parts = []
-    for part in pattern.split("/"):
-        if any(c in part for c in "*?["):
-            break
-        parts.append(part)
-    return normal("/".join(parts)) or "."
+def _reads(source: ir.InputSource, kept: ir.Keep) -> bool:
+    """Whether an input by path takes in a kept path, or lies in it."""
+    if not isinstance(source, ir.PathRef):
+        return False
+    read, written = normal(source.path), normal(kept.path)
+    return within(read, written) or within(written, read)
