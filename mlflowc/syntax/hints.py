@@ -14,82 +14,22 @@ from mlflowc.spell import nearest
 from mlflowc.syntax import checks, expected
 from mlflowc.syntax.expected import Stop
 from mlflowc.syntax.lexer import MAX_DEPTH
+from mlflowc.syntax.places import (
+    BLOCKS,
+    DECLARATIONS,
+    LINES,
+    OTHER_DECLARATIONS,
+    OTHER_ITEMS,
+    SAME,
+    USUAL,
+    Place,
+    first_word,
+    meant,
+    place,
+    text_of,
+)
 from mlflowc.syntax.scan import Tok
 from mlflowc.syntax.structure import Chunk, Piece
-
-_STEPS, _SETTINGS = ("in", "out", "keep", "param"), ()
-# keyword -> what its block holds, and a text that leads the parser into such a block
-_BLOCKS: dict[str, tuple[tuple[str, ...], str]] = {
-    **dict.fromkeys(("env", "runner", "auth", "cache", "ci"), (_SETTINGS, "env x {")),
-    **dict.fromkeys(("stage", "component", "action"), (_STEPS, "component x {")),
-    "gate": (("require",), "gate x {"),
-    "report": (("metrics", "params", "plot", "text", "stages"), "report x {"),
-    "sweep": (("vary",), "sweep x over y {"),
-    "on": (("input",), "on x {"),
-}
-_USUAL = ("stage", "data", "params", "env", "runner", "type", "gate", "report", "action", "sweep", "on")
-_LINES = ("mlpipe", "pipeline", "use", "params", "param", "type", "data", "secret")
-DECLARATIONS = (*_LINES, *_BLOCKS)
-ANY_ITEM = ("in", "out", "keep", "vary", "require", "input")
-# Words of other tools, and what they are called here.
-_OTHER_DECLARATIONS = {
-    "job": "stage", "step": "stage", "task": "stage", "rule": "stage", "node": "stage",
-    "dataset": "data", "source": "data", "import": "use", "include": "use", "parameters": "params",
-    "environment": "env", "machine": "runner", "resources": "runner", "check": "gate", "when": "on",
-    "trigger": "on",
-    "tune": "sweep", "deploy": "action", "name": "pipeline", "version": "mlpipe",
-}  # fmt: skip
-_OTHER_ITEMS = {
-    "input": "in", "inputs": "in", "deps": "in", "dep": "in", "needs": "in",
-    "output": "out", "outputs": "out", "outs": "out", "metrics": "out", "parameter": "param",
-    "params": "param",
-    "checkpoint": "keep", "assert": "require", "check": "require", "requires": "require", "param": "vary",
-    "search": "vary", "in": "input",
-}  # fmt: skip
-
-
-class Place(NamedTuple):
-    """What is being written: `stage` and `train`, the items its block may hold, a text that opens one."""
-
-    keyword: str
-    name: str
-    block: tuple[str, ...] | None
-    opening: str
-
-    def __str__(self) -> str:
-        if self.keyword == "on":
-            return f"`on {self.name}`"
-        return (
-            f"{self.keyword} `{self.name}`"
-            if self.name
-            else f"`{self.keyword}`"
-            if self.keyword
-            else "the file"
-        )
-
-
-def first_word(text: str, tokens: list[Tok]) -> str:
-    """The word that the tokens begin with, or nothing."""
-    return text[tokens[0].start : tokens[0].end] if tokens and tokens[0].kind == "word" else ""
-
-
-def looks_like_setting(text: str, tokens: list[Tok]) -> bool:
-    """`key = …`"""
-    return len(tokens) > 1 and tokens[0].kind == "word" and _t(text, tokens, 1) == "="
-
-
-def place(text: str, chunk: Chunk) -> Place:
-    """What a chunk is; a misspelt keyword is taken for the one it was meant to be."""
-    word = first_word(text, chunk.tokens)
-    keyword = word if word in DECLARATIONS else _meant(word, DECLARATIONS, _OTHER_DECLARATIONS) or word
-    name = _t(text, chunk.tokens, 1) if len(chunk.tokens) > 1 and chunk.tokens[1].kind == "word" else ""
-    if chunk.body is None or keyword not in _BLOCKS:
-        return Place(keyword, name, None, "")
-    if keyword == "stage" and any(_t(text, chunk.tokens, n) == "=" for n in range(2, len(chunk.tokens))):
-        return Place(keyword, name, _SETTINGS, "env x {")
-    block, opening = _BLOCKS[keyword]
-    return Place(keyword, name, block, opening)
-
 
 # --- outside of blocks -------------------------------------------------------------------------------
 
@@ -182,7 +122,7 @@ class _Line(NamedTuple):
     at: int
 
     def t(self, n: int) -> str:
-        return _t(self.text, self.tokens, n)
+        return text_of(self.text, self.tokens, n)
 
     def kind(self, n: int) -> str:
         return self.tokens[n].kind if 0 <= n < len(self.tokens) else ""
@@ -234,7 +174,7 @@ def _yaml(line: _Line) -> Diagnostic | None:
         help = "a list stands between brackets: `run = [a, b]`; each input and output has a line of its own"
         return Diagnostic.of(checks.YAML, "`- item` is YAML; it is no list here", line.span(0), help=help)
     last = len(line.tokens) - 1
-    if line.at == last and line.t(last) == ":" and line.place.keyword in (*_BLOCKS, "") and last > 0:
+    if line.at == last and line.t(last) == ":" and line.place.keyword in (*BLOCKS, "") and last > 0:
         span = line.span(last)
         return Diagnostic.of(
             checks.YAML,
@@ -260,7 +200,7 @@ def _unknown_declaration(line: _Line) -> Diagnostic | None:
                 help="such as `stage`, `data`, `params`, `gate`, `report`, `on`",
             )
         )
-    guess = _meant(word, DECLARATIONS, _OTHER_DECLARATIONS)
+    guess = meant(word, DECLARATIONS, OTHER_DECLARATIONS)
     if guess:
         return _misspelt(line, guess, f"`{word}` does not begin a declaration")
     if word in ("for", "if", "def", "while"):
@@ -268,13 +208,13 @@ def _unknown_declaration(line: _Line) -> Diagnostic | None:
     elif line.t(1) == "=":
         help = f"a setting stands in a block, as in `stage train {{ {word} = … }}`"
     else:
-        help = f"a file is made of {', '.join(f'`{k}`' for k in _USUAL)}"
+        help = f"a file is made of {', '.join(f'`{k}`' for k in USUAL)}"
     return Diagnostic.of(checks.KEYWORD, f"`{word}` does not begin a declaration", line.span(0), help=help)
 
 
 def _misspelt(line: _Line, guess: str, message: str) -> Diagnostic:
     span, word = line.span(0), line.t(0)
-    slip = nearest(word.lower(), (guess,)) is not None
+    slip = nearest(word.lower(), (guess, *(k for k, v in SAME.items() if v == guess))) is not None
     fix = Fix(f"write `{guess}`", (Edit(span, guess),)) if slip else None
     return Diagnostic.of(checks.KEYWORD, message, span, help=f"did you mean `{guess}`?", fix=fix)
 
@@ -294,11 +234,11 @@ def _unknown_item(line: _Line) -> Diagnostic | None:
     if second in ("word", "string", "number", "[") or (
         items == ("require",) and line.t(1) in (".", "<", ">", ">=")
     ):
-        others = {k: v for k, v in _OTHER_ITEMS.items() if v in items}
-        guess = _meant(word, items, others)
+        others = {k: v for k, v in OTHER_ITEMS.items() if v in items}
+        guess = meant(word, items, others)
         if guess:
             return _misspelt(line, guess, f"`{word}` does not begin a line of {line.place}")
-        other = next((k for k, (i, _) in _BLOCKS.items() if word in i and word not in _LINES), None)
+        other = next((k for k, (i, _) in BLOCKS.items() if word in i and word not in LINES), None)
         if other and second != "[" and items[:1] != (word,):
             home = {"in": "a stage", "out": "a stage", "keep": "a stage"}.get(word, f"`{other}`")
             return Diagnostic.of(
@@ -473,19 +413,3 @@ def _generic(line: _Line, where: str) -> Diagnostic:
     return Diagnostic.of(
         checks.SYNTAX, f"{where}{after}{wanted} is wanted, {found}", span, label=f"{wanted} is wanted here"
     )
-
-
-def _t(text: str, tokens: list[Tok], n: int) -> str:
-    return text[tokens[n].start : tokens[n].end] if 0 <= n < len(tokens) else ""
-
-
-def _meant(word: str, candidates: tuple[str, ...], others: dict[str, str]) -> str | None:
-    if not word:
-        return None
-    low = word.lower()
-    if low in candidates:
-        return low
-    if low in others:
-        return others[low]
-    guess = nearest(low, (*candidates, *others))
-    return others.get(guess, guess) if guess else None

@@ -16,7 +16,7 @@ from lark.exceptions import UnexpectedInput
 
 from mlflowc.diagnostic import Diagnostic, Label
 from mlflowc.span import Source, Span
-from mlflowc.syntax import checks, hints
+from mlflowc.syntax import checks, hints, places
 from mlflowc.syntax.expected import Stop, stop
 from mlflowc.syntax.lexer import TooDeepError
 from mlflowc.syntax.scan import MANY, scan
@@ -112,10 +112,10 @@ class _Recovery:
 
     def _is_orphan(self, chunk: Chunk) -> bool:
         indented = chunk.start > 0 and self.text[chunk.start - 1] in " \t"
-        word = hints.first_word(self.text, chunk.tokens)
-        if word in hints.DECLARATIONS and not indented:
+        word = places.first_word(self.text, chunk.tokens)
+        if word in places.DECLARATIONS and not indented:
             return False
-        return word in hints.ANY_ITEM or (indented and hints.looks_like_setting(self.text, chunk.tokens))
+        return word in places.ANY_ITEM or (indented and places.looks_like_setting(self.text, chunk.tokens))
 
     @staticmethod
     def _stray(chunk: Chunk) -> bool:
@@ -137,7 +137,7 @@ class _Recovery:
             return
         else:
             error = None
-        place = hints.place(self.text, chunk)
+        place = places.place(self.text, chunk)
         if place.block is None:
             if error is not None and not chunk.damaged and not any(p.damaged for p in chunk.pieces):
                 tokens = chunk.tokens + [t for p in chunk.pieces for t in p.tokens]
@@ -145,7 +145,7 @@ class _Recovery:
             return
         self._block(chunk, place)
 
-    def _block(self, chunk: Chunk, place: hints.Place) -> None:
+    def _block(self, chunk: Chunk, place: places.Place) -> None:
         assert chunk.body is not None
         header = self.text[chunk.start : chunk.body[0]]
         attempt, error = self._parse(header + "}", chunk.start, chunk.body[0])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from textmate_grammar.parsers.base import LanguageParser
 
-from mlflowc.syntax import hints
+from mlflowc.syntax import places
 from mlflowc.syntax.units import UNITS
 
 _EXTENSION = Path(__file__).parents[2] / "grammar" / "editors" / "vscode"
@@ -128,7 +128,7 @@ def test_text_of_several_lines_is_string_all_over(tokens: list[tuple[int, str, s
 def test_every_keyword_and_unit_is_known_to_the_grammar() -> None:
     text = (_EXTENSION / "syntaxes" / "mlpipe.tmLanguage.json").read_text()
     words = set(re.findall(r"[a-z]+", text))
-    assert {*hints.DECLARATIONS, *hints.ANY_ITEM} <= words
+    assert {*places.DECLARATIONS, *places.ANY_ITEM} <= words
     number = json.loads(text)["repository"]["number"]["match"]
     for unit in UNITS:
         assert re.fullmatch(number, f"12{unit}"), unit

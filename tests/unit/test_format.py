@@ -241,7 +241,7 @@ gate c {
   # nothing
 }
 """),
-    "types": ('stage a { out x:list[ int ]?="a"\nout e:enum["a","b"]="b"\nin t:dir[csv{a:int? unique}] }', """\
+    "types": ('stage a{out x:list[ int ]?="a"\nout e:enum["a","b"]="b"\nin t:dir[csv{a:int? unique}] }', """\
 stage a {
   out x: list[int]?      = "a"
   out e: enum ["a", "b"] = "b"
