@@ -14,7 +14,7 @@ from mlflowc.span import Source, Span
 
 _SEPARATORS = ";|&()\n"
 _PLAIN = re.compile(r"[A-Za-z0-9_./,:=+@%^~!-]+")
-_ESCAPED = {"n": "\n", "t": "\t", '"': '"', "'": "'", "\\": "\\"}
+_ESCAPED = {"\n": " ", "n": "\n", "t": "\t", '"': '"', "'": "'", "\\": "\\"}
 
 
 class Word(NamedTuple):
@@ -97,6 +97,14 @@ class _Reader:
                 in_word = False
                 if char in _SEPARATORS and not self._redirects(start):
                     self._first, self._glue = True, char if char != self._glue else char * 2
+            elif char == "\\" and start + size < self._end:
+                # The shell's own escape: the next character as it stands; a line break goes away.
+                self._at = start + size
+                escaped, more = self._next()
+                size += more
+                if escaped not in ("\n", "{{"):
+                    in_word = True
+                    self._chars.append(escaped)
             elif char == "#" and not in_word:
                 self._skip_line()
             else:
