@@ -43,6 +43,7 @@ class Checkout:
         self._prefix = os.fspath(root) + "/"
         self._index = index
         self._seen: dict[tuple[str, bool], Seen | None] = {}
+        self._folders: set[tuple[str, bool]] = set()
         self._globs: dict[str, tuple[str, ...]] = {}
         self._guard = threading.Lock()
 
@@ -60,7 +61,7 @@ class Checkout:
         except OSError as e:
             raise Failure(f"cannot read `{path}`: {e.strerror}") from e
         with self._guard:
-            self._seen[path, source] = seen
+            self._keep(path, source, seen)
         return seen
 
     def same(self, seen: Seen, *, source: bool = True) -> bool:
@@ -80,10 +81,9 @@ class Checkout:
             self._seen.pop((path, True), None)
             self._seen.pop((path, False), None)
             # A folder that is an input may hold it.
-            for known in [
-                k for k, s in self._seen.items() if s and s.kind == "dir" and path.startswith(k[0] + "/")
-            ]:
-                del self._seen[known]
+            for folder in [f for f in self._folders if path.startswith(f[0] + "/")]:
+                self._folders.discard(folder)
+                self._seen.pop(folder, None)
 
     def glob(self, pattern: str) -> tuple[str, ...]:
         """The files that match, sorted; `**` crosses folders, hidden files only where the pattern says so."""
@@ -185,10 +185,15 @@ class Checkout:
         """Every pattern that was asked for."""
         return tuple(self._globs)
 
+    def _keep(self, path: str, source: bool, seen: Seen | None) -> None:
+        self._seen[path, source] = seen
+        if seen is not None and seen.kind == "dir":
+            self._folders.add((path, source))
+
     def _learn(self, seen: Seen) -> Seen:
         self.forget(seen.path)
         with self._guard:
-            self._seen[seen.path, False] = seen
+            self._keep(seen.path, False, seen)
         return seen
 
 
