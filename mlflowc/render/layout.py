@@ -65,7 +65,9 @@ def place(source: Source, label: Label, primary: bool) -> Place:
         # A span that takes a line break with it ends on the line before.
         line = end.line - 1
         end = end._replace(line=line, column=len(source.line(line)) + 1)
-    return Place(start.line, start.column - 1, end.line, end.column - 1, columns.plain(label.text).strip(), primary)
+    return Place(
+        start.line, start.column - 1, end.line, end.column - 1, columns.plain(label.text).strip(), primary
+    )
 
 
 def printed(source: Source, number: int, places: Sequence[Place], room: int) -> Line:
