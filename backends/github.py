@@ -59,8 +59,7 @@ def _file(workflow: Workflow, pipeline: Pipeline, settings: Settings) -> Generat
         group=_group(workflow, pipeline),
         folder=settings.folder,
         lfs=settings.lfs,
-        # Nothing that a cache could have put there may end up in a release.
-        uv_cache=event.kind != "tag",
+        uv_cache=_cached_downloads(workflow, pipeline),
         pins=PINS,
         check=text.check_command("github", settings),
         bundles=text.inside(settings, text.BUNDLES),
@@ -71,6 +70,12 @@ def _file(workflow: Workflow, pipeline: Pipeline, settings: Settings) -> Generat
     )
     path = f".github/workflows/{pipeline.name}-{workflow.id}.yml"
     return GeneratedFile(path, with_header(body, pipeline, "github", settings))
+
+
+def _cached_downloads(workflow: Workflow, pipeline: Pipeline) -> bool:
+    """Whether downloads may come from a cache: nothing that was put there may end up in a release."""
+    event = workflow.event
+    return event.kind != "tag" and (event.kind != "push" or event.pattern == pipeline.ci.branch)
 
 
 def _title(workflow: Workflow) -> str:
@@ -165,7 +170,9 @@ def _input(given: WorkflowInput) -> dict[str, Any]:
     kind = _INPUT_TYPES.get(given.type.name, "string")
     default: Value = given.default
     if kind == "string":
-        default = given.default if isinstance(given.default, str) else str(given.default)
+        default = text.as_text(given.default)
+        if "${{" in default:
+            default = ""  # not a place where GitHub takes that; nothing given means the default anyway
     return {
         "id": given.id,
         "variable": given.variable,

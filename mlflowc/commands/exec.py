@@ -106,6 +106,9 @@ def _job(workflow: Workflow, name: str) -> Job:
 
 
 def _refuse_unbuilt(workflow: Workflow) -> None:
+    if not workflow.event.refresh:
+        return
+    # Diagnostics are not on the way of a job that has nothing wrong.
     from mlflowc.jobs.unbuilt import unbuilt
     from mlflowc.span import Span
 

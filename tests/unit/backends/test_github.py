@@ -152,15 +152,24 @@ def test_what_a_person_sets_travels_in_the_environment() -> None:
         "train-epochs": ("number", 10),
         "kind": ("choice", "a"),
         "fast": ("boolean", False),
-        "note": ("string", "${{ github.token }}"),
+        "note": ("string", ""),
     }
     assert inputs["kind"]["options"] == ["a", "b: c"]
     assert flow["env"]["MLPIPE_INPUT_TRAIN_EPOCHS"] == "${{ inputs.train-epochs }}"
 
 
-def test_nothing_from_a_cache_gets_into_a_release() -> None:
-    flow = github(with_event(event("tag", "a", pattern="v*")), "tag")
-    assert all(steps(j, "setup-uv")[0]["with"]["enable-cache"] is False for j in flow["jobs"].values())
+@pytest.mark.parametrize(
+    ("given", "cached"),
+    [
+        (event("tag", "a", pattern="v*"), False),
+        (event("push", "a", pattern="release/*"), False),
+        (event("push", "a", pattern="main"), True),
+        (event("pull_request", "a"), True),
+    ],
+)
+def test_no_download_from_a_cache_gets_into_a_release(given: Event, cached: bool) -> None:
+    jobs = github(with_event(given), given.id)["jobs"].values()
+    assert all(steps(j, "setup-uv")[0]["with"]["enable-cache"] is cached for j in jobs)
 
 
 def test_a_project_in_a_subfolder() -> None:
