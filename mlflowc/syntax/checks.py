@@ -59,10 +59,10 @@ stage train {
 )
 TOO_DEEP = _check(
     103,
-    "brackets are nested too deep",
+    "nested too deep",
     """
-Brackets may be nested 100 deep. Files that people write stay below ten, so a deeper nesting is noise or a
-mistake of the program that wrote the file.
+Brackets may be nested 100 deep, and one expression may have 150 operators. Files that people write stay
+below ten, so more is noise or a mistake of the program that wrote the file.
 """,
     "mlpipe 1\ndata x = " + "[" * 101 + "]" * 101,
     "mlpipe 1\ndata x = [[1], [2]]",

@@ -13,7 +13,7 @@ from mlflowc.span import Source, Span
 from mlflowc.spell import nearest
 from mlflowc.syntax import checks, expected
 from mlflowc.syntax.expected import Stop
-from mlflowc.syntax.lexer import MAX_DEPTH
+from mlflowc.syntax.lexer import MAX_DEPTH, MAX_OPERATORS
 from mlflowc.syntax.places import (
     BLOCKS,
     DECLARATIONS,
@@ -34,11 +34,12 @@ from mlflowc.syntax.structure import Chunk, Piece
 # --- outside of blocks -------------------------------------------------------------------------------
 
 
-def too_deep(span: Span) -> Diagnostic:
-    """Brackets nested deeper than the parser goes."""
+def too_deep(span: Span, *, operators: bool = False) -> Diagnostic:
+    """Brackets nested deeper than the parser goes, or more operators in one expression than it takes."""
+    many = f"an expression has more than {MAX_OPERATORS} operators"
     return Diagnostic.of(
         checks.TOO_DEEP,
-        f"brackets are nested deeper than {MAX_DEPTH}",
+        many if operators else f"brackets are nested deeper than {MAX_DEPTH}",
         span,
         label="this one goes too deep",
         help="no pipeline needs this; was the file made by a program?",

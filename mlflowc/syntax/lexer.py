@@ -33,12 +33,19 @@ _GOES_ON = {
 }
 
 
-class TooDeepError(Exception):
-    """Brackets are nested deeper than `MAX_DEPTH`; `token` is the bracket that goes too deep."""
+# Each of these makes the tree a level deeper: `a + b + c` is `(a + b) + c`.
+_DEEPER = {"PLUS", "MINUS", "STAR", "SLASH", "AND", "OR", "NOT", "DOT"}
+MAX_OPERATORS = 150
 
-    def __init__(self, token: Token) -> None:
+
+class TooDeepError(Exception):
+    """Brackets are nested deeper than `MAX_DEPTH`, or (`operators`) more than `MAX_OPERATORS` operators make
+    one expression; `token` is the one that goes too far."""
+
+    def __init__(self, token: Token, *, operators: bool) -> None:
         super().__init__("nested too deep")
         self.token = token
+        self.operators = operators
 
 
 class Separators:
@@ -49,6 +56,8 @@ class Separators:
 
     def process(self, stream: Iterator[Token]) -> Iterator[Token]:
         brackets: list[str] = []
+        outside: list[int] = []  # for each open bracket, the operators before it
+        operators = 0
         last = ""  # the type of the token before, "," and "\n" for the two kinds of separator
         for token in stream:
             kind = token.type
@@ -56,17 +65,27 @@ class Separators:
                 if (brackets and brackets[-1] != "LBRACE") or last in _GOES_ON or last in (",", "\n"):
                     continue
                 token.type, kind = "_SEP", "\n"
+                operators = outside[-1] if outside else 0
             elif kind == "COMMA" and brackets and brackets[-1] == "LBRACE":
                 if last == "\n":
                     last = ","
                     continue
                 if last not in (",", "LBRACE"):
                     token.type, kind = "_SEP", ","
+                operators = outside[-1]
+            elif kind == "COMMA":
+                operators = outside[-1] if outside else 0
             elif kind in _OPENING:
                 brackets.append(kind)
+                outside.append(operators)
                 if len(brackets) > MAX_DEPTH:
-                    raise TooDeepError(token)
+                    raise TooDeepError(token, operators=False)
             elif kind in _CLOSING and brackets:
                 brackets.pop()
+                operators = outside.pop() + 1  # `x[1][2]` is a chain as well
+            elif kind in _DEEPER:
+                operators += 1
+            if operators > MAX_OPERATORS:
+                raise TooDeepError(token, operators=True)
             last = kind
             yield token

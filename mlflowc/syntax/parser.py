@@ -47,7 +47,7 @@ def parse(source: Source) -> Parsed:
         decls, problems = attempt.decls, attempt.problems
     except TooDeepError as e:
         at = e.token.start_pos or 0
-        problems.append(hints.too_deep(Span(source.name, at, at + 1)))
+        problems.append(hints.too_deep(Span(source.name, at, at + 1), operators=e.operators))
     except UnexpectedInput as e:
         if len(text) > recover.LARGE:
             problems.append(hints.first_of_large(source, e))

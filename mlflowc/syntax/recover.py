@@ -193,7 +193,7 @@ class _Recovery:
             )
         except TooDeepError as e:
             start = offset + (e.token.start_pos or 0)
-            self._note(hints.too_deep(Span(self.source.name, start, start + 1)))
+            self._note(hints.too_deep(Span(self.source.name, start, start + 1), operators=e.operators))
             return Attempt((), []), None
 
     def _keep(self, attempt: Attempt) -> None:

@@ -300,3 +300,23 @@ _NOISE = {
 def test_noise_ends_soon_and_says_something(name: str) -> None:
     found = parse(Source("p", _NOISE[name])).diagnostics
     assert 1 <= len(found) <= 21
+
+
+@pytest.mark.parametrize(
+    "chain",
+    ["a" + " + a" * 5000, "not " * 5000 + "a", "a" + ".b" * 5000, "a" + "[1]" * 5000, "-" * 5000 + "a"],
+)
+def test_long_chains_are_refused_before_they_are_too_deep(chain: str) -> None:
+    for text in (
+        f"mlpipe 1\ngate g {{ require {chain} > 1 }}",
+        f"mlpipe 1\n@\ngate g {{ require {chain} > 1 }}",
+    ):
+        found = parse(Source("p", text)).diagnostics
+        assert found[-1].code == "MLP103"
+        assert "more than 150 operators" in found[-1].message
+
+
+def test_long_lists_are_not_chains() -> None:
+    numbers = ", ".join(f"-{n}" for n in range(1000))
+    names = ", ".join(f"a.b[{n}]" for n in range(1000))
+    assert parse(Source("p", f"mlpipe 1\nstage s {{ x = [{numbers}], y = f({names}) }}")).diagnostics == ()
