@@ -195,6 +195,12 @@ class Disk:
 
         return resources.stdlib(name)
 
+    def stdlib_asset(self, name: str) -> bytes | None:
+        """See `mlflowc.resolve.loader.Loader`."""
+        from mlflowc import resources
+
+        return resources.stdlib_asset(name)
+
     def stdlib_names(self) -> tuple[str, ...]:
         """See `mlflowc.resolve.loader.Loader`."""
         from mlflowc import resources

@@ -16,6 +16,12 @@ def stdlib(name: str) -> str | None:
     return path.read_text("utf-8") if path.is_file() else None
 
 
+def stdlib_asset(name: str) -> bytes | None:
+    """The bytes of a file that ships beside the standard library's components (`drift.py`), or None."""
+    path = files("mlflowc.stdlib") / name
+    return path.read_bytes() if "/" not in name and path.is_file() else None
+
+
 def stdlib_names() -> tuple[str, ...]:
     """The names of the standard library's files, sorted, as `use "std/..."` writes them."""
     entries = files("mlflowc.stdlib").iterdir()

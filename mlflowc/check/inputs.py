@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from dataclasses import replace
 
-from mlflowc.check import infer, lattice, unbuilt, values
+from mlflowc.check import assets, infer, lattice, unbuilt, values
 from mlflowc.check.blocks import DataTable
 from mlflowc.check.context import Context
 from mlflowc.check.lattice import ANY, Misfit, spell
@@ -221,6 +221,8 @@ class Inputs:
                 return self._path(value, wanted)
             case ast.CallExpr(function=ast.NameExpr(name=ast.Name(text="glob"))):
                 return self._glob(value, wanted)
+            case ast.CallExpr(function=ast.NameExpr(name=ast.Name(text="asset"))):
+                return self._asset(value, wanted)
             case ast.CallExpr(function=ast.NameExpr(name=ast.Name(text="path")), args=args):
                 if len(args) == 1 and args[0].name is None:
                     return self._value(args[0].value, wanted, each)
@@ -285,6 +287,14 @@ class Inputs:
             inferred = ir.FileType("file")
         type = inferred if wanted.type is None or wanted.type.kind == "table" else wanted.type
         return type, (ir.GlobRef(pattern),), True
+
+    def _asset(self, value: ast.CallExpr, wanted: _Wanted) -> _Found | None:
+        found = assets.read(self._ctx, value)
+        if found is None:
+            return None
+        type, source = found
+        self._check(type, wanted.name, wanted, None)
+        return type, (source,), False
 
     def _reference(self, chain: Chain, wanted: _Wanted, each: dict[str, Scalar]) -> _Found | None:
         reached = self._references.follow(chain, each)

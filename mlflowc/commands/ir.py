@@ -64,3 +64,5 @@ def _source(source: ir.InputSource) -> str:
             return source.path
         case ir.GlobRef():
             return source.pattern
+        case ir.AssetRef():
+            return f"std/{source.name}"

@@ -12,7 +12,7 @@ import click
 from mlflowc import project, terminal
 from mlflowc.commands.options import file_option, overrides, set_option
 from mlflowc.commands.why import stages_named
-from mlflowc.ir.model import DataRef, GlobRef, InputSource, PathRef, Stage, StageOutput
+from mlflowc.ir.model import AssetRef, DataRef, GlobRef, InputSource, PathRef, Stage, StageOutput
 from mlflowc.runtime import progress
 from mlflowc.runtime.explain import shown_command
 from mlflowc.runtime.keys import canonical
@@ -117,6 +117,8 @@ def _source(ws: Workspace, source: InputSource) -> str:
             return path
         case GlobRef(pattern):
             return f"glob({pattern})"
+        case AssetRef(name):
+            return f"std/{name}"
 
 
 def _commands(stage: Stage) -> str:

@@ -23,7 +23,7 @@ from mlflowc.ir import model as ir
 TAGGED: dict[str, type] = {
     c.__name__: c
     for c in (
-        ir.StageOutput, ir.DataRef, ir.PathRef, ir.GlobRef, ir.Slot,
+        ir.StageOutput, ir.DataRef, ir.PathRef, ir.GlobRef, ir.AssetRef, ir.Slot,
         ir.Number, ir.Metric, ir.ParamRef, ir.Rows, ir.Unary, ir.Binary, ir.Call,
     )
 }  # fmt: skip

@@ -104,7 +104,20 @@ class GlobRef:
     pattern: str
 
 
-InputSource = StageOutput | DataRef | PathRef | GlobRef
+@dataclass(frozen=True, slots=True)
+class AssetRef:
+    """A file of the standard library, such as a component's program. The tool brings it along.
+
+    `name` is what it is called there (`drift.py`), `hash` is the BLAKE3 of its bytes. Before a command reads
+    it, it is put at `path`, which says the hash, too.
+    """
+
+    name: str
+    path: str
+    hash: str
+
+
+InputSource = StageOutput | DataRef | PathRef | GlobRef | AssetRef
 
 
 @dataclass(frozen=True, slots=True)

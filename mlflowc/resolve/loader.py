@@ -35,6 +35,9 @@ class Loader(Protocol):
     def stdlib(self, name: str) -> str | None:
         """The text of the standard library's file (`std/notebook` is `notebook`), or None."""
 
+    def stdlib_asset(self, name: str) -> bytes | None:
+        """The bytes of a file that ships with the standard library's components, or None."""
+
     def stdlib_names(self) -> tuple[str, ...]:
         """All files of the standard library as `use` writes them, sorted."""
 
@@ -77,6 +80,10 @@ class Recorder:
     def stdlib(self, name: str) -> str | None:
         """See `Loader.stdlib`. Not recorded: the tool's version stands for it."""
         return self._loader.stdlib(name)
+
+    def stdlib_asset(self, name: str) -> bytes | None:
+        """See `Loader.stdlib_asset`. Not recorded: the tool's version stands for it."""
+        return self._loader.stdlib_asset(name)
 
     def stdlib_names(self) -> tuple[str, ...]:
         """See `Loader.stdlib_names`."""

@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from mlflowc.errors import Failure
-from mlflowc.ir.model import DataRef, GlobRef, Input, PathRef, Stage, StageOutput, Value
+from mlflowc.ir.model import AssetRef, DataRef, GlobRef, Input, PathRef, Stage, StageOutput, Value
 from mlflowc.runtime import closure, environments, hostpython, keys, metrics, targets
 from mlflowc.runtime.checkout import Checkout, Seen
 from mlflowc.runtime.commands import render
 from mlflowc.runtime.explain import reason_to_run
 from mlflowc.runtime.lockfile import StageEntry
 from mlflowc.runtime.records import Metrics, OutputRecord, Record
-from mlflowc.runtime.workspace import Workspace
+from mlflowc.runtime.workspace import STATE, Workspace
 
 Outputs = tuple[OutputRecord, ...]
 _Found: TypeAlias = "tuple[Action, str, Outputs, Metrics, Record | None]"
@@ -259,6 +259,10 @@ class Planner:
                     return f"`{source.stage}` has no output `{source.output}`"
                 sources.append((made.path.rstrip("/"), made.kind, made.hash))
                 continue
+            if isinstance(source, AssetRef):
+                # Known by its content, there or not: only a command needs it in its place.
+                sources.append((source.path, "file", source.hash))
+                continue
             for path in self._paths(source):
                 looked = self._ws.checkout.look(path)
                 if looked is None:
@@ -303,7 +307,8 @@ class Planner:
 
     def _scan(self) -> closure.Scanner:
         if self._scanner is None:
-            produced = [o.path for s in self._ws.pipeline.stages for o in s.outputs]
+            # What is in the state folder comes and goes: a program of the standard library is an input.
+            produced = [STATE, *(o.path for s in self._ws.pipeline.stages for o in s.outputs)]
             self._scanner = closure.Scanner(
                 self._ws.root,
                 produced=produced,

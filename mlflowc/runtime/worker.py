@@ -14,7 +14,7 @@ from pathlib import Path
 from mlflowc import __version__
 from mlflowc.errors import Failure
 from mlflowc.ir.model import Stage, StageOutput
-from mlflowc.runtime import childenv, commands, environments, locks, publish
+from mlflowc.runtime import assets, childenv, commands, environments, locks, publish
 from mlflowc.runtime.events import Listener, Outcome, StageResult
 from mlflowc.runtime.index import Run
 from mlflowc.runtime.logs import Log
@@ -158,6 +158,7 @@ def _run(
     ws, stage = shared.ws, step.stage
     shared.listener.started(stage.id, step.reason)
     began = ws.clock.monotonic()
+    assets.provide(ws, stage)
     ready = _materialise(ws, inputs)
     variables = _variables(shared, stage, gpus)
     started = ws.clock.now()

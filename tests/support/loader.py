@@ -38,6 +38,10 @@ class MemoryLoader:
         """The standard library that ships."""
         return resources.stdlib(name)
 
+    def stdlib_asset(self, name: str) -> bytes | None:
+        """A file beside it."""
+        return resources.stdlib_asset(name)
+
     def stdlib_names(self) -> tuple[str, ...]:
         """All files of the standard library, as `use` writes them."""
         return resources.stdlib_names()

@@ -32,6 +32,8 @@ FILES = {
     "stages.mlpipe": 'mlpipe 1\nstage train { run = "train" }\n',
     "broken.yaml": "lr: 0.1\nlr: 0.2\n",
     "train.py": "print()\n",
+    "fit.py": "print()\n",
+    "data.csv": "id,age\n1,2\n",
     "prepare.py": "print()\n",
 }
 
