@@ -45,7 +45,7 @@ check: $(SETUP) ## Lint, format, types, import layers
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --config pyproject.toml
+	@$(BIN)/python tests/support/layers.py
 
 format: $(SETUP) ## Format and fix what can be fixed
 	@$(BIN)/ruff check --fix-only -q .

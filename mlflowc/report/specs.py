@@ -40,60 +40,52 @@ def points(choice: Choice, series: Sequence[Series], base: str, titles: Mapping[
     }
     y = {"field": "y", "type": "quantitative", "title": titles["y"], "scale": {"zero": False}}
     colour, versions = _colour(names, any(s.old for s in series), base)
-    tooltip = [
+    tooltip: list[Spec] = [
         {"field": "x", "type": x["type"], "title": choice.x},
         {"field": "y", "type": "quantitative", "title": titles["y"]},
         *([{"field": "s", "title": "series"}] if len(names) > 1 else []),
         *([{"field": "v", "title": "version"}] if versions else []),
     ]
     encoding: dict[str, Any] = {"x": x, "y": y, "color": colour}
+    both = bool(versions) and len(names) > 1
     if choice.kind == "scatter":
-        mark: dict[str, Any] = {"type": "point", "filled": True, "size": 42}
-        shape = (
-            {"shape": _version("shape", base, ["circle", "triangle-up"])}
-            if versions and len(names) > 1
-            else {}
-        )
-        layer: list[Spec] = [
-            {
-                "mark": mark,
-                "params": [*_legend(names), _ZOOM],
-                "encoding": encoding | shape | {"opacity": _faded(names, 0.75), "tooltip": tooltip},
-            }
-        ]
+        shape = {"shape": _version("shape", base, ["circle", "triangle-up"])} if both else {}
+        layer = [_dots(names, encoding | shape, tooltip)]
     else:
-        dash = {"strokeDash": _version("dash", base, [[1, 0], [5, 4]])} if versions and len(names) > 1 else {}
+        dash = {"strokeDash": _version("dash", base, [[1, 0], [5, 4]])} if both else {}
         few = max((len(s.points) for s in series), default=0) <= 30
-        layer = [
-            {
-                "mark": {"type": "line", "strokeWidth": 2, "interpolate": "linear"},
-                "params": [*_legend(names), _ZOOM],
-                "encoding": encoding | dash | {"detail": {"field": "v"}, "opacity": _faded(names, 1)},
-            },
-            {
-                "mark": {"type": "point", "filled": True, "size": 46},
-                "params": [
-                    {
-                        "name": "hover",
-                        "select": {
-                            "type": "point",
-                            "on": "pointerover",
-                            "nearest": True,
-                            "clear": "pointerout",
-                        },
-                    }
-                ],
-                "encoding": encoding
-                | {
-                    "opacity": {
-                        "condition": {"param": "hover", "empty": False, "value": 1},
-                        "value": 0.55 if few else 0,
-                    },
-                    "tooltip": tooltip,
-                },
-            },
-        ]
+        layer = [_lines(names, encoding | dash), _hovered(encoding, few, tooltip)]
     return _whole_spec(values, {"height": HEIGHT, "layer": layer})
+
+
+def _dots(names: list[str], encoding: Spec, tooltip: list[Spec]) -> Spec:
+    return {
+        "mark": {"type": "point", "filled": True, "size": 42},
+        "params": [*_legend(names), _ZOOM],
+        "encoding": encoding | {"opacity": _faded(names, 0.75), "tooltip": tooltip},
+    }
+
+
+def _lines(names: list[str], encoding: Spec) -> Spec:
+    return {
+        "mark": {"type": "line", "strokeWidth": 2, "interpolate": "linear"},
+        "params": [*_legend(names), _ZOOM],
+        "encoding": encoding | {"detail": {"field": "v"}, "opacity": _faded(names, 1)},
+    }
+
+
+def _hovered(encoding: Spec, few: bool, tooltip: list[Spec]) -> Spec:
+    """The points of a line: always to be seen where they are few, else only under the pointer."""
+    nearest = {"type": "point", "on": "pointerover", "nearest": True, "clear": "pointerout"}
+    opacity = {
+        "condition": {"param": "hover", "empty": False, "value": 1},
+        "value": 0.55 if few else 0,
+    }
+    return {
+        "mark": {"type": "point", "filled": True, "size": 46},
+        "params": [{"name": "hover", "select": nearest}],
+        "encoding": encoding | {"opacity": opacity, "tooltip": tooltip},
+    }
 
 
 def bars(choice: Choice, series: Sequence[Series], base: str, titles: Mapping[str, str]) -> Spec:

@@ -5,12 +5,9 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from mlflowc.ir import model as ir
-
-if TYPE_CHECKING:
-    from mlflowc.runtime.gates import GateResult, Row
+from mlflowc.runtime.gate_result import GateResult, Row
 
 _BINDS = {
     "or": 1,

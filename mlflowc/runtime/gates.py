@@ -26,41 +26,11 @@ from typing import TYPE_CHECKING
 from mlflowc.ir import model as ir
 from mlflowc.runtime import baseline, tables
 from mlflowc.runtime.baseline import Snapshot
+from mlflowc.runtime.gate_result import GateResult, Row
 from mlflowc.runtime.gate_table import expression, number, render
 
 if TYPE_CHECKING:
     from mlflowc.runtime.workspace import Workspace
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One condition of a gate and what came of it.
-
-    `text` is the condition as written; `found` and `required` are words for a reader (`0.79`,
-    `>= 0.815`), empty where the condition has no such shape. `baseline` and `difference` (found minus
-    baseline) are numbers where it names one baseline metric. `note` says why it failed, or passed unseen.
-    """
-
-    text: str
-    passed: bool
-    found: str = ""
-    required: str = ""
-    baseline: float | None = None
-    difference: float | None = None
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class GateResult:
-    """A gate's rows, in the order of its requirements."""
-
-    name: str
-    rows: tuple[Row, ...]
-
-    @property
-    def passed(self) -> bool:
-        """Whether every row holds."""
-        return all(r.passed for r in self.rows)
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,7 @@ def test_zizmor(linters: Linters, generated: Generated) -> None:
 
 @pytest.mark.parametrize(
     ("schema", "service"),
-    [("github-workflow", "github"), ("gitlab-ci", "gitlab"), ("bitbucket-pipelines", "bitbucket")],
+    [("github-workflows", "github"), ("gitlab-ci", "gitlab"), ("bitbucket-pipelines", "bitbucket")],
 )
 def test_published_schemas(schema: str, service: str, linters: Linters, generated: Generated) -> None:
     assert linters.schema(schema, getattr(generated, service)) == ""
@@ -103,7 +103,9 @@ def test_gitlab_ci_local_takes_the_chain_of_needs(tools: Tools, generated: Gener
 
 def test_the_bitbucket_runners_parse_their_files(tools: Tools, generated: Generated, tmp_path: Path) -> None:
     for file in generated.bitbucket:
-        assert ContainerBitbucket(tools, file.parent, tmp_path, "unix:///nowhere").parse() == "", file
+        # pipeline-runner knows no `condition.state`, by which a step is skipped when its results are cached.
+        if "state: RUN_" not in file.read_text():
+            assert ContainerBitbucket(tools, file.parent, tmp_path, "unix:///nowhere").parse() == "", file
         if "bb-run" not in tools.missing:
             assert HostBitbucket(tools, file.parent, tmp_path).validate() == "", file
 
@@ -134,7 +136,7 @@ def test_judges_of_workflows_see_a_bad_one(judge: str, linters: Linters, tmp_pat
 @pytest.mark.parametrize(
     ("schema", "text"),
     [
-        ("github-workflow", "on: push\njobs: []\n"),
+        ("github-workflows", "on: push\njobs: []\n"),
         ("gitlab-ci", "job: {script: 7}\n"),
         ("bitbucket-pipelines", "pipelines: {default: 7}\n"),
     ],

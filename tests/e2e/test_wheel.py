@@ -69,7 +69,7 @@ def test_installed_outside_the_checkout_it_works(wheel: Path, tmp_path: Path) ->
         return done.stdout + done.stderr
 
     where = subprocess.run(
-        [python, "-c", "import mlflowc; print(mlflowc.__file__)"], capture_output=True, text=True
+        [python, "-c", "import mlflowc; print(mlflowc.__file__)"], cwd=project, capture_output=True, text=True
     )
     assert where.stdout.startswith(str(environment))
     assert mlpipec("--version").startswith("mlpipec ")

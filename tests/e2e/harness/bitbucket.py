@@ -11,7 +11,8 @@ Traps of bb-run 1.3.0:
 Traps of pipeline-runner (bitbucket-pipeline-runner) 0.6.3:
 
 - it exits 0 although a step failed: its last line tells;
-- it ignores `condition` and `artifacts.upload`, and runs `parallel` in sequence;
+- it refuses `condition.state`, ignores the other conditions and `artifacts.upload`, and runs `parallel` in
+  sequence: a pipeline that skips a step on a hit can be run by bb-run only;
 - it clones the repository, so that only commits count, and asks on standard input before manual steps;
 - it moves a cache's folder away before it collects artifacts: one folder cannot be both;
 - a step takes 3.5 to 5 s; it keeps caches and logs under XDG_CACHE_HOME and XDG_DATA_HOME.
