@@ -236,6 +236,13 @@ class Facts:
         return {}
 
 
+def placed(step: AnyStep, kind: str) -> set[str]:
+    """The names of `kind` (`input`, `output`, `param`) that placeholders of the step's commands stand for."""
+    slots = [slot.value for text in step.texts for slot in text.slots]
+    all_at_once = {n for s in slots if s.kind == f"{kind}s" for n in s.name.split(",")}
+    return {s.name for s in slots if s.kind == kind} | all_at_once
+
+
 def _sources(step: AnyStep) -> list[str]:
     return [s.stage for part in step.inputs for s in part.value.sources if isinstance(s, ir.StageOutput)]
 

@@ -96,6 +96,8 @@ CHECKS = (EACH, SAME_PATH, ENDING)
 
 Scalar = str | int | float | bool
 _SAFE = re.compile(r"[\w.+:@/-]+", re.ASCII)
+# What a stage made of a component may have beside what the component has.
+_ADDED = ast.InItem | ast.OutItem | ast.KeepItem | ast.ParamItem
 # More instances than this of one stage is a slip.
 MOST_INSTANCES = 10_000
 
@@ -133,7 +135,7 @@ class Offer:
 @dataclass(frozen=True, slots=True)
 class Signature:
     """A stage: `items` are its body (a component's, where it is made of one, looked up in `scope`), `bindings`
-    what the stage itself says to the component."""
+    what the stage itself says to the component, and `added` the inputs, outputs, … that it has beside those."""
 
     entry: Entry
     axes: tuple[tuple[ast.Name, tuple[Scalar, ...]], ...]
@@ -143,6 +145,7 @@ class Signature:
     offers: dict[str, Offer]
     component: Entry | None = None
     bindings: tuple[ast.Item, ...] = ()
+    added: tuple[ast.Item, ...] = ()
 
     @property
     def name(self) -> str:
@@ -183,9 +186,11 @@ def _signature(
         return Signature(entry, axes, _instances(ctx, entry, axes), (), ctx.main, {}, None, decl.items)
     assert isinstance(component.decl, ast.BlockDecl)
     scope = ctx.scopes[component.module]
-    offers = _offers(ctx, types, component.decl.items, scope)
+    added = tuple(i for i in decl.items if isinstance(i, _ADDED))
+    bindings = tuple(i for i in decl.items if not isinstance(i, _ADDED))
+    offers = {**_offers(ctx, types, added, ctx.main), **_offers(ctx, types, component.decl.items, scope)}
     instances = _instances(ctx, entry, axes)
-    return Signature(entry, axes, instances, component.decl.items, scope, offers, component, decl.items)
+    return Signature(entry, axes, instances, component.decl.items, scope, offers, component, bindings, added)
 
 
 def _axes(

@@ -82,7 +82,7 @@ class _Body:
 def stage(tools: Tools, signature: Signature) -> list[Step[ir.Stage]]:
     """The instances of one stage."""
     ctx, entry = tools.ctx, signature.entry
-    names(ctx, signature.items, tuple(n for n, _ in signature.axes))
+    names(ctx, (*signature.items, *signature.added), tuple(n for n, _ in signature.axes))
     what = f"stage `{entry.name}`"
     own = values.Settings()
     if signature.component is not None:
@@ -204,7 +204,7 @@ def names(ctx: Context, items: tuple[ast.Item, ...], variables: tuple[ast.Name, 
 def _same_paths(ctx: Context, signature: Signature) -> None:
     if len(signature.instances) < 2:
         return
-    for item in signature.items:
+    for item in (*signature.items, *signature.added):
         if isinstance(item, ast.OutItem | ast.KeepItem):
             path = values.bare(item.value)
             if isinstance(path, ast.Str) and not says_all(path, signature.axes):
@@ -279,22 +279,22 @@ def _read_body(common: _Common, signature: Signature, instance: Instance, bound:
                 _input(tools, signature, item, body, each)
             case ast.ParamItem() if not open_:
                 _param(ctx, tools.params, item, body)
-            case ast.OutItem(value=value):
-                path = _path(ctx, bound.get(item.name.text), value, instance)
-                if path is not None:
-                    type = signature.offers[item.name.text].type
-                    written = item.type.span if item.type else None
-                    made = ir.Output(item.name.text, type, path)
-                    body.outputs.append(Part(made, item.name.span, item.span, written, item.value.span))
-            case ast.KeepItem(value=value):
-                path = _path(ctx, bound.get(item.name.text), value, instance)
-                if path is not None:
-                    keep = ir.Keep(item.name.text, path)
-                    body.keeps.append(Part(keep, item.name.span, item.span, None, item.value.span))
+            case ast.OutItem() | ast.KeepItem():
+                _written(ctx, signature, item, bound.get(item.name.text), instance, body)
     for name in open_:
         binding = bound.get(name)
         if binding is not None and binding.param is not None:
             body.params.append(Part((binding.param,), binding.span, binding.span))
+    for item in signature.added:
+        match item:
+            case ast.InItem():
+                found = tools.inputs.read(signature.name, item, item.value, ctx.main, each)
+                if found is not None:
+                    body.inputs.append(found)
+            case ast.ParamItem():
+                _param(ctx, tools.params, item, body)
+            case ast.OutItem() | ast.KeepItem():
+                _written(ctx, signature, item, None, instance, body)
     after = common.get("after")
     if after is not None:
         body.after.extend(_after(tools, after, each, common.entry.kind))
@@ -302,6 +302,27 @@ def _read_body(common: _Common, signature: Signature, instance: Instance, bound:
     if run is not None:
         body.texts.extend(_commands(common, run, signature, instance, body))
     return body
+
+
+def _written(
+    ctx: Context,
+    signature: Signature,
+    item: ast.OutItem | ast.KeepItem,
+    binding: Binding | None,
+    instance: Instance,
+    body: _Body,
+) -> None:
+    """An output, or a kept path."""
+    path, name = _path(ctx, binding, item.value, instance), item.name
+    if path is None:
+        return
+    if isinstance(item, ast.KeepItem):
+        keep = ir.Keep(name.text, path)
+        body.keeps.append(Part(keep, name.span, item.span, None, item.value.span))
+        return
+    made = ir.Output(name.text, signature.offers[name.text].type, path)
+    written = item.type.span if item.type else None
+    body.outputs.append(Part(made, name.span, item.span, written, item.value.span))
 
 
 def _input(
@@ -401,6 +422,7 @@ def _commands(
         {n for p in body.params for n in p.value},
         instance.names["stage"],
         {n: body.bound.get(n) for n in open_params(signature)} if signature.component else None,
+        _together(signature, body),
     )
     texts: list[Text] = []
     for item in run.items if isinstance(run, ast.ListExpr) else (run,):
@@ -416,9 +438,21 @@ def _commands(
     return texts
 
 
+def _together(signature: Signature, body: _Body) -> dict[str, tuple[str, ...]]:
+    """What `{{inputs}}`, `{{outputs}}` and `{{params}}` stand for: all that a step declares, and in a component,
+    which knows what it has itself, all that the stage adds."""
+    items = signature.added if signature.component else signature.items
+    spans = {i.span for i in items}
+    found = {"inputs": tuple(p.value.name for p in body.inputs if p.whole in spans)}
+    if signature.entry.kind == "stage":
+        found["outputs"] = tuple(p.value.name for p in body.outputs if p.whole in spans)
+    found["params"] = tuple(sorted({n for p in body.params if p.whole in spans for n in p.value}))
+    return found
+
+
 def _declared(signature: Signature, kind: type[ast.InItem | ast.OutItem | ast.KeepItem]) -> set[str]:
     found: set[str] = set()
-    for item in signature.items:
+    for item in (*signature.items, *signature.added):
         if isinstance(item, ast.InItem | ast.OutItem | ast.KeepItem) and isinstance(item, kind):
             found.add(item.name.parts[-1].text if isinstance(item, ast.InItem) else item.name.text)
     return found

@@ -21,7 +21,7 @@ PLACEHOLDER = Check(
     "a placeholder that stands for nothing",
     """
 In a command, `{{name}}` is an input, an output, a kept path or a variable of `each` of the same step, or `{{params.a.b}}`
-a parameter that it declares. In the text of a report it is a metric (`{{train.scores.auc}}`), a number of rows
+a parameter that it declares; `{{inputs}}`, `{{outputs}}` and `{{params}}` are all of them at once, as JSON. In the text of a report it is a metric (`{{train.scores.auc}}`), a number of rows
 (`{{prepare.clean.rows}}`) or a parameter.
 
 ```mlpipe fails
@@ -75,7 +75,8 @@ CHECKS = (PLACEHOLDER, UNDECLARED)
 
 class Names(NamedTuple):
     """What the placeholders of one step may name. `bound` are a component's own parameters (None where a stage
-    gives one no value), and None in a stage that is not made of one."""
+    gives one no value), and None in a stage that is not made of one. `all` are the names that `{{inputs}}`,
+    `{{outputs}}` and `{{params}}` stand for."""
 
     kind: str
     inputs: set[str]
@@ -85,6 +86,7 @@ class Names(NamedTuple):
     params: set[str]
     stage: str
     bound: dict[str, Binding | None] | None
+    all: dict[str, tuple[str, ...]]
 
 
 def command(ctx: Context, literal: ast.Str, names: Names, params: Params) -> Text:
@@ -118,6 +120,8 @@ def _slot(
             return ir.Slot(kind, text)
     if text.startswith("params."):
         return _param(ctx, part, text.removeprefix("params."), names, params)
+    if text in names.all:
+        return ir.Slot(text, ",".join(names.all[text]))
     if text == "stage" and names.kind == "stage":
         return names.stage
     candidates = [
@@ -142,7 +146,7 @@ def _slot(
 
 
 def _param(ctx: Context, part: Placeholder, name: str, names: Names, params: Params) -> ir.Slot | None:
-    if names.bound is not None:
+    if names.bound is not None and (name in names.bound or name not in names.params):
         binding = names.bound.get(name)
         if binding is None and name in names.bound:
             return None  # the stage gives it no value, and that has been said

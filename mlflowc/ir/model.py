@@ -149,7 +149,8 @@ class Keep:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A placeholder. In a command `kind` is `input output keep param each`.
+    """A placeholder. In a command `kind` is `input output keep param each`, or `inputs outputs params`: then
+    `name` is a list of names with commas between, and the placeholder is a JSON object with the value of each.
 
     In text it may also be `metric` (`name` is `stage.output.field`), `rows` (`stage.output`).
     """

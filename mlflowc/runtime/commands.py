@@ -10,7 +10,7 @@ from mlflowc.ir.model import Slot, Template, Value
 
 def render(template: Template, values: Mapping[tuple[str, str], Value]) -> str:
     """The text for bash. `values` holds each placeholder's value by `(kind, name)`."""
-    return "".join(part if isinstance(part, str) else quote(values[_slot(part)]) for part in template)
+    return "".join(part if isinstance(part, str) else quote(_value(part, values)) for part in template)
 
 
 def script(commands: Sequence[str]) -> str:
@@ -37,5 +37,17 @@ def quote(value: Value) -> str:
     return shlex.quote(canonical(value))
 
 
-def _slot(slot: Slot) -> tuple[str, str]:
-    return slot.kind, slot.name
+def _value(slot: Slot, values: Mapping[tuple[str, str], Value]) -> Value:
+    if slot.kind not in ("inputs", "outputs", "params"):
+        return values[slot.kind, slot.name]
+    # All in one: `train.lr` is `lr` in `train`, as a parameter file has it.
+    found: dict[str, Value] = {}
+    for name in filter(None, slot.name.split(",")):
+        *sections, last = name.split(".")
+        place = found
+        for section in sections:
+            inner = place.setdefault(section, {})
+            assert isinstance(inner, dict)  # no parameter is a section, too
+            place = inner
+        place[last] = values[slot.kind.removesuffix("s"), name]
+    return found

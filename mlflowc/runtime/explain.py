@@ -109,6 +109,8 @@ def shown_command(component: str) -> str:
 
 
 def _slot_name(slot: list[str]) -> str:
+    if slot[0] in ("inputs", "outputs", "params"):
+        return slot[0]
     return f"params.{slot[1]}" if slot[0] == "param" else slot[1]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mlflowc.check.facts import Facts, normal
+from mlflowc.check.facts import Facts, normal, placed
 from mlflowc.diagnostic import Check, Diagnostic, Severity, explanation
 from mlflowc.ir import model as ir
 
@@ -42,7 +42,7 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
     for step in facts.steps:
         if not step.inputs or not facts.visible(step):
             continue
-        used = {slot.value.name for text in step.texts for slot in text.slots if slot.value.kind == "input"}
+        used = placed(step, "input")
         words = [word.text for text in step.texts for word in facts.command(text).words]
         for part in step.inputs:
             if part.value.name in used:

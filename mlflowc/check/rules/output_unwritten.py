@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mlflowc.check.facts import Facts, normal
+from mlflowc.check.facts import Facts, normal, placed
 from mlflowc.diagnostic import Check, Diagnostic, Severity, explanation
 
 CHECK = Check(
@@ -37,7 +37,7 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
     for step in facts.typed.stages:
         if not step.outputs or not facts.visible(step):
             continue
-        used = {slot.value.name for text in step.texts for slot in text.slots if slot.value.kind == "output"}
+        used = placed(step, "output")
         words = [word.text for text in step.texts for word in facts.command(text).words]
         for part in step.outputs:
             path = normal(part.value.path)

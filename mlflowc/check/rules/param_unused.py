@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mlflowc.check.facts import Facts, whole_line
+from mlflowc.check.facts import Facts, placed, whole_line
 from mlflowc.diagnostic import Check, Diagnostic, Edit, Fix, Severity, explanation
 
 CHECK = Check(
@@ -46,7 +46,7 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
     for step in facts.steps:
         if not step.params or not facts.visible(step):
             continue
-        used = {slot.value.name for text in step.texts for slot in text.slots if slot.value.kind == "param"}
+        used = placed(step, "param")
         words = {word.text for text in step.texts for word in facts.command(text).words}
         files = {p.value.file for p in facts.typed.params if p.value.name in step.value.params}
         if words & {f for f in files if f}:
