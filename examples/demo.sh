@@ -30,6 +30,7 @@ say "Nothing changed: nothing runs."
 show mlpipec run
 
 say "What a reviewer sees."
+show mlpipec report review
 show mlpipec report review --html report.html
 
 say "CI for GitHub from the same file."
