@@ -59,7 +59,7 @@ class _Commands(click.Group):
 
             guess = nearest(args[0], self.list_commands(ctx)) if args else None
             if guess:
-                e.message += f" Did you mean '{guess}'?"
+                raise click.UsageError(f"{e.message} Did you mean '{guess}'?", ctx) from None
             raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
