@@ -49,8 +49,9 @@ class Figure:
 
 
 TOOLS = (
-    Tool("mlpipec", None, lambda _: [str(Path(sys.executable).with_name("mlpipec")), "run", "-j", "2"]),
+    # First: the others are measured against it.
     Tool("make", None, lambda _: ["make", "-j2"]),
+    Tool("mlpipec", None, lambda _: [str(Path(sys.executable).with_name("mlpipec")), "run", "-j", "2"]),
     Tool("ninja", "ninja==1.13.2", lambda bin: [str(bin / "ninja"), "--quiet", "-j2"]),
     Tool("doit", "doit==0.37.0", lambda bin: [str(bin / "doit"), "-n", "2", "-v", "0"]),
     Tool("snakemake", "snakemake==9.27.1", lambda bin: [str(bin / "snakemake"), "-c2", "--quiet", "all"]),

@@ -26,6 +26,6 @@ def test_the_comparison_runs(tmp_path: Path) -> None:
     done = subprocess.run([*command, "--json", str(report)], cwd=CHECKOUT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     figures = json.loads(report.read_text())["figures"]
-    assert [(figure["tool"], figure["stages"]) for figure in figures] == [("mlpipec", 12), ("make", 12)]
+    assert [(figure["tool"], figure["stages"]) for figure in figures] == [("make", 12), ("mlpipec", 12)]
     assert all(figure["first"] > 0 and figure["nothing"] > 0 for figure in figures)
     assert "12 stages" in done.stdout
