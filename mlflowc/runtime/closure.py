@@ -28,6 +28,8 @@ from mlflowc.runtime.shell import UNKNOWN, Invocation, invocations
 _PYTHON = re.compile(r"(?:python|pypy|ipython)(?:\d+(?:\.\d+)?t?)?")
 _SHELLS = frozenset(["bash", "sh", "dash", "zsh", "ksh", "source", "."])
 _SCRIPTS = (".py", ".pyw", ".ipynb", ".sh", ".bash", ".R", ".r", ".jl", ".pl", ".rb", ".js", ".ts", ".lua")
+_TEST = re.compile(r"test_.*\.py|.*_test\.py|conftest\.py")
+_PYTEST_SETTINGS = ("pytest.ini", ".pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg")
 _TAKES_VALUE = frozenset(["-W", "-X", "--check-hash-based-pycs"])
 
 
@@ -194,6 +196,8 @@ class _Walk:
                 self._python_options(call, at + 1)
             elif name in _SHELLS and (at == 0 or name not in ("source", ".")):
                 self._shell_options(call, at + 1)
+            elif name == "pytest":
+                self._pytest(call, words[at + 1 :])
             elif word in ("-m", "--module") and at + 1 < len(words):
                 self._module(call, words[at + 1])
             self._word(call, word, words[at + 1 :])
@@ -227,6 +231,25 @@ class _Walk:
                 return
         if call.stdin is not None:
             self._source(call, call.stdin)
+
+    def _pytest(self, call: Invocation, words: Sequence[str]) -> None:
+        """The test modules below the named folders, what they import, `conftest.py` and the configuration."""
+        paths = [self._local(call, w.partition("::")[0]) for w in words if not w.startswith("-")]
+        named = [p for p in paths if p is not None and (self.tree.is_folder(p) or self.tree.is_file(p))]
+        for place in named or [call.folder]:
+            above = place if self.tree.is_folder(place) else posixpath.dirname(place)
+            while above:
+                above = posixpath.dirname(above)
+                if "conftest.py" in self.tree.entries(above):
+                    self._script(call, posixpath.join(above, "conftest.py"))
+            tests = self.tree.below(place) if self.tree.is_folder(place) else [place]
+            for path in tests:
+                if path.endswith(".py") and (named or _TEST.fullmatch(posixpath.basename(path))):
+                    self._script(call, path)
+        for name in _PYTEST_SETTINGS:
+            path = posixpath.join(call.folder, name)
+            if name in self.tree.entries(call.folder) and self._may_count(path):
+                self.files.add(path)
 
     def _shell_options(self, call: Invocation, at: int) -> None:
         words = call.words

@@ -7,6 +7,8 @@ import posixpath
 from collections.abc import Iterable
 from pathlib import Path
 
+from mlflowc.runtime.tree import DROPPINGS
+
 
 class Tree:
     """The project's folders, each listed once. Paths are POSIX, relative to the root; "" is the root."""
@@ -65,6 +67,16 @@ class Tree:
         if not path:
             return True
         return inside(path) and (self.root / path).is_dir()
+
+    def below(self, folder: str) -> list[str]:
+        """The files in `folder` and in the folders in it, hidden ones and what stages write left out."""
+        found: list[str] = []
+        for name, is_folder in sorted(self.entries(folder).items()):
+            path = f"{folder}/{name}" if folder else name
+            if name.startswith(".") or name in DROPPINGS or self.is_produced(path):
+                continue
+            found += self.below(path) if is_folder else [path]
+        return found
 
     def is_produced(self, path: str) -> bool:
         return bool(self._produced) and below(path, self._produced)
