@@ -92,7 +92,7 @@ def _listener(plan: Plan, as_json: bool) -> Listener:
     if as_json:
         return progress.Lines(sys.stderr)
     if not plan.idle and sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
-        # rich costs as much to import as a small run takes.
+        # Only for a person who watches.
         from mlflowc.runtime.live import LiveLines
 
         return LiveLines(sys.stdout)

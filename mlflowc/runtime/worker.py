@@ -335,6 +335,11 @@ def _failure(end: Exit, limit: int | None) -> Failure | None:
         return Failure(f"its command was killed by {name} (exit code {end.code})", help=help)
     if end.code == PREEMPTED:
         return Failure(f"it was preempted (exit code {PREEMPTED})")
+    if end.code == 128 + signal.SIGPIPE:
+        return Failure(
+            f"it ended with exit code {end.code}: what reads a pipe in its command stopped reading (SIGPIPE)",
+            help="under `pipefail` that is a failure, as in `yes | head`; let the reader read to the end",
+        )
     if end.code == 127:
         return Failure(
             "it ended with exit code 127: a command was not found", help="is it in the stage's `env`?"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import shutil
 import signal
 import subprocess
@@ -333,8 +335,7 @@ def mlpipec(*args: str, cwd: Path, **more: Any) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-c", "from mlflowc.cli import main; main()", *args],
         cwd=cwd,
-        stdout=subprocess.PIPE,
-        **{"stderr": subprocess.PIPE, **more},
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more},
     )
 
 
@@ -402,6 +403,29 @@ def test_a_reader_that_goes_away_does_not_end_the_run(project: Path) -> None:
         assert process.stdout is not None
         process.stdout.close()
     assert (project / "model.txt").exists()
+
+
+def test_on_a_terminal_much_output_passes_and_the_region_goes_away(tmp_path: Path) -> None:
+    (tmp_path / "pipeline.mlpipe").write_text(
+        'mlpipe 1\n\npipeline p\n\nstage loud {\n  out o: file = "o.txt"\n'
+        "  run = \"sleep 0.3; head -c 200000 /dev/zero | tr '\\\\0' '\\\\n'; sleep 0.3; echo > {{o}}\"\n}\n"
+    )
+    ours, theirs = pty.openpty()
+    process = mlpipec("run", cwd=tmp_path, stdout=theirs, env={**os.environ, "TERM": "xterm"})
+    os.close(theirs)
+    chunks = []
+    with contextlib.suppress(OSError):
+        while chunk := os.read(ours, 65536):
+            chunks.append(chunk)
+    os.close(ours)
+    _, err = process.communicate(timeout=120)
+    text = b"".join(chunks).decode()
+    assert process.returncode == 0, err
+    assert "0 done, 1 running, 0 to go" in text
+    assert text.count("loud │") == 200_000
+    assert "1 stage: 1 ran" in text
+    assert "\x1b[J" in text
+    assert "running" not in text.rpartition("\x1b[J")[2]
 
 
 def test_an_idle_run_imports_nothing_heavy(project: Path, call: Call) -> None:
