@@ -227,5 +227,5 @@ def _unpacked(value: Any, shared: dict[int, Any]) -> Any:
             shared[id(value)] = made
         return made
     if kind is dict:
-        return {k: _unpacked(v, shared) for k, v in value.items()}
+        return {k: v if not v else _unpacked(v, shared) for k, v in value.items()}
     return value
