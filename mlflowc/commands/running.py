@@ -1,4 +1,4 @@
-"""Running the stages and deciding the gates, for `mlpipec run`: imported only when there may be work to do."""
+"""Running the stages and deciding the gates, for `mlpipec run`: imported only when there may be work."""
 
 from __future__ import annotations
 
