@@ -15,8 +15,8 @@ NEEDS = "nbconvert and ipykernel"
 INJECTED = "injected-parameters"
 # Folders of Jupyter, and their names in a private one.
 SHORT = {"JUPYTER_CONFIG_DIR": "c", "JUPYTER_DATA_DIR": "d", "JUPYTER_RUNTIME_DIR": "r", "IPYTHONDIR": "i"}
-# A socket's path can have 104 bytes on macOS; a kernel's is 53 longer than the folder.
-LONGEST_FOLDER = 45
+# A socket's path can have 104 bytes on macOS; a kernel's is `k-1` to `k-5` in the folder.
+LONGEST_FOLDER = 98
 
 
 def main():
@@ -65,13 +65,14 @@ def run(options, private):
             stop(f"the stage's env has no kernel {kernel!r}; a Python notebook needs {NEEDS}")
         kernel = "python3"
     inject(notebook, options, language, nbformat)
+    # Sockets in a private folder; over TCP every user of the machine could listen.
+    sockets = {"transport": "ipc", "ip": os.path.join(private, "k")}
     client = NotebookClient(
         notebook,
         kernel_name=kernel,
         timeout=None,
         record_timing=False,
-        # Sockets in a private folder; over TCP every user of the machine could listen.
-        config=Config({"KernelManager": {"transport": "ipc"}} if len(private) <= LONGEST_FOLDER else {}),
+        config=Config({"KernelManager": sockets} if len(private) <= LONGEST_FOLDER else {}),
         resources={"metadata": {"path": os.path.dirname(options.notebook) or "."}},
     )
     failure = None
@@ -81,6 +82,8 @@ def run(options, private):
         failure = str(e).rstrip()
     except DeadKernelError:
         failure = "the kernel died: the machine may have run out of memory"
+    except RuntimeError as e:
+        stop(f"the kernel {kernel!r} did not start: {e}")
     write(notebook, options, nbformat)
     if failure:
         stop(f"{options.notebook} failed\n{failure}")
