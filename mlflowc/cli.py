@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from keyword import iskeyword
 
 import click
 
@@ -16,6 +17,7 @@ from mlflowc.errors import Failure
 COMMANDS: dict[str, dict[str, str]] = {
     "Write": {
         "init": "Write a commented starter pipeline.",
+        "import": "Make a pipeline of a dvc.yaml or of CI files.",
         "check": "Check the pipeline: types, graph, every mistake at once.",
         "fmt": "Format pipeline files.",
         "explain": "Explain a diagnostic code at length.",
@@ -45,7 +47,9 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.list_commands(ctx):
             return None
-        module = importlib.import_module("mlflowc.commands." + cmd_name.replace("-", "_"))
+        name = cmd_name.replace("-", "_")
+        # `import` is a word of Python: its module is `import_`.
+        module = importlib.import_module("mlflowc.commands." + (f"{name}_" if iskeyword(name) else name))
         command: click.Command = module.command
         return command
 

@@ -22,8 +22,8 @@ UNREADABLE = Check(
     Severity.ERROR,
     "a parameter file cannot be read",
     """
-`params "params.yaml"` reads the file when the pipeline is compiled. It must exist, be UTF-8, and end in `.yaml`,
-`.yml`, `.toml` or `.json`.
+`params "params.yaml"` reads the file when the pipeline is compiled. It must exist, be UTF-8, and end in
+`.yaml`, `.yml`, `.toml` or `.json`.
 
 ```mlpipe fails
 mlpipe 1
@@ -202,16 +202,17 @@ class _Nodes:
     def _scalar(self, node: Any) -> Value:
         text: str = node.value
         tag = node.tag.rpartition(":")[2]
-        if node.style in ("'", '"', "|", ">") or (tag == "str" and _plain(text) is text):
+        if node.style in ("'", '"', "|", ">") or (tag == "str" and plain(text) is text):
             return text
         if _SPECIAL.fullmatch(text):
             raise MalformedError(
                 f"`{text}` cannot be a parameter", _node(self.file, node), "write it as a string"
             )
-        return _plain(text)
+        return plain(text)
 
 
-def _plain(text: str) -> Value:
+def plain(text: str) -> Value:
+    """The value of a plain scalar by the rules of YAML 1.2."""
     if text in _NULLS:
         return None
     if text in _BOOLS:

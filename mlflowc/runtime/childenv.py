@@ -12,7 +12,7 @@ from mlflowc.errors import Failure
 from mlflowc.ir.model import Env, Stage
 
 # What a program needs to start, find its files and reach the network; none of it should decide a result.
-_ALLOWED = frozenset(
+ALLOWED = frozenset(
     (
         *(
             "PATH",
@@ -51,7 +51,7 @@ def variables(
     """Variables for the stage's command: the host's allowed ones, the fixed ones, those of the prepared
     environment, `vars`, `pass`, secrets; later ones win. Raises `Failure` when a secret is not set.
     """
-    found = {name: host[name] for name in host if name in _ALLOWED}
+    found = {name: host[name] for name in host if name in ALLOWED}
     found.update(_FIXED)
     found.update(prepared)
     if env is not None:
