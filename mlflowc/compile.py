@@ -17,7 +17,8 @@ from mlflowc.span import Source
 
 
 class Compiled(NamedTuple):
-    """What came of compiling. `pipeline` is None where there are errors; `typed` is there whenever the text parses.
+    """What came of compiling. `pipeline` is None where there are errors; `typed` is there whenever the
+    text parses.
 
     `sources` are the texts that diagnostics point into; `asked` is all that the result depends on.
     """

@@ -14,8 +14,8 @@ CYCLE = Check(
     Severity.ERROR,
     "stages that wait for each other",
     """
-A stage reads an output of another, which, perhaps through others, reads an output of the first: neither could ever
-run. The message names every step of the way round.
+A stage reads an output of another, which, perhaps through others, reads an output of the first: neither
+could ever run. The message names every step of the way round.
 
 ```mlpipe fails
 mlpipe 1
@@ -102,9 +102,8 @@ def _edges(checked: Checked) -> _Edges:
 def _waits(step: Step[ir.Stage]) -> list[tuple[str, Span]]:
     found: list[tuple[str, Span]] = []
     for part in step.inputs:
-        for source in part.value.sources:
-            if isinstance(source, ir.StageOutput):
-                found.append((source.stage, part.source or part.span))
+        at = part.source or part.span
+        found.extend((s.stage, at) for s in part.value.sources if isinstance(s, ir.StageOutput))
     for after in step.after:
         found.extend((name, after.span) for name in after.value)
     return found

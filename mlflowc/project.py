@@ -45,8 +45,8 @@ class Project(NamedTuple):
 def load(file: str | None = None, *, overrides: Mapping[str, str] = _NONE) -> Project:
     """The project of `file`, or of the pipeline file in the current folder, with `--set` overrides.
 
-    Prints errors, and the warnings of what was newly compiled, to stderr. Raises Failure where there is no such
-    file, where it has errors, or where an override does not fit.
+    Prints errors, and the warnings of what was newly compiled, to stderr. Raises Failure where there is no
+    such file, where it has errors, or where an override does not fit.
     """
     root, name = locate(file)
     text = _text(root, name)
@@ -66,7 +66,8 @@ def load(file: str | None = None, *, overrides: Mapping[str, str] = _NONE) -> Pr
 def fingerprint(file: str | None = None, *, overrides: Mapping[str, str] = _NONE) -> tuple[Path, str] | None:
     """The project folder and a name for what `load` would give, where that needs no compiling; else None.
 
-    Equal names mean equal pipelines. It reads the compiled form and does not unpack it. Raises as `load` does.
+    Equal names mean equal pipelines. It reads the compiled form and does not unpack it. Raises as `load`
+    does.
     """
     root, name = locate(file)
     cached = root / STATE / "compiled" / _cache_name(name, overrides)

@@ -200,7 +200,8 @@ def arguments(
     table: dict[str, values.Reader],
     what: str,
 ) -> dict[str, Any] | None:
-    """The arguments of a call by name, positional ones by `order`; None with a diagnostic where one is wrong."""
+    """The arguments of a call by name, positional ones by `order`; None with a diagnostic where one is
+    wrong."""
     given: dict[str, Any] = {}
     good = True
     for n, argument in enumerate(call.args):
@@ -242,7 +243,8 @@ def _runner(ctx: Context, entry: Entry, name: str) -> Block[ir.Runner]:
     get = found.get
     labels = tuple((s, get(s)) for s in ("bitbucket", "github", "gitlab") if get(s))
     made = ir.Runner(
-        name, ctx.place(entry.span), get("cpu"), get("memory"), get("disk"), get("gpu"), get("timeout"), get("cloud"), labels
+        name, ctx.place(entry.span), get("cpu"), get("memory"), get("disk"), get("gpu"), get("timeout"),
+        get("cloud"), labels,
     )  # fmt: skip
     return Block(made, entry.span, decl.span, found.spans)
 
@@ -384,7 +386,8 @@ def auths(ctx: Context) -> tuple[Block[ir.Auth], ...]:
 
 
 def _open_settings(ctx: Context, decl: ast.BlockDecl, table: dict[str, values.Reader]) -> values.Settings:
-    """The settings of a block whose keys its provider decides: any literal will do for those not in `table`."""
+    """The settings of a block whose keys its provider decides: any literal will do for those not in
+    `table`."""
     keys = [i.key.text for i in decl.items if isinstance(i, ast.Setting)]
     values.refuse_nested(ctx, decl.items, f"`{decl.keyword.text}`")
     return values.read(

@@ -23,8 +23,8 @@ OPEN = Check(
     Severity.ERROR,
     "something that a component leaves open and a stage does not bind",
     """
-A component declares inputs (`in data: csv`) and parameters (`param lr: float`) without values. A stage made of it
-gives each of them one; a parameter with a default may be left alone.
+A component declares inputs (`in data: csv`) and parameters (`param lr: float`) without values. A stage
+made of it gives each of them one; a parameter with a default may be left alone.
 
 ```mlpipe fails
 mlpipe 1

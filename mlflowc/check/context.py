@@ -16,7 +16,8 @@ from mlflowc.syntax import ast
 
 @dataclass(slots=True)
 class Context:
-    """Collects diagnostics and references while the pipeline is checked. Everything else in it is read only."""
+    """Collects diagnostics and references while the pipeline is checked. Everything else in it is read
+    only."""
 
     modules: Modules
     scopes: dict[str, Scope]
@@ -47,7 +48,8 @@ class Context:
         )
 
     def find(self, scope: Scope, kind: str, names: tuple[ast.Name, ...]) -> Entry | None:
-        """The thing of `kind` that `names` stands for in `scope`; None with a diagnostic where there is none."""
+        """The thing of `kind` that `names` stands for in `scope`; None with a diagnostic where there is
+        none."""
         found = scope.find(kind, names)
         if isinstance(found, Diagnostic):
             self.problems.append(found)

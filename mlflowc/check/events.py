@@ -26,7 +26,8 @@ EVENT = Check(
     Severity.ERROR,
     "an event that is not understood",
     """
-The events are `pull_request`, `push("main")`, `tag("v*")`, `schedule("17 3 * * *", zone = "Europe/Paris")` and `manual`.
+The events are `pull_request`, `push("main")`, `tag("v*")`, `schedule("17 3 * * *", zone = "Europe/Paris")`
+and `manual`.
 
 ```mlpipe fails
 mlpipe 1
@@ -277,7 +278,8 @@ class Events:
         if not parameters.fitting(ctx, names[0], value, type, limits, span):
             return None
         if not scalar_fits(type, part.value.type):
-            problem = f"`{names[0]}` is of type {spell_scalar(part.value.type)}, and this input is {spell_scalar(type)}"
+            declared = spell_scalar(part.value.type)
+            problem = f"`{names[0]}` is of type {declared}, and this input is {spell_scalar(type)}"
             ctx.report(parameters.MISFIT, problem, item.type.span, related=related)
             return None
         if not parameters.fitting(

@@ -19,7 +19,8 @@ OPERANDS = Check(
     Severity.ERROR,
     "an expression whose parts do not go together",
     """
-A requirement is a condition: a comparison, or conditions joined by `and`, `or`, `not`. Arithmetic takes numbers.
+A requirement is a condition: a comparison, or conditions joined by `and`, `or`, `not`. Arithmetic takes
+numbers.
 
 ```mlpipe fails
 mlpipe 1
@@ -47,7 +48,8 @@ UNITS = Check(
     Severity.ERROR,
     "units that do not go together",
     """
-A duration and a size cannot be added or compared. A plain number goes with either: it counts seconds or bytes.
+A duration and a size cannot be added or compared. A plain number goes with either: it counts seconds or
+bytes.
 
 ```mlpipe fails
 mlpipe 1
@@ -106,8 +108,8 @@ BASELINE = Check(
     Severity.ERROR,
     "a baseline that is not understood",
     """
-`baseline("main").train.scores.auc` is the metric as it was at a revision. `missing = fail` makes the gate fail where that
-revision has none; by default it passes, and says so.
+`baseline("main").train.scores.auc` is the metric as it was at a revision. `missing = fail` makes the gate
+fail where that revision has none; by default it passes, and says so.
 
 ```mlpipe fails
 mlpipe 1
@@ -457,16 +459,20 @@ def metric(ctx: Context, references: References, at: Chain) -> MetricOf | RowsOf
         return None
     if kind != "metrics":
         ctx.report(
-            NO_METRIC, f"`{reached.signature.name}.{offer.name}` is {lattice.article(kind)}, not metrics", at.span,
-            related=declared, help=f"declare it as `metrics {{ {field or 'auc'}: float }}`" if kind in ("json", "yaml", "file") else "",
+            NO_METRIC, f"`{reached.signature.name}.{offer.name}` is {lattice.article(kind)}, not metrics",
+            at.span, related=declared,
+            help=f"declare it as `metrics {{ {field or 'auc'}: float }}`"
+            if kind in ("json", "yaml", "file") else "",
         )  # fmt: skip
         return None
     fields = {c.name: c for c in offer.type.columns}
     if field in fields:
         return MetricOf(stages, offer.name, field, reached.many, fields[field].type)
     if not field:
-        ctx.report(NO_METRIC, f"`{at.text}` are metrics, and one field of them is wanted", at.span, related=declared,
-                   help="write " + ", ".join(f"`{at.text}.{f}`" for f in list(fields)[:4]) if fields else "declare its fields")  # fmt: skip
+        ctx.report(NO_METRIC, f"`{at.text}` are metrics, and one field of them is wanted", at.span,
+                   related=declared,
+                   help="write " + ", ".join(f"`{at.text}.{f}`" for f in list(fields)[:4])
+                   if fields else "declare its fields")  # fmt: skip
         return None
     span = Span(at.span.file, reached.rest[0].span.start, reached.rest[-1].span.end)
     guess = nearest(field, fields)

@@ -16,7 +16,8 @@ _KINDS: dict[str, str] = {
     "png": "image", "jpg": "image", "jpeg": "image", "svg": "image", "gif": "image", "webp": "image",
     "ipynb": "notebook",
     "pkl": "model", "pickle": "model", "joblib": "model", "onnx": "model", "pt": "model", "pth": "model",
-    "h5": "model", "keras": "model", "safetensors": "model", "gguf": "model", "tflite": "model", "ubj": "model",
+    "h5": "model", "keras": "model", "safetensors": "model", "gguf": "model",
+    "tflite": "model", "ubj": "model",
     "zip": "archive", "tar": "archive", "tgz": "archive", "7z": "archive",
     "sqlite": "sqlite", "sqlite3": "sqlite", "db": "sqlite",
 }  # fmt: skip

@@ -60,8 +60,8 @@ MISMATCH = Check(
     Severity.ERROR,
     "a column of another type",
     """
-Producer and consumer both declare the column, with types that do not fit. An `int` fits a `float`, an `enum` fits a
-`str` and a wider `enum`; what may be absent (`int?`) does not fit what may not.
+Producer and consumer both declare the column, with types that do not fit. An `int` fits a `float`, an
+`enum` fits a `str` and a wider `enum`; what may be absent (`int?`) does not fit what may not.
 
 ```mlpipe fails
 mlpipe 1
@@ -95,8 +95,8 @@ WIDER = Check(
     Severity.ERROR,
     "a constraint that the producer does not keep",
     """
-The input asks for values within limits, and the producer's type promises less, or nothing. Give the producer's
-column a constraint at least as narrow; it is then checked on the real file.
+The input asks for values within limits, and the producer's type promises less, or nothing. Give the
+producer's column a constraint at least as narrow; it is then checked on the real file.
 
 ```mlpipe fails
 mlpipe 1
@@ -130,8 +130,8 @@ KIND = Check(
     Severity.ERROR,
     "a kind of file that does not fit",
     """
-Kinds widen from the special to the general: `csv` fits `table`, `text`, `file` and `path`; a `dir` never fits a
-`file`. The input wants a kind that the output is not.
+Kinds widen from the special to the general: `csv` fits `table`, `text`, `file` and `path`; a `dir` never
+fits a `file`. The input wants a kind that the output is not.
 
 ```mlpipe fails
 mlpipe 1
@@ -186,7 +186,8 @@ class Inputs:
         expression, or a component's binding; None for `in raw` and `in prepare.clean`."""
         name = item.name.parts[-1]
         declared = self._types.file(item.type, scope) if item.type else None
-        wanted = _Wanted(owner, name.text, declared, item)
+        bound = value.span if value is not None and value is not item.value else None
+        wanted = _Wanted(owner, name.text, declared, item, bound)
         if value is None:
             found = self._name(item.name, wanted, each)
             source_span: Span | None = None
@@ -344,16 +345,19 @@ class Inputs:
                     source = self._ctx.sources[span.file].text[span.start : span.end]
                     help = f"add `{source}` to `{text}`, or drop it here"
         if misfit.aspect == "kind":
-            message = f"`{wanted.owner}` wants {lattice.article(asked) if asked in lattice.KINDS else asked}, and `{text}` does not fit: {misfit.reason}"
+            kind = lattice.article(asked) if asked in lattice.KINDS else asked
+            message = f"`{wanted.owner}` wants {kind}, and `{text}` does not fit: {misfit.reason}"
         elif misfit.aspect == "column":
             message = f"`{wanted.owner}` wants column `{misfit.column}`, and `{text}` has none"
         else:
             message = f"`{text}` does not fit `{wanted.name}`: {misfit.reason}"
         related = (Label(declared, "declared here"),) if declared else ()
+        label = "required here"
+        if wanted.bound is not None:  # the mistake is the stage's, not the component's
+            related = (Label(span, label), *related)
+            span, label, help = wanted.bound, "does not fit", help.partition(", or drop")[0]
         self._ctx.problems.append(
-            Diagnostic.of(
-                _BY_ASPECT[misfit.aspect], message, span, label="required here", related=related, help=help
-            )
+            Diagnostic.of(_BY_ASPECT[misfit.aspect], message, span, label=label, related=related, help=help)
         )
 
 
@@ -361,9 +365,12 @@ _Found = tuple[ir.FileType, tuple[ir.InputSource, ...], bool]
 
 
 class _Wanted:
-    """What an input asks for, and for whom."""
+    """What an input asks for, and for whom; `bound` is where a stage says so of its component's input."""
 
-    __slots__ = ("item", "name", "owner", "type")
+    __slots__ = ("bound", "item", "name", "owner", "type")
 
-    def __init__(self, owner: str, name: str, type: ir.FileType | None, item: ast.InItem) -> None:
+    def __init__(
+        self, owner: str, name: str, type: ir.FileType | None, item: ast.InItem, bound: Span | None
+    ) -> None:
         self.owner, self.name, self.type, self.item = owner, name, type, item
+        self.bound = bound

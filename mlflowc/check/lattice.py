@@ -13,8 +13,10 @@ from mlflowc.ir import model as ir
 # Each kind with the next wider one. `table` is any table; `metrics` is a JSON or YAML file of numbers.
 PARENTS: dict[str, str | None] = {
     "path": None, "file": "path", "dir": "path", "text": "file",
-    "csv": "text", "tsv": "text", "jsonl": "text", "json": "text", "yaml": "text", "markdown": "text", "html": "text",
-    "metrics": "text", "parquet": "file", "arrow": "file", "image": "file", "notebook": "file", "model": "file",
+    "csv": "text", "tsv": "text", "jsonl": "text", "json": "text", "yaml": "text", "markdown": "text",
+    "html": "text",
+    "metrics": "text", "parquet": "file", "arrow": "file", "image": "file", "notebook": "file",
+    "model": "file",
     "archive": "file", "sqlite": "file",
 }  # fmt: skip
 TABLES = frozenset(("csv", "tsv", "jsonl", "parquet", "arrow"))
@@ -55,7 +57,8 @@ def narrower(kind: str, wide: str) -> bool:
 
 
 def fits(producer: ir.FileType, consumer: ir.FileType) -> Misfit | None:
-    """None where a file of type `producer` can stand where `consumer` is wanted, else the first reason why not."""
+    """None where a file of type `producer` can stand where `consumer` is wanted, else the first reason why
+    not."""
     if not narrower(producer.kind, consumer.kind):
         return Misfit("kind", f"{article(producer.kind)} is no {consumer.kind}")
     if "any" in (producer.kind, consumer.kind):

@@ -46,7 +46,8 @@ class Part(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A command or a text with its placeholders: `span` is the literal, `slots` the text inside each `{{ }}`."""
+    """A command or a text with its placeholders: `span` is the literal, `slots` the text inside each `{{
+    }}`."""
 
     value: ir.Template
     span: Span

@@ -26,8 +26,8 @@ UNKNOWN = Check(
     Severity.ERROR,
     "a parameter that does not exist",
     """
-No parameter file has it, and no `param` declares it. Names are dotted: `train.lr` is `lr` in the section `train`;
-`train.*` is everything in that section.
+No parameter file has it, and no `param` declares it. Names are dotted: `train.lr` is `lr` in the section
+`train`; `train.*` is everything in that section.
 
 ```mlpipe fails
 mlpipe 1
@@ -78,7 +78,8 @@ MISFIT = Check(
     Severity.ERROR,
     "a parameter's value that does not fit its type",
     """
-A parameter has the type that its file gives it, narrowed by `params "file" { … }` or by its `param` declaration.
+A parameter has the type that its file gives it, narrowed by `params "file" { … }` or by its `param`
+declaration.
 Its value, and every value that an event or `--set` gives it, must be of that type and keep to its limits.
 
 ```mlpipe fails

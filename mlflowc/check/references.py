@@ -184,7 +184,8 @@ class References:
     def follow(
         self, chain: Chain, each: dict[str, Scalar], wanted: str = "stage"
     ) -> Reached | ReachedData | ReachedSweep | None:
-        """What `chain` means where the variables `each` hold; None with a diagnostic where it means nothing."""
+        """What `chain` means where the variables `each` hold; None with a diagnostic where it means
+        nothing."""
         if not isinstance(chain.base, ast.NameExpr):
             values.wrong(self._ctx, chain.base, "a reference", "such as `raw` or `prepare.clean`")
             return None
@@ -241,7 +242,8 @@ class References:
             )
             self._ctx.report(
                 FORM,
-                f"`{signature.name}` has {len(signature.instances)} instances, and `{chain.text}` does not say which",
+                f"`{signature.name}` has {len(signature.instances)} instances, "
+                f"and `{chain.text}` does not say which",
                 chain.span,
                 related=self._declared(signature),
                 help=f"write `{signature.name}[*]` for all, or {one}",

@@ -24,8 +24,8 @@ SHOW = Check(
     Severity.ERROR,
     "a line of a report that cannot be shown",
     """
-A report has lines of these kinds: `metrics REF`, `params`, `plot REF { x = …, y = … }` of a table or of metrics, `image REF`,
-`text "…"`, `stages`, `data`. What is compared with a revision says so: `vs "main"`.
+A report has lines of these kinds: `metrics REF`, `params`, `plot REF { x = …, y = … }` of a table or of
+metrics, `image REF`, `text "…"`, `stages`, `data`. What is compared with a revision says so: `vs "main"`.
 
 ```mlpipe fails
 mlpipe 1
@@ -188,7 +188,8 @@ class Reports:
         if not any(lattice.narrower(has, k) for k in kinds) and has != "any":
             ctx.report(
                 SHOW,
-                f"`{kind}` shows {' or '.join(kinds) if len(kinds) < 3 else 'a table'}, and `{at.text}` is {lattice.article(has)}",
+                f"`{kind}` shows {kinds[0] if len(kinds) == 1 else 'a table'}, "
+                f"and `{at.text}` is {lattice.article(has)}",
                 at.span,
                 related=(Label(reached.offer.declared, "declared here"),),
             )
@@ -262,7 +263,7 @@ class Reports:
         if at is None or not isinstance(at.base, ast.NameExpr):
             ctx.report(
                 PLACEHOLDER, f"`{{{{{part.text}}}}}` is no reference", part.span,
-                help="a metric (`train.scores.auc`), rows (`prepare.clean.rows`), an output or a parameter (`params.lr`)",
+                help="a metric (`train.scores.auc`), rows (`prepare.clean.rows`), an output, `params.lr`",
             )  # fmt: skip
             return None
         if at.base.name.text == "params" and at.links:

@@ -1,4 +1,5 @@
-"""What each stage offers to others, before any stage is checked: its instances and the types of its outputs."""
+"""What each stage offers to others, before any stage is checked: its instances and the types of its
+outputs."""
 
 from __future__ import annotations
 
@@ -23,8 +24,8 @@ EACH = Check(
     Severity.ERROR,
     "an `each` that cannot be spread out",
     """
-`each NAME in [a, b]` makes one instance of the stage for every value. The values are literals, all different, and
-fit for a file name: letters, digits and `_ . + : @ / -`.
+`each NAME in [a, b]` makes one instance of the stage for every value. The values are literals, all
+different, and fit for a file name: letters, digits and `_ . + : @ / -`.
 
 ```mlpipe fails
 mlpipe 1
@@ -50,7 +51,8 @@ SAME_PATH = Check(
     Severity.ERROR,
     "instances that would write the same path",
     """
-Every instance of an `each` writes its own files, so the path of an output, and of what is kept, holds the variable.
+Every instance of an `each` writes its own files, so the path of an output, and of what is kept, holds the
+variable.
 
 ```mlpipe fails
 mlpipe 1
@@ -76,8 +78,8 @@ ENDING = Check(
     Severity.ERROR,
     "a type that the path contradicts",
     """
-The path's ending tells a kind of file, and the type written beside it is another. Programs that open the file would
-go by the one or the other.
+The path's ending tells a kind of file, and the type written beside it is another. Programs that open the
+file would go by the one or the other.
 
 ```mlpipe fails
 mlpipe 1
@@ -104,7 +106,8 @@ MOST_INSTANCES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One instance: its id and the values of its variables; a stage without `each` has one, without variables."""
+    """One instance: its id and the values of its variables; a stage without `each` has one, without
+    variables."""
 
     id: str
     each: tuple[tuple[str, Scalar], ...] = ()
@@ -134,8 +137,10 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A stage: `items` are its body (a component's, where it is made of one, looked up in `scope`), `bindings`
-    what the stage itself says to the component, and `added` the inputs, outputs, … that it has beside those."""
+    """A stage: `items` are its body (a component's, where it is made of one, looked up in `scope`),
+    `bindings`
+    what the stage itself says to the component, and `added` the inputs, outputs, … that it has beside
+    those."""
 
     entry: Entry
     axes: tuple[tuple[ast.Name, tuple[Scalar, ...]], ...]
@@ -271,7 +276,8 @@ def _out_type(ctx: Context, types: Types, item: ast.OutItem, scope: Scope) -> ir
 
 
 def settle(ctx: Context, type: ir.FileType, path: str, span: Span) -> ir.FileType:
-    """A declared type beside a path: they must go together, and `table` becomes the kind that the path tells."""
+    """A declared type beside a path: they must go together, and `table` becomes the kind that the path
+    tells."""
     if type is ANY:
         return type
     if type.kind == "table":
@@ -319,7 +325,8 @@ def filled(ctx: Context, literal: ast.Str, instance: Instance, *, inside: bool =
 
 
 def says_all(literal: ast.Str, axes: tuple[tuple[ast.Name, tuple[Scalar, ...]], ...]) -> bool:
-    """Whether the path differs for every instance: it holds `{{stage}}`, or each variable that has a choice."""
+    """Whether the path differs for every instance: it holds `{{stage}}`, or each variable that has a
+    choice."""
     said = {p.text for p in template.parts(literal) if not isinstance(p, str)}
     if said - {"stage", *(name.text for name, _ in axes)}:
         return True  # it holds something unknown, and that has been said

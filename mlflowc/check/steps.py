@@ -127,7 +127,8 @@ def stage(tools: Tools, signature: Signature) -> list[Step[ir.Stage]]:
         )
         steps.append(
             Step(
-                made, entry.span, entry.decl.span, spans, tuple(body.inputs), tuple(body.params), tuple(body.outputs),
+                made, entry.span, entry.decl.span, spans, tuple(body.inputs), tuple(body.params),
+                tuple(body.outputs),
                 tuple(body.keeps), tuple(body.after), tuple(body.texts),
                 signature.component.name if signature.component else None,
             )
@@ -314,15 +315,16 @@ def _written(
 ) -> None:
     """An output, or a kept path."""
     path, name = _path(ctx, binding, item.value, instance), item.name
+    source = (binding.value if binding else item.value).span
     if path is None:
         return
     if isinstance(item, ast.KeepItem):
         keep = ir.Keep(name.text, path)
-        body.keeps.append(Part(keep, name.span, item.span, None, item.value.span))
+        body.keeps.append(Part(keep, name.span, item.span, None, source))
         return
     made = ir.Output(name.text, signature.offers[name.text].type, path)
     written = item.type.span if item.type else None
-    body.outputs.append(Part(made, name.span, item.span, written, item.value.span))
+    body.outputs.append(Part(made, name.span, item.span, written, source))
 
 
 def _input(
@@ -439,8 +441,8 @@ def _commands(
 
 
 def _together(signature: Signature, body: _Body) -> dict[str, tuple[str, ...]]:
-    """What `{{inputs}}`, `{{outputs}}` and `{{params}}` stand for: all that a step declares, and in a component,
-    which knows what it has itself, all that the stage adds."""
+    """What `{{inputs}}`, `{{outputs}}` and `{{params}}` stand for: all that a step declares, and in a
+    component, which knows what it has itself, all that the stage adds."""
     items = signature.added if signature.component else signature.items
     spans = {i.span for i in items}
     found = {"inputs": tuple(p.value.name for p in body.inputs if p.whole in spans)}

@@ -22,7 +22,8 @@ SWEEP = Check(
     Severity.ERROR,
     "a sweep that does not make sense",
     """
-A sweep searches over parameters that its stage declares, for the best value of a metric that its stage writes.
+A sweep searches over parameters that its stage declares, for the best value of a metric that its stage
+writes.
 
 ```mlpipe fails
 mlpipe 1
@@ -212,8 +213,10 @@ def _declared_by_stage(ctx: Context, params: Params, signature: Signature, vary:
     for part in vary:
         if part.value.param not in declared:
             ctx.report(
-                SWEEP, f"`{signature.name}` does not declare the parameter `{part.value.param}`: varying it changes nothing",
-                part.span, related=(Label(signature.entry.span, "the stage"),), help=f"add `param {part.value.param}` to it",
+                SWEEP,
+                f"`{signature.name}` does not declare the parameter `{part.value.param}`: varying it is idle",
+                part.span, related=(Label(signature.entry.span, "the stage"),),
+                help=f"add `param {part.value.param}` to it",
             )  # fmt: skip
 
 

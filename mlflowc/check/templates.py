@@ -20,8 +20,10 @@ PLACEHOLDER = Check(
     Severity.ERROR,
     "a placeholder that stands for nothing",
     """
-In a command, `{{name}}` is an input, an output, a kept path or a variable of `each` of the same step, or `{{params.a.b}}`
-a parameter that it declares; `{{inputs}}`, `{{outputs}}` and `{{params}}` are all of them at once, as JSON. In the text of a report it is a metric (`{{train.scores.auc}}`), a number of rows
+In a command, `{{name}}` is an input, an output, a kept path or a variable of `each` of the same step, or
+`{{params.a.b}}`
+a parameter that it declares; `{{inputs}}`, `{{outputs}}` and `{{params}}` are all of them at once, as
+JSON. In the text of a report it is a metric (`{{train.scores.auc}}`), a number of rows
 (`{{prepare.clean.rows}}`) or a parameter.
 
 ```mlpipe fails
@@ -48,7 +50,8 @@ UNDECLARED = Check(
     Severity.ERROR,
     "a parameter that a command uses and its step does not declare",
     """
-A parameter decides the result only where the step declares it: otherwise a change of it would not run the step again.
+A parameter decides the result only where the step declares it: otherwise a change of it would not run the
+step again.
 
 ```mlpipe fails
 mlpipe 1
@@ -74,7 +77,8 @@ CHECKS = (PLACEHOLDER, UNDECLARED)
 
 
 class Names(NamedTuple):
-    """What the placeholders of one step may name. `bound` are a component's own parameters (None where a stage
+    """What the placeholders of one step may name. `bound` are a component's own parameters (None where a
+    stage
     gives one no value), and None in a stage that is not made of one. `all` are the names that `{{inputs}}`,
     `{{outputs}}` and `{{params}}` stand for."""
 

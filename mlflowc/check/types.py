@@ -1,4 +1,5 @@
-"""Type expressions: what is written becomes `ir.FileType` and `ir.ScalarType`, and named types are looked up."""
+"""Type expressions: what is written becomes `ir.FileType` and `ir.ScalarType`, and named types are looked
+up."""
 
 from __future__ import annotations
 
@@ -20,9 +21,12 @@ BAD_TYPE = Check(
     Severity.ERROR,
     "a type that does not make sense",
     """
-The kinds of files are `path file dir text csv tsv jsonl json yaml markdown html parquet arrow image notebook model archive
-sqlite metrics table`; `dir[image]` is a folder of images. Tables have columns, `metrics` has fields, other kinds have
-neither. The scalar types are `int float str bool duration size`, `list[int]`, `enum ["a", "b"]`, and `int?` may be absent.
+The kinds of files are `path file dir text csv tsv jsonl json yaml markdown html parquet arrow image
+notebook model archive
+sqlite metrics table`; `dir[image]` is a folder of images. Tables have columns, `metrics` has fields, other
+kinds have
+neither. The scalar types are `int float str bool duration size`, `list[int]`, `enum ["a", "b"]`, and
+`int?` may be absent.
 
 ```mlpipe fails
 mlpipe 1
@@ -42,7 +46,8 @@ BAD_CONSTRAINT = Check(
     Severity.ERROR,
     "a constraint that does not make sense",
     """
-Columns take `unique`, `in [a, b]`, `in low..high`, `matches "regex"` and `null <= 5%`; a table takes `rows >= N`. The
+Columns take `unique`, `in [a, b]`, `in low..high`, `matches "regex"` and `null <= 5%`; a table takes `rows
+>= N`. The
 values have the column's type, a range goes from the lower to the higher end, and only numbers have one.
 
 ```mlpipe fails
@@ -260,7 +265,8 @@ class Types:
         elif _count(value):
             assert isinstance(value, int)
             bounds = {
-                ">=": (value, None), ">": (value + 1, None), "<=": (None, value), "<": (None, value - 1), "==": (value, value),
+                ">=": (value, None), ">": (value + 1, None), "<=": (None, value), "<": (None, value - 1),
+                "==": (value, value),
             }.get(node.op)  # fmt: skip
             if bounds:
                 return (ir.Constraint("rows", low=bounds[0], high=bounds[1]),)

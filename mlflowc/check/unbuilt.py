@@ -1,4 +1,5 @@
-"""What the language can say and this version cannot do yet: one row each, refused where it would be needed."""
+"""What the language can say and this version cannot do yet: one row each, refused where it would be
+needed."""
 
 from __future__ import annotations
 
@@ -13,8 +14,8 @@ UNBUILT = Check(
     Severity.ERROR,
     "something that this version cannot do yet",
     """
-The language has the construct, it was read and type-checked, and what would carry it out is not there yet in this
-version. Declaring it is fine; the message stands where something needs it.
+The language has the construct, it was read and type-checked, and what would carry it out is not there yet
+in this version. Declaring it is fine; the message stands where something needs it.
 
 ```mlpipe fails
 mlpipe 1
@@ -42,7 +43,8 @@ UNUSED = Check(
     Severity.WARNING,
     "something that this version does not act on yet",
     """
-The block was read and checked, and this version does not act on it: the pipeline works as if it were not there.
+The block was read and checked, and this version does not act on it: the pipeline works as if it were not
+there.
 
 ```mlpipe fails
 mlpipe 1

@@ -61,8 +61,8 @@ VALUE = Check(
     Severity.ERROR,
     "a value of the wrong kind",
     """
-The setting or item wants another kind of value. Durations and sizes carry their unit (`15m`, `16GiB`), paths and
-texts are strings, several values are a list.
+The setting or item wants another kind of value. Durations and sizes carry their unit (`15m`, `16GiB`),
+paths and texts are strings, several values are a list.
 
 ```mlpipe fails
 mlpipe 1
@@ -229,16 +229,18 @@ def boolean(ctx: Context, expr: ast.Expr) -> Any:
 
 def integer(low: int = 0, high: int | None = None) -> Reader:
     """A reader of whole numbers from `low` to `high`."""
+    wanted = (
+        f"a whole number from {low} to {high}" if high is not None else f"a whole number of at least {low}"
+    )
 
     def reader(ctx: Context, expr: ast.Expr) -> Any:
         value = literal(expr)
         inner = bare(expr)
         plain = not isinstance(inner, ast.Num) or inner.kind == "int"
-        if isinstance(value, int) and not isinstance(value, bool) and plain and value >= low:
-            if high is None or value <= high:
-                return value
-        limit = f"from {low} to {high}" if high is not None else f"of at least {low}"
-        return wrong(ctx, expr, f"a whole number {limit}")
+        if isinstance(value, int) and not isinstance(value, bool) and plain:
+            inside = low <= value and (high is None or value <= high)
+            return value if inside else wrong(ctx, expr, wanted)
+        return wrong(ctx, expr, wanted)
 
     return reader
 

@@ -71,7 +71,8 @@ class Index:
         return self._reach(ids, self.upstream)
 
     def users(self, ids: Iterable[str]) -> tuple[str, ...]:
-        """`ids` and everything downstream of them, in topological order. Raises KeyError for an unknown id."""
+        """`ids` and everything downstream of them, in topological order. Raises KeyError for an unknown
+        id."""
         return self._reach(ids, self.downstream)
 
     def _reach(self, ids: Iterable[str], edges: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:

@@ -58,8 +58,8 @@ USE_CONTENT = Check(
     Severity.ERROR,
     "a declaration that a used file cannot hold",
     """
-A file that others use may hold `use`, `type`, `env`, `runner` and `component`. Stages, data, parameters, gates
-and events belong to the one pipeline, so they stand in its own file.
+A file that others use may hold `use`, `type`, `env`, `runner` and `component`. Stages, data, parameters,
+gates and events belong to the one pipeline, so they stand in its own file.
 
 A step that several pipelines share is a `component`; each of them makes a stage of it:
 

@@ -58,8 +58,8 @@ DUPLICATE = Check(
     "a name declared twice",
     """
 Stages, data, sweeps, gates, reports and actions share one namespace, so that `run = [quality]` and
-`in = prepare.clean` mean one thing. `type`, `env`, `runner` and `component` have one each; so have the inputs,
-outputs and kept paths of a stage together. Rename one of the two.
+`in = prepare.clean` mean one thing. `type`, `env`, `runner` and `component` have one each; so have the
+inputs, outputs and kept paths of a stage together. Rename one of the two.
 
 ```mlpipe fails
 mlpipe 1
@@ -110,8 +110,8 @@ STYLE = Check(
     Severity.ERROR,
     "a name that is not written as names are",
     """
-Names are lower case: `[a-z][a-z0-9_]*`. The names of types start with a capital: `[A-Z][A-Za-z0-9_]*`. So a reader
-tells them apart, and job names, file names and variables can be made of them in every service.
+Names are lower case: `[a-z][a-z0-9_]*`. The names of types start with a capital: `[A-Z][A-Za-z0-9_]*`. So
+a reader tells them apart, and job names, file names and variables can be made of them in every service.
 
 ```mlpipe fails
 mlpipe 1
