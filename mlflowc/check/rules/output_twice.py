@@ -49,14 +49,21 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
             continue
         place = item.part.source or item.part.span
         there = first.part.source or first.part.span
+        help, related = "give each output a path of its own", ()
         if place == there:
-            continue  # instances of one `each`: found where they are spread out
+            if item.step.value.name == first.step.value.name:
+                continue  # instances of one `each`: found where they are spread out
+            # Both are made of one component, whose path does not tell them apart.
+            related = (Label(place, "the path of both"),)
+            place, there = item.step.span, first.step.span
+            name = item.part.value.name
+            help = f'put `{{{{stage}}}}` into the component\'s path, or bind it here: `{name} = "…"`'
         yield Diagnostic.of(
             CHECK,
             f"`{item.step.value.id}.{item.part.value.name}` and "
             f"`{first.step.value.id}.{first.part.value.name}` both write `{item.path}`",
             place,
             label="written again here",
-            related=(Label(there, "written here"),),
-            help="give each output a path of its own",
+            related=(Label(there, "written here"), *related),
+            help=help,
         )
