@@ -1,4 +1,5 @@
-"""Whole projects that compile: `tests/cases/ok/<what it shows>/`, each with its IR as it must be, byte for byte."""
+"""Whole projects that compile: `tests/cases/ok/<what it shows>/`, each with its IR as it must be, byte for
+byte."""
 
 from __future__ import annotations
 

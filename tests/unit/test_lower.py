@@ -27,7 +27,8 @@ def compiled(edges: dict[int, list[int]]) -> Compiled:
 
 graphs = st.integers(1, 7).flatmap(
     lambda n: st.tuples(
-        st.permutations(range(n)), st.sets(st.tuples(st.integers(0, n - 1), st.integers(0, n - 1)), max_size=12)
+        st.permutations(range(n)),
+        st.sets(st.tuples(st.integers(0, n - 1), st.integers(0, n - 1)), max_size=12),
     )
 )
 

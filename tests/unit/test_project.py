@@ -95,9 +95,7 @@ def test_only_so_many_compiled_forms_are_kept(folder: Path) -> None:
     assert len(kept(folder)) == 16
 
 
-@pytest.mark.parametrize(
-    ("given", "value"), [("0.5", 0.5), ("1", 1.0), ("1e-4", 1e-4), (" 2 ", 2.0)]
-)
+@pytest.mark.parametrize(("given", "value"), [("0.5", 0.5), ("1", 1.0), ("1e-4", 1e-4), (" 2 ", 2.0)])
 def test_an_override_is_read_by_the_type(folder: Path, given: str, value: float) -> None:
     found = lr(lr=given)
     assert found == value and isinstance(found, float)
