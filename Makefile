@@ -36,7 +36,7 @@ demo: $(SETUP) ## A real project: run it, run it again, show its report and its 
 	@BIN=$(BIN) bash examples/demo.sh
 
 test: tools ## All tests; what is skipped is listed with the reason
-	@$(BIN)/pytest -n $(WORKERS) $(PYTEST_ARGS)
+	@$(BIN)/pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 e2e-containers: tools ## Only the tests that run generated CI in real containers (root and podman)
 	@$(BIN)/pytest -m containers -n $(WORKERS) $(PYTEST_ARGS)

@@ -17,7 +17,7 @@ from tests.e2e.harness.lint import Linters
 from tests.e2e.harness.repository import Repository
 from tests.e2e.harness.tools import Tools
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("lint")]
+pytestmark = pytest.mark.e2e
 
 CASES = {
     path.parent.name: path
