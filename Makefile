@@ -44,7 +44,6 @@ e2e-containers: tools ## Only the tests that run generated CI in real containers
 check: $(SETUP) ## Lint, format, types, import layers
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy
 	@$(BIN)/python tests/support/layers.py
 
 format: $(SETUP) ## Format and fix what can be fixed

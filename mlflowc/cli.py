@@ -72,10 +72,15 @@ class _Commands(click.Group):
                 formatter.write_dl(list(commands.items()))
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, prog_name="mlpipec", message="%(prog)s %(version)s")
 @click.option(
-    "-C", "folder", type=click.Path(exists=True, file_okay=False), help="Work in this folder instead of the current one."
+    "-C",
+    "folder",
+    type=click.Path(exists=True, file_okay=False),
+    help="Work in this folder instead of the current one.",
 )
 def cli(folder: str | None) -> None:
     """One file describes an ML project: data, stages, gates, reports, schedules.
@@ -90,7 +95,7 @@ def cli(folder: str | None) -> None:
 
 
 def main() -> None:
-    """Runs the command line and exits: 0, 1 diagnostics or a failed run, 2 usage, 3 internal, 130 interrupted."""
+    """Runs the command line and exits: 0, 1 findings or a failed run, 2 usage, 3 a bug, 130 interrupted."""
     try:
         result = cli.main(standalone_mode=False, prog_name="mlpipec")
         code = result if isinstance(result, int) else 0

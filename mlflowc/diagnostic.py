@@ -62,7 +62,7 @@ class Fix(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """One message: `message` says the cause in one sentence, `label` what stands at `span`, `help` what to do."""
+    """`message` says the cause in one sentence, `label` what stands at `span`, `help` what to do."""
 
     code: str
     severity: Severity

@@ -25,4 +25,6 @@ def stdlib_asset(name: str) -> bytes | None:
 def stdlib_names() -> tuple[str, ...]:
     """The names of the standard library's files, sorted, as `use "std/..."` writes them."""
     entries = files("mlflowc.stdlib").iterdir()
-    return tuple(sorted(f"std/{e.name.removesuffix('.mlpipe')}" for e in entries if e.name.endswith(".mlpipe")))
+    return tuple(
+        sorted(f"std/{e.name.removesuffix('.mlpipe')}" for e in entries if e.name.endswith(".mlpipe"))
+    )

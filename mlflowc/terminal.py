@@ -11,7 +11,7 @@ _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "
 
 
 def coloured(stream: TextIO) -> bool:
-    """Whether `stream` takes colour: `NO_COLOR` and `TERM=dumb` say no, `FORCE_COLOR` says yes, else a terminal does."""
+    """Whether `stream` takes colour: `NO_COLOR`, `TERM=dumb` say no, `FORCE_COLOR` yes, else a terminal."""
     if os.environ.get("NO_COLOR"):
         return False
     if os.environ.get("FORCE_COLOR"):
@@ -20,7 +20,7 @@ def coloured(stream: TextIO) -> bool:
 
 
 def style(text: str, *styles: str, stream: TextIO | None = None) -> str:
-    """`text` in the given styles (`bold dim red green yellow blue cyan`) where `stream` (stdout) takes colour."""
+    """`text` in some styles (`bold dim red green yellow blue cyan`) where `stream` (stdout) takes colour."""
     if not styles or not text or not coloured(stream or sys.stdout):
         return text
     return f"\x1b[{';'.join(_CODES[s] for s in styles)}m{text}\x1b[0m"
@@ -33,6 +33,9 @@ def width() -> int:
 
 def error(message: str, help: str = "") -> None:
     """Writes `error: message` and its help to stderr."""
-    print(style("error", "bold", "red", stream=sys.stderr) + style(f": {message}", "bold", stream=sys.stderr), file=sys.stderr)
+    print(
+        style("error", "bold", "red", stream=sys.stderr) + style(f": {message}", "bold", stream=sys.stderr),
+        file=sys.stderr,
+    )
     for n, line in enumerate(help.splitlines()):
         print(("  = help: " if n == 0 else "          ") + line, file=sys.stderr)

@@ -66,7 +66,7 @@ def imports(module: str, path: Path) -> Iterator[str]:
 
 
 def test_layers_hold() -> None:
-    command = [sys.executable, "tests/support/layers.py"]
+    command = [sys.executable, "tests/support/layers.py", "layers"]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 

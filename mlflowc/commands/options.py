@@ -12,10 +12,18 @@ from mlflowc.errors import Failure
 _Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 file_option: _Decorator = click.option(
-    "-f", "--file", metavar="FILE", default=None, help="The pipeline file (default: pipeline.mlpipe, or the only *.mlpipe here)."
+    "-f",
+    "--file",
+    metavar="FILE",
+    default=None,
+    help="The pipeline file (default: pipeline.mlpipe, or the only *.mlpipe here).",
 )
 set_option: _Decorator = click.option(
-    "--set", "settings", metavar="NAME=VALUE", multiple=True, help="Set a parameter for this call, as in train.lr=0.1."
+    "--set",
+    "settings",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="Set a parameter for this call, as in train.lr=0.1.",
 )
 
 
@@ -25,6 +33,8 @@ def overrides(settings: tuple[str, ...]) -> dict[str, str]:
     for setting in settings:
         name, equals, value = setting.partition("=")
         if not equals or not name.strip():
-            raise Failure(f"`--set {setting}` is not of the form NAME=VALUE", help="as in --set train.lr=0.1", code=2)
+            raise Failure(
+                f"`--set {setting}` is not of the form NAME=VALUE", help="as in --set train.lr=0.1", code=2
+            )
         values[name.strip()] = value
     return values

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeAlias, Union
 
 # A literal of the language or of a parameter file. Lists are tuples.
-Value: TypeAlias = Union[int, float, str, bool, None, tuple["Value", ...], dict[str, "Value"]]
+Value: TypeAlias = Union[int, float, str, bool, tuple["Value", ...], dict[str, "Value"], None]  # noqa: UP007
 
 
 # --- types -------------------------------------------------------------------------------------
@@ -122,7 +122,7 @@ InputSource = StageOutput | DataRef | PathRef | GlobRef | AssetRef
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """An input by content. `many` when it is a list (`train[*].model`, a glob): `{{name}}` is then all paths."""
+    """An input by content. `many`: it is a list (`train[*].model`, a glob), and `{{name}}` is all paths."""
 
     name: str
     type: FileType
@@ -150,7 +150,7 @@ class Keep:
 @dataclass(frozen=True, slots=True)
 class Slot:
     """A placeholder. In a command `kind` is `input output keep param each`, or `inputs outputs params`: then
-    `name` is a list of names with commas between, and the placeholder is a JSON object with the value of each.
+    `name` is a list of names with commas between, and the placeholder a JSON object with the value of each.
 
     In text it may also be `metric` (`name` is `stage.output.field`), `rows` (`stage.output`).
     """
@@ -225,7 +225,7 @@ class Param:
 
 @dataclass(frozen=True, slots=True)
 class Env:
-    """What a stage runs in. Exactly one of `requirements`, `lock`, `conda`, `image` may be set; none: the host.
+    """What a stage runs in. At most one of `requirements`, `lock`, `conda`, `image` is set; none: the host.
 
     `vars` are set for the command; `passed` are host variables that it may see. Both are in the key.
     """
@@ -434,7 +434,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """An effect: never cached, run only by an event that names it. `approve` names a protected environment."""
+    """An effect: never cached, run only by an event that names it. `approve` is a protected environment."""
 
     name: str
     place: Place

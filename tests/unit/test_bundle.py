@@ -57,7 +57,13 @@ def test_what_goes_in_comes_out(tmp_path: Path) -> None:
     path = a_bundle(tmp_path / "one")
     store = a_store(tmp_path / "two")
     imported = bundle.read(path, store, FS)
-    assert imported == ("train", {"train": "d" * 64}, {"load": "b" * 64, "train": "a" * 64}, ("train", "load"), 2)
+    assert imported == (
+        "train",
+        {"train": "d" * 64},
+        {"load": "b" * 64, "train": "a" * 64},
+        ("train", "load"),
+        2,
+    )
     own = store.record("a" * 64)
     assert own is not None and own.metrics == {"scores": {"auc": 0.5}}
     assert all(store.has_output(o) for o in own.outputs)

@@ -423,7 +423,7 @@ def test_no_uv(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_refused(fields: dict[str, str], message: str, help: str, tmp_path: Path) -> None:
-    for call in (environments.key_parts, lambda r, e, l: environments.prepare(r, e, l, print)):
+    for call in (environments.key_parts, lambda *args: environments.prepare(*args, print)):
         with pytest.raises(Failure, match=message) as caught:
             call(tmp_path, env(None, **fields), NOTHING)
         assert help in caught.value.help

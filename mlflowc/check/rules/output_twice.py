@@ -49,7 +49,8 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
             continue
         place = item.part.source or item.part.span
         there = first.part.source or first.part.span
-        help, related = "give each output a path of its own", ()
+        help = "give each output a path of its own"
+        related: tuple[Label, ...] = ()
         if place == there:
             if item.step.value.name == first.step.value.name:
                 continue  # instances of one `each`: found where they are spread out
