@@ -283,6 +283,8 @@ def natural(value: ir.Value) -> ir.ScalarType:
     if isinstance(value, float):
         return ir.ScalarType("float")
     if isinstance(value, tuple):
+        if any(isinstance(v, dict) for v in value):
+            return ir.ScalarType("list")
         kinds = {natural(v) for v in value}
         if kinds == {ir.ScalarType("int"), ir.ScalarType("float")}:
             kinds = {ir.ScalarType("float")}

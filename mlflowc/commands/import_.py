@@ -31,14 +31,21 @@ from mlflowc.project import DEFAULT
     help="Print the pipeline instead of writing it; the report goes to stderr.",
 )
 @click.option("--force", is_flag=True, help="Overwrite a pipeline file that is there.")
+@click.option(
+    "--cache", "take_cache", is_flag=True, help="Take over DVC's results as well, so that nothing runs again."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-def command(files: tuple[str, ...], output: str | None, to_stdout: bool, force: bool, as_json: bool) -> int:
+def command(
+    files: tuple[str, ...], output: str | None, to_stdout: bool, force: bool, take_cache: bool, as_json: bool
+) -> int:
     """Make a pipeline file of a dvc.yaml, or of CI files.
 
     FILE is a `dvc.yaml` (the default, if there is one), a `.github/workflows/*.yml` or a
     `.gitlab-ci.yml`. What
     could not be carried over is listed with its place, and with what to do.
     """
+    if to_stdout and take_cache:
+        raise Failure("`--cache` needs a file that is written, and `--stdout` writes none", code=2)
     coverage = Coverage()
     plan = assemble.plan(files, output)
     if not to_stdout and not force and plan.target.exists():
@@ -51,6 +58,8 @@ def command(files: tuple[str, ...], output: str | None, to_stdout: bool, force: 
         click.echo(made.text, nl=False)
     else:
         _write(plan.target, made.text)
+    if take_cache:
+        _take(plan, made, coverage)
     if as_json:
         report = {
             "file": None if to_stdout else str(plan.target),
@@ -62,6 +71,14 @@ def command(files: tuple[str, ...], output: str | None, to_stdout: bool, force: 
             click.echo(f"{terminal.style('wrote', 'green')} {os.path.relpath(plan.target)}")
         click.echo(show.text(coverage), nl=False, err=to_stdout)
     return 0
+
+
+def _take(plan: assemble.Plan, made: assemble.Made, coverage: Coverage) -> None:
+    if made.project is None or made.built is None:
+        raise Failure("`--cache` takes over results of DVC, and there is no dvc.yaml", code=2)
+    from mlflowc.importing import takeover  # the runtime: only where it is needed
+
+    takeover.take(plan.target, made.project, made.built, coverage)
 
 
 def _write(path: Path, text: str) -> None:

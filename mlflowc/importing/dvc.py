@@ -43,6 +43,6 @@ def read(root: Path, file: str, coverage: Coverage) -> tuple[RawProject, Built]:
             "dvc.lock",
             Place(files.lock_name, 1),
             "its hashes are MD5: `mlpipe.lock` is written by the first run",
-            "`mlpipec import --take-cache` takes over the results that it names, so that nothing runs again",
+            "`mlpipec import --cache` takes over the results that it names, so that nothing runs again",
         )
     return project, built

@@ -20,10 +20,13 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """What `dvc.lock` says of a path (relative to the project folder): its MD5 (`….dir` for a folder)."""
+    """What `dvc.lock` says of a path (as the stage writes it): its MD5 (`….dir` for a folder), its exec
+    bit.
+    """
 
     path: str
     md5: str | None
+    executable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,12 @@ class DvcFiles:
         for item in node.items if node is not None else []:
             path, md5 = item.get("path"), item.get("md5")
             if path is not None and path.text is not None:
-                yield Pin(path.text, md5.text if md5 is not None else None)
+                executable = item.get("isexec")
+                yield Pin(
+                    path.text,
+                    md5.text if md5 is not None else None,
+                    executable is not None and executable.value is True,
+                )
 
     # --- the cache ---
 
@@ -125,8 +133,10 @@ class DvcFiles:
         repository = self.repository
         if repository is None or len(md5) < 32 or not all(c in "0123456789abcdef" for c in md5[:32]):
             return None
-        path = _cache_folder(repository) / "files" / "md5" / md5[:2] / md5[2:]
-        return path if path.is_file() else None
+        folder = _cache_folder(repository)
+        # The second is where DVC 2 had it.
+        places = (folder / "files" / "md5" / md5[:2] / md5[2:], folder / md5[:2] / md5[2:])
+        return next((p for p in places if p.is_file()), None)
 
     def listing(self, md5: str) -> list[tuple[str, str]] | None:
         """The files of a folder as DVC's cache has it: (path in it, MD5). None where it is not there, or

@@ -64,7 +64,7 @@ class ParamUse:
 class RawStage:
     """A stage, or one instance of a `foreach` or `matrix` (`name` is then `group@key`).
 
-    `each` are the iteration's variables, where each is one plain value. `notes` hold `desc`.
+    `each` are the iteration's variables, where each is one plain value. `cmd` is what `dvc.lock` says of it.
     """
 
     name: str
@@ -79,6 +79,7 @@ class RawStage:
     params: list[ParamUse] = field(default_factory=list)
     flags: dict[str, Place] = field(default_factory=dict)
     desc: str = ""
+    cmd: str | list[str] = ""
 
 
 @dataclass(slots=True)
@@ -268,8 +269,9 @@ class Reader:
             raise wrong(stage.place, f"the stage `{stage.group}` has no `cmd`")
         if isinstance(cmd.value, dict):
             raise wrong(node.place_of("cmd"), "`cmd` is a string, or a list of them")
-        for line in cmd.items if isinstance(cmd.value, list) else [cmd]:
-            text = resolve(line, variables, command=True)
+        texts = [resolve(c, variables, command=True) for c in (cmd.items or [cmd])]
+        stage.cmd = [joined(t) for t in texts] if isinstance(cmd.value, list) else joined(texts[0])
+        for line, text in zip(cmd.items or [cmd], texts, strict=True):
             # DVC runs each line of a text by itself, and an element of a list as a whole.
             parts = [text] if isinstance(cmd.value, list) else _lines(text)
             stage.commands += [(part, line.place) for part in parts if joined(part).strip()]

@@ -30,6 +30,13 @@ class Folding:
         stage = self.draft.stages[index]
         return stage.group if stage.each and stage.group in self.folded else stage.name
 
+    def id(self, index: int) -> str:
+        """The id that the compiled pipeline has for that stage."""
+        stage = self.draft.stages[index]
+        if stage.each and stage.group in self.folded:
+            return f"{stage.group}[{','.join(shown(v) for _, v in stage.each)}]"
+        return stage.name
+
     def all(self, index: int) -> str:
         """How a report names the stage with that index; of a folded group, all instances at once."""
         stage = self.draft.stages[index]
