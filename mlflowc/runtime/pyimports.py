@@ -38,11 +38,15 @@ def facts(source: bytes) -> list[Fact]:
     return [] if tree is None else _unique(_Facts(tree).collect())
 
 
+# What reading a notebook can raise where the file is JSON of another shape, or none.
+_NO_NOTEBOOK = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
+
+
 def notebook_facts(source: bytes) -> list[Fact]:
     """The facts of a notebook's code cells, with what `!command` and `%run file` start."""
     try:
         code = "\n".join(_code_cells(source))
-    except (ValueError, TypeError, AttributeError, RecursionError):
+    except _NO_NOTEBOOK:
         return []
     found: list[Fact] = []
     lines = []
@@ -79,7 +83,7 @@ def normalised_notebook(source: bytes) -> bytes:
     """A notebook's code cells only: outputs, counters, Markdown and metadata do not count."""
     try:
         return json.dumps(_code_cells(source)).encode()
-    except (ValueError, TypeError, AttributeError, RecursionError):
+    except _NO_NOTEBOOK:
         return source
 
 
