@@ -172,7 +172,7 @@ def digest(path):
 def sized(size):
     for unit in ("B", "kB", "MB", "GB"):
         if size < 1000 or unit == "GB":
-            return f"{size:,} B" if unit == "B" else f"{size:.1f} {unit}"
+            return f"{size:,} B" if unit == "B" else f"{size:,.1f} {unit}"
         size /= 1000
 
 

@@ -308,13 +308,13 @@ def noted(tmp_path: Path) -> Checkout:
 def test_notebook_runs_with_parameters(noted: Checkout) -> None:
     assert ran(noted.mlpipec("run")) == ["explore"]
     assert json.loads(noted.read("out/scores.json")) == {"mean": 1.0}
-    executed = json.loads(noted.read("notebooks/explore.ipynb"))
+    executed = json.loads(noted.read("executed/explore.ipynb"))
     first, injected, last = executed["cells"]
     assert first["metadata"]["tags"] == ["parameters"]
     assert injected["metadata"]["tags"] == ["injected-parameters"]
     assert "train = {'lr': 0.5}" in "".join(injected["source"])
     assert "".join(last["outputs"][0]["text"]) == "NOTE it's one\n"
-    page = noted.read("notebooks/explore.html")
+    page = noted.read("executed/explore.html")
     assert "NOTE it's one" in page and "<html" in page
     assert noted.read("notes/explore.ipynb") == USUAL
     assert idle(noted)
@@ -323,9 +323,9 @@ def test_notebook_runs_with_parameters(noted: Checkout) -> None:
     assert json.loads(noted.read("out/scores.json")) == {"mean": 0.5}
     noted.write({"notes/helper.py": "NAME = 'two'\n"})
     assert "code `notes/helper.py` changed" in noted.mlpipec("run").out
-    pages = [noted.read(f"notebooks/explore.{end}") for end in ("ipynb", "html")]
+    pages = [noted.read(f"executed/explore.{end}") for end in ("ipynb", "html")]
     noted.mlpipec("run", "--force", "explore")
-    assert [noted.read(f"notebooks/explore.{end}") for end in ("ipynb", "html")] == pages
+    assert [noted.read(f"executed/explore.{end}") for end in ("ipynb", "html")] == pages
 
 
 def test_notebook_that_fails_is_left_for_a_look(noted: Checkout) -> None:
@@ -334,7 +334,7 @@ def test_notebook_that_fails_is_left_for_a_look(noted: Checkout) -> None:
     assert "notes/explore.ipynb failed" in done.out and "ValueError: too bad" in done.out
     assert "Traceback (most recent call last)" in done.out  # the cell's own
     assert "run_notebook.py" not in done.out
-    assert "BEFORE" in noted.read(".mlpipe/failed/explore/notebooks/explore.html")
+    assert "BEFORE" in noted.read(".mlpipe/failed/explore/executed/explore.html")
     noted.write({"notes/explore.ipynb": "{}"})
     assert "is no notebook" in noted.mlpipec("run", code=1).out
     noted.write({"notes/explore.ipynb": USUAL})

@@ -287,6 +287,21 @@ CASES: dict[str, tuple[str, dict[str, str], set[str]]] = {
          "tools/u.py": "", "nothing.py": ""},
         {"nb/a.ipynb", "nb/beside.py", "nb/b.ipynb", "top.py", "tools/t.py", "tools/u.py"},
     ),
+    "tests by pytest": (
+        "python -m pytest -q tests/api tests/test_one.py::test_x --color=no",
+        {"tests/api/test_a.py": "from shop import cart", "tests/api/deep/test_b.py": "", "tests/api/data.json": "",
+         "tests/api/__pycache__/x.py": "", "tests/conftest.py": "import fixtures", "conftest.py": "",
+         "tests/fixtures.py": "", "tests/test_one.py": "", "tests/test_two.py": "", "src/shop/__init__.py": "",
+         "src/shop/cart.py": "", "src/shop/other.py": "", "pytest.ini": "", "pyproject.toml": "[project]\nname='x'"},
+        {"tests/api/test_a.py", "tests/api/deep/test_b.py", "tests/conftest.py", "conftest.py", "tests/fixtures.py",
+         "tests/test_one.py", "src/shop/__init__.py", "src/shop/cart.py", "pytest.ini", "pyproject.toml"},
+    ),
+    "tests by pytest, wherever they are": (
+        "pytest",
+        {"a/test_a.py": "import b", "a/b.py": "", "a/c_test.py": "", "a/d.py": "", ".venv/test_x.py": ""},
+        {"a/test_a.py", "a/b.py", "a/c_test.py"},
+    ),
+    "a file that is no notebook": ("papermill a.ipynb b.ipynb", {"a.ipynb": "{}"}, {"a.ipynb"}),
     "processes that Python starts": (
         "python a.py",
         {"a.py": """
