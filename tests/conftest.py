@@ -8,8 +8,11 @@ from pathlib import Path
 from hypothesis import settings
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-# Read before it is taken away: where a tool is missing a developer's run skips, CI's fails.
-IN_CI = bool(os.environ.get("CI"))
+# Where a tool is missing a developer's run skips, CI's fails. Read before `CI` is taken away, and passed on to
+# the workers of pytest-xdist, which start after that.
+IN_CI = bool(os.environ.get("CI") or os.environ.get("MLPIPEC_TEST_IN_CI"))
+if IN_CI:
+    os.environ["MLPIPEC_TEST_IN_CI"] = "1"
 
 _FOREIGN = ("GITHUB_", "GITLAB_", "CI_", "BITBUCKET_", "RUNNER_", "MLPIPEC_", "GIT_AUTHOR_", "GIT_COMMITTER_")
 _KEPT = ("MLPIPEC_TEST_",)
@@ -17,15 +20,11 @@ _KEPT = ("MLPIPEC_TEST_",)
 for name in list(os.environ):
     if name == "CI" or (name.startswith(_FOREIGN) and not name.startswith(_KEPT)):
         del os.environ[name]
-for name in (
-    "NO_COLOR",
-    "FORCE_COLOR",
-    "CLICOLOR_FORCE",
-    "COLUMNS",
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "PYTHONPATH",
-):
+# `make test` tells every make below it that it is one, and those then talk about the folders they enter.
+_OTHERS = (
+    "MAKEFLAGS MAKELEVEL MFLAGS NO_COLOR FORCE_COLOR CLICOLOR_FORCE COLUMNS GIT_DIR GIT_WORK_TREE PYTHONPATH"
+)
+for name in _OTHERS.split():
     os.environ.pop(name, None)
 
 os.environ |= {
