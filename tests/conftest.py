@@ -8,8 +8,8 @@ from pathlib import Path
 from hypothesis import settings
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-# Where a tool is missing a developer's run skips, CI's fails. Read before `CI` is taken away, and passed on to
-# the workers of pytest-xdist, which start after that.
+# Where a tool is missing a developer's run skips, CI's fails. Read before `CI` is taken away, and passed on
+# to the workers of pytest-xdist, which start after that.
 IN_CI = bool(os.environ.get("CI") or os.environ.get("MLPIPEC_TEST_IN_CI"))
 if IN_CI:
     os.environ["MLPIPEC_TEST_IN_CI"] = "1"
