@@ -43,10 +43,10 @@ class Slots:
 class Placed:
     """The slots of all groups of a file that have comments, by the identity of the group's node."""
 
-    def __init__(self, root: Group, comments: Sequence[ast.Comment]) -> None:
+    def __init__(self, root: Group, comments: Sequence[ast.Comment], text: str) -> None:
         self._slots: dict[int, Slots] = {}
         self._known: dict[int, list[Group]] = {}
-        closers: set[int] = set()
+        closers = set(broken(root, text))
         for comment in comments:
             group = self._place(root, comment)
             if group is not root:
@@ -58,7 +58,7 @@ class Placed:
         return self._slots.get(id(node))
 
     def touches(self, node: Node) -> bool:
-        """Whether a group in `node` (or its own) has a comment, so that it takes several lines."""
+        """Whether a group in `node` (or its own) takes several lines: for a comment, or as its author wrote it."""
         n = bisect_left(self._closers, node.span.start)
         return n < len(self._closers) and self._closers[n] < node.span.end
 
@@ -93,6 +93,26 @@ class Placed:
 
     def _of(self, group: Group) -> Slots:
         return self._slots.setdefault(id(group.node), Slots())
+
+
+def broken(root: Group, text: str) -> list[int]:
+    """The places of the brackets that close a block or a list whose first element begins a line of its own:
+    its author wanted it so, and it stays so."""
+    found: list[int] = []
+    waiting = [root]
+    while waiting:
+        for element in waiting.pop().elements:
+            if "\n" not in text[element.span.start : element.span.end]:
+                continue
+            for group in groups(element):
+                waiting.append(group)
+                if not group.elements or isinstance(group.node, ast.CallExpr):
+                    continue
+                gap = text[group.start : group.elements[0].span.start]
+                opening = max(gap.rfind("{"), gap.rfind("["))
+                if "\n" in gap[opening:]:
+                    found.append(group.end - 1)
+    return found
 
 
 def groups(node: Node) -> list[Group]:

@@ -2,9 +2,9 @@
 
 Two spaces a level, a blank line between declarations, at most one anywhere. Lists, calls, columns and short
 blocks stand on one line where they fit into `WIDTH` columns and no comment is in them, else one element a
-line. In a run of like lines (no blank line, comment or multi-line element between them) names, types and
-values are aligned. Strings and numbers stay as written. Nothing but the tree, the comments and single blank
-lines decides; formatting again changes nothing.
+line. A list or block whose first element its author put on a line of its own stays so. In a run of like lines
+(no blank line, comment or multi-line element between them) names, types and values are aligned. Strings and
+numbers stay as written. Nothing else decides; formatting again changes nothing.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class _Printer:
         self.text = source.text
         elements: list[Node] = [_Edition(file.edition_span), *file.decls]
         self.root = Group(file, 0, len(source.text) + 1, elements)
-        self.placed = Placed(self.root, file.comments)
+        self.placed = Placed(self.root, file.comments, source.text)
 
     def print(self) -> str:
         text = "\n".join(self._lines(self.root, 0, "")) + "\n"

@@ -248,6 +248,51 @@ stage a {
   in  t: dir[csv { a: int? unique }]
 }
 """),
+    "broken by the author": (
+        'params "p.yaml" {\n a: int }\ntype A = csv {\r\n id: int, b: str }\ntype B = csv { id: int,\n b: str'
+        ' }\ndata d: csv { \n id: int } = "d"\nstage a { run = [\n"x"], code = ["a",\n"b"]'
+        ', out m: metrics {\n f: int } = "m" }\n'
+        "stage b = c {\n x = a.m }\nreport r { plot a.m {\n x = f } }\non manual {\n run = [a] }",
+        """\
+params "p.yaml" {
+  a: int
+}
+
+type A = csv {
+  id: int
+  b:  str
+}
+
+type B = csv { id: int, b: str }
+
+data d: csv {
+  id: int
+} = "d"
+
+stage a {
+  run = [
+    "x",
+  ]
+  code = ["a", "b"]
+  out m: metrics {
+    f: int
+  } = "m"
+}
+
+stage b = c {
+  x = a.m
+}
+
+report r {
+  plot a.m {
+    x = f
+  }
+}
+
+on manual {
+  run = [a]
+}
+"""),
     "instances": ('stage a each x in [ "de" ,"fr" ] = common.job { input=ref.x }\nstage b=job', """\
 stage a each x in ["de", "fr"] = common.job { input = ref.x }
 
