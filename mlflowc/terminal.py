@@ -32,10 +32,13 @@ def width() -> int:
 
 
 def error(message: str, help: str = "") -> None:
-    """Writes `error: message` and its help to stderr."""
+    """Writes `error: message` and its help to stderr. Only the first line of a message stands out."""
+    message, _, more = message.partition("\n")
     print(
         style("error", "bold", "red", stream=sys.stderr) + style(f": {message}", "bold", stream=sys.stderr),
         file=sys.stderr,
     )
+    if more:
+        print(more, file=sys.stderr)
     for n, line in enumerate(help.splitlines()):
         print(("  = help: " if n == 0 else "          ") + line, file=sys.stderr)

@@ -229,7 +229,7 @@ class StatIndex:
                 if digest in self._new_objects:
                     self._new_objects[digest] = (self._new_objects[digest][0], None)
 
-    # --- facts about source files, by content: what the import scanner found out
+    # --- facts about files, by content: what the import scanner found out, verdicts on data
 
     @property
     def facts(self) -> FactTable:

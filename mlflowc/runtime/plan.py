@@ -18,7 +18,7 @@ from typing import NamedTuple, TypeAlias
 
 from mlflowc.errors import Failure
 from mlflowc.ir.model import AssetRef, DataRef, GlobRef, Input, PathRef, Stage, StageOutput, Value
-from mlflowc.runtime import closure, environments, hostpython, keys, metrics, targets
+from mlflowc.runtime import checked, closure, environments, hostpython, keys, metrics, targets
 from mlflowc.runtime.checkout import Checkout, Seen
 from mlflowc.runtime.commands import render
 from mlflowc.runtime.explain import reason_to_run
@@ -171,6 +171,10 @@ class Planner:
             reason = reason_to_run(self._ws, stage, key, components)
             return Step(stage, Action.RUN, reason, key, components, seen=seen, values=values)
         action, reason, outputs, numbers, record = found
+        unfit = None if lazy else self._unfit(stage, seen, found, key)
+        if unfit is not None:
+            reason = f"`{unfit.path}` is not what its type says"
+            return Step(stage, Action.RUN, reason, key, components, seen=seen, values=values)
         return Step(stage, action, reason, key, components, outputs, numbers, record, seen, values)
 
     def deep_key(self, stage: Stage, deep: Mapping[str, str]) -> str | None:
@@ -263,7 +267,7 @@ class Planner:
                 # Known by its content, there or not: only a command needs it in its place.
                 sources.append((source.path, "file", source.hash))
                 continue
-            for path in self._paths(source):
+            for path in self.paths(source):
                 looked = self._ws.checkout.look(path)
                 if looked is None:
                     return f"input `{entry.name}`: `{path}` does not exist"
@@ -278,7 +282,8 @@ class Planner:
             )
         return sources, seen
 
-    def _paths(self, source: DataRef | PathRef | GlobRef) -> tuple[str, ...]:
+    def paths(self, source: DataRef | PathRef | GlobRef) -> tuple[str, ...]:
+        """The paths that a source stands for now. Raises `Failure` for one that cannot be had."""
         if isinstance(source, GlobRef):
             return self._ws.checkout.glob(source.pattern)
         if isinstance(source, PathRef):
@@ -365,6 +370,18 @@ class Planner:
             for o in stage.outputs
             if o.type.kind == "metrics"
         )
+
+    def _unfit(
+        self, stage: Stage, seen: tuple[tuple[Seen, bool], ...], found: _Found, key: str
+    ) -> checked.Item | None:
+        """A file that is not of its type as declared now (types are not in the key). Outputs that are not in
+        place are checked when they are.
+        """
+        action, _, outputs, _, record = found
+        items = checked.inputs(self._ws, stage, seen, self.paths)
+        if action is Action.KEEP:
+            items += checked.outputs(stage, outputs)
+        return checked.unfit(self._ws, items, record, key)
 
     def _in_place(self, outputs: Outputs) -> bool:
         return all(self._at(o) == "" for o in outputs)

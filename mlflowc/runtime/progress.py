@@ -81,7 +81,7 @@ class Lines(Silent):
             Outcome.RAN: duration(result.seconds),
             Outcome.RESTORED: "restored from the cache",
             Outcome.KEPT: "up to date after all",
-            Outcome.FAILED: result.message,
+            Outcome.FAILED: result.message.partition("\n")[0],
             Outcome.SKIPPED: "not run: a stage before it failed",
             Outcome.CANCELLED: "interrupted",
         }[result.outcome]

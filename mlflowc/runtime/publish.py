@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mlflowc.errors import Failure
 from mlflowc.ir.model import Output, Stage
-from mlflowc.runtime import metrics, tree
+from mlflowc.runtime import checked, metrics, tree
 from mlflowc.runtime.hashing import hash_bytes, hash_file
 from mlflowc.runtime.records import Metrics, OutputRecord
 from mlflowc.runtime.workspace import Workspace
@@ -151,7 +151,10 @@ def publish(ws: Workspace, stage: Stage) -> Published:
         _check_kind(ws, output)
         if output.type.kind == "metrics":
             numbers[output.name] = _metrics(ws, output)
-    return Published(tuple(_store(ws, o) for o in stage.outputs), numbers)
+    made = tuple(_store(ws, o) for o in stage.outputs)
+    # Behind `_store`, which knows the hash that a verdict is kept under; a result is one by its record.
+    checked.demand(ws, checked.outputs(stage, made))
+    return Published(made, numbers)
 
 
 def _check_kind(ws: Workspace, output: Output) -> None:

@@ -44,7 +44,8 @@ class Record:
 
     `components` are the parts of its key (see `mlflowc.runtime.keys`), `metrics` the numbers of each metrics
     output, `params` the values of the stage's parameters. `started` is in seconds since 1970, `seconds`
-    the run's length. `log` is the hash of the kept log.
+    the run's length. `log` is the hash of the kept log. `checked` names files and types: these files, read or
+    written, were found to be of these types (see `mlflowc.runtime.checked`).
     """
 
     key: str
@@ -59,6 +60,7 @@ class Record:
     commit: str | None = None
     log: str | None = None
     tool: str = ""
+    checked: tuple[str, ...] = ()
 
     def output(self, name: str) -> OutputRecord | None:
         """The output of that name."""
@@ -94,6 +96,7 @@ def encode(record: Record) -> bytes:
             "commit": record.commit,
             "log": record.log,
             "tool": record.tool,
+            **({"checked": record.checked} if record.checked else {}),
         },
         sort_keys=True,
         separators=(",", ":"),
@@ -128,4 +131,5 @@ def decode(data: bytes) -> Record:
         commit=raw["commit"],
         log=raw["log"],
         tool=raw["tool"],
+        checked=tuple(raw.get("checked", ())),
     )

@@ -10,18 +10,23 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlflowc import __version__
 from mlflowc.errors import Failure
 from mlflowc.ir.model import Stage, StageOutput
-from mlflowc.runtime import assets, childenv, commands, environments, locks, publish
+from mlflowc.runtime import assets, checked, childenv, commands, environments, locks, publish
 from mlflowc.runtime.events import Listener, Outcome, StageResult
 from mlflowc.runtime.index import Run
 from mlflowc.runtime.logs import Log
 from mlflowc.runtime.plan import Action, Outputs, Planner, Step
 from mlflowc.runtime.ports import Command, Exit
 from mlflowc.runtime.records import OutputRecord, Record
+from mlflowc.runtime.sandbox.model import Finding
 from mlflowc.runtime.workspace import Workspace
+
+if TYPE_CHECKING:
+    from mlflowc.runtime.sandbox.guard import Guard
 
 PREEMPTED = 75
 _PREEMPTIONS = 3
@@ -33,7 +38,7 @@ _names = itertools.count()
 @dataclass
 class Shared:
     """What the workers of one run have in common. `commit` is that of the checkout; `cancel` ends
-    everything."""
+    everything; `guard` is the sandbox, None without one."""
 
     ws: Workspace
     planner: Planner
@@ -42,6 +47,7 @@ class Shared:
     cancel: threading.Event = field(default_factory=threading.Event)
     prepared: dict[str, dict[str, str]] = field(default_factory=dict)
     preparing: threading.Lock = field(default_factory=threading.Lock)
+    guard: Guard | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,7 @@ class Try:
     published: publish.Published | None = None
     again: bool = False
     preempted: bool = False
+    findings: tuple[Finding, ...] = ()
 
 
 def work(
@@ -107,7 +114,11 @@ def _work(
             restored = _restore(shared, step)
             if restored is not None:
                 return restored
-            step = replace(step, action=Action.RUN, reason="its result in the cache is damaged")
+            step = replace(
+                step,
+                action=Action.RUN,
+                reason="its result in the cache is damaged, or not what its types say",
+            )
         return _run(shared, step, inputs, gpus, held.descriptors)
     finally:
         held.release()
@@ -122,6 +133,8 @@ def _restore(shared: Shared, step: Step) -> StageResult | None:
     ws = shared.ws
     began = ws.clock.monotonic()
     if not publish.restore(ws, step.outputs):
+        return None
+    if checked.unfit(ws, checked.outputs(step.stage, step.outputs), step.record, step.key):
         return None
     seconds = ws.clock.monotonic() - began
     saved = step.record.seconds if step.record else 0.0
@@ -158,6 +171,8 @@ def _run(
     ws, stage = shared.ws, step.stage
     shared.listener.started(stage.id, step.reason)
     began = ws.clock.monotonic()
+    read = checked.inputs(ws, stage, step.seen, shared.planner.paths)
+    checked.demand(ws, read)
     assets.provide(ws, stage)
     ready = _materialise(ws, inputs)
     variables = _variables(shared, stage, gpus)
@@ -185,6 +200,7 @@ def _run(
             message=failure.message,
             help=failure.help,
             left=left,
+            findings=tried.findings,
         )
     except BaseException:
         publish.put_back(ws, stage, log)
@@ -211,12 +227,29 @@ def _finish(shared: Shared, step: Step, tried: Try, started: float, began: float
         commit=shared.commit(),
         log=log,
         tool=__version__,
+        checked=tuple(
+            sorted(
+                item.name
+                for item in (
+                    *checked.inputs(ws, stage, step.seen, shared.planner.paths),
+                    *checked.outputs(stage, tried.published.outputs),
+                )
+            )
+        ),
     )
     ws.store.put_record(record)
     publish.forget_aside(ws, stage)
     ws.index.remember_run(Run(stage.id, step.key, ws.clock.now(), tried.seconds, "ran"))
     seconds = ws.clock.monotonic() - began
-    return StageResult(stage.id, Outcome.RAN, step.key, record.outputs, record.metrics, seconds)
+    return StageResult(
+        stage.id,
+        Outcome.RAN,
+        step.key,
+        record.outputs,
+        record.metrics,
+        seconds,
+        findings=tried.findings,
+    )
 
 
 def _materialise(ws: Workspace, inputs: list[OutputRecord]) -> list[OutputRecord]:
@@ -293,26 +326,37 @@ def _try(
     if limit is None and stage.runner is not None:
         limit = ws.runners[stage.runner].timeout
     began = ws.clock.monotonic()
+    command = Command(text, ws.root / (stage.dir or ""), variables, limit, descriptors)
     try:
-        command = Command(text, ws.root / (stage.dir or ""), variables, limit, descriptors)
-        end = ws.runner.run(command, log, shared.cancel)
+        end, findings = _in_sandbox(shared, step, command, log)
     except Failure as e:
         return Try(e, ws.clock.monotonic() - began, log.close())
     seconds = ws.clock.monotonic() - began
     failure = _failure(end, limit)
     if failure is not None:
+        if shared.guard is not None and end.code and not end.cancelled:
+            failure = shared.guard.explained(stage, failure)
         log.note(failure.message)
-        return Try(failure, seconds, log.close(), again=not end.cancelled, preempted=end.code == PREEMPTED)
+        again, preempted = not end.cancelled, end.code == PREEMPTED
+        return Try(failure, seconds, log.close(), again=again, preempted=preempted, findings=findings)
     kept = log.close()
     changed = _changed(ws, step, inputs)
     if changed is not None:
-        return Try(changed, seconds, kept)
+        return Try(changed, seconds, kept, findings=findings)
     try:
-        return Try(None, seconds, kept, publish.publish(ws, stage))
+        return Try(None, seconds, kept, publish.publish(ws, stage), findings=findings)
     except Failure as e:
-        return Try(e, seconds, kept)
+        return Try(e, seconds, kept, findings=findings)
     except OSError as e:
-        return Try(_disk(e), seconds, kept)
+        return Try(_disk(e), seconds, kept, findings=findings)
+
+
+def _in_sandbox(shared: Shared, step: Step, command: Command, log: Log) -> tuple[Exit, tuple[Finding, ...]]:
+    if shared.guard is None:
+        return shared.ws.runner.run(command, log, shared.cancel), ()
+    with shared.guard.around(step, command) as guarded:
+        end = shared.ws.runner.run(guarded.command, log, shared.cancel)
+    return end, guarded.findings
 
 
 def _failure(end: Exit, limit: int | None) -> Failure | None:

@@ -1,0 +1,27 @@
+"""What a declared type says about a file's content, and its digest. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+
+from blake3 import blake3
+
+from mlflowc.ir.model import FileType
+
+TEXT = ("csv", "tsv", "jsonl")
+COLUMNAR = ("parquet", "arrow")
+_VERSION = 1
+
+
+def checkable(type: FileType) -> bool:
+    """Whether the type says something about a file's content that is checked."""
+    if type.element is not None:
+        return checkable(type.element)
+    return type.kind in (*TEXT, *COLUMNAR, "table") and bool(type.columns or type.constraints)
+
+
+def digest(type: FileType) -> str:
+    """A hash of what the type says; its name does not count."""
+    text = json.dumps([_VERSION, asdict(replace(type, name=None))], sort_keys=True)
+    return blake3(text.encode()).hexdigest()
