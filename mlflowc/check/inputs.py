@@ -11,7 +11,7 @@ from mlflowc.check.context import Context
 from mlflowc.check.lattice import ANY, Misfit, spell
 from mlflowc.check.model import Part
 from mlflowc.check.references import Chain, Reached, ReachedData, ReachedSweep, References, chain
-from mlflowc.check.signatures import Scalar, settle
+from mlflowc.check.signatures import Scalar, filled, settle, shown
 from mlflowc.check.types import Types
 from mlflowc.diagnostic import Check, Diagnostic, Label, Severity
 from mlflowc.ir import model as ir
@@ -219,9 +219,9 @@ class Inputs:
         value = values.bare(value)
         match value:
             case ast.Str():
-                return self._path(value, wanted)
+                return self._path(value, wanted, each)
             case ast.CallExpr(function=ast.NameExpr(name=ast.Name(text="glob"))):
-                return self._glob(value, wanted)
+                return self._glob(value, wanted, each)
             case ast.CallExpr(function=ast.NameExpr(name=ast.Name(text="asset"))):
                 return self._asset(value, wanted)
             case ast.CallExpr(function=ast.NameExpr(name=ast.Name(text="path")), args=args):
@@ -256,9 +256,9 @@ class Inputs:
         )
         return type, tuple(s for f in found for s in f[1]), True
 
-    def _path(self, value: ast.Str, wanted: _Wanted) -> _Found | None:
-        path = values.clean_path(self._ctx, value.value, value.span)
-        if path is values.BAD:
+    def _path(self, value: ast.Str, wanted: _Wanted, each: dict[str, Scalar]) -> _Found | None:
+        path = filled(self._ctx, value, _names(each), inside=False)
+        if isinstance(path, values.Bad):
             return None
         here = self._ctx.loader.kind(path.rstrip("/") or ".")
         inferred = infer.type_of(path)
@@ -275,13 +275,13 @@ class Inputs:
             return inferred, (ir.PathRef(path),), False
         return settle(self._ctx, type, path, wanted.item.type.span), (ir.PathRef(path),), False
 
-    def _glob(self, value: ast.CallExpr, wanted: _Wanted) -> _Found | None:
+    def _glob(self, value: ast.CallExpr, wanted: _Wanted, each: dict[str, Scalar]) -> _Found | None:
         argument = values.bare(value.args[0].value) if len(value.args) == 1 else None
         if not isinstance(argument, ast.Str) or value.args[0].name is not None:
             values.wrong(self._ctx, value, "one pattern", 'as in `glob("src/**/*.py")`')
             return None
-        pattern = values.clean_path(self._ctx, argument.value, argument.span, inside=True)
-        if pattern is values.BAD:
+        pattern = filled(self._ctx, argument, _names(each))
+        if isinstance(pattern, values.Bad):
             return None
         inferred = infer.type_of(posixpath.basename(pattern).replace("*", "x"))
         if inferred.kind == "path":
@@ -359,6 +359,11 @@ class Inputs:
         self._ctx.problems.append(
             Diagnostic.of(_BY_ASPECT[misfit.aspect], message, span, label=label, related=related, help=help)
         )
+
+
+def _names(each: dict[str, Scalar]) -> dict[str, str]:
+    """What `{{…}}` may say in the path of an input: the variables of `each`."""
+    return {name: shown(value) for name, value in each.items()}
 
 
 _Found = tuple[ir.FileType, tuple[ir.InputSource, ...], bool]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from mlflowc.check import infer, values
@@ -299,13 +300,15 @@ def settle(ctx: Context, type: ir.FileType, path: str, span: Span) -> ir.FileTyp
     return type
 
 
-def filled(ctx: Context, literal: ast.Str, instance: Instance, *, inside: bool = True) -> str | values.Bad:
-    """The path that `literal` writes for `instance`: `{{stage}}` and the variables of `each` filled in."""
+def filled(
+    ctx: Context, literal: ast.Str, names: Mapping[str, str], *, inside: bool = True
+) -> str | values.Bad:
+    """The path that `literal` says for one instance, with `names` filled in: the variables of `each`, and
+    `{{stage}}` in what it writes."""
     if "{{" not in literal.value:
         cleaned: str | values.Bad = values.clean_path(ctx, literal.value, literal.span, inside=inside)
         return cleaned
     pieces: list[str] = []
-    names = instance.names
     for part in template.parts(literal):
         if isinstance(part, str):
             pieces.append(part)
@@ -313,11 +316,14 @@ def filled(ctx: Context, literal: ast.Str, instance: Instance, *, inside: bool =
             pieces.append(names[part.text])
         else:
             guess = nearest(part.text, names)
+            has = ", ".join(f"`{{{{{n}}}}}`" for n in names)
             ctx.report(
                 scopes.UNKNOWN,
                 f"a path has no placeholder `{part.text}` here",
                 part.span,
-                help=f"write `{guess}`?" if guess else "it has " + ", ".join(f"`{{{{{n}}}}}`" for n in names),
+                help=f"write `{guess}`?"
+                if guess
+                else f"it has {has or 'the variables of `each`, and none is here'}",
             )
             return values.BAD
     made: str | values.Bad = values.clean_path(ctx, "".join(pieces), literal.span, inside=inside)

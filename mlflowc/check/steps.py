@@ -360,7 +360,7 @@ def _path(ctx: Context, binding: Binding | None, value: ast.Expr, instance: Inst
     if not isinstance(expr, ast.Str):
         values.wrong(ctx, expr, "a path", 'as in `"models/model.pkl"`')
         return None
-    made = filled(ctx, expr, instance)
+    made = filled(ctx, expr, instance.names)
     return None if isinstance(made, values.Bad) else made
 
 
