@@ -204,12 +204,17 @@ def _between(name: str, low: ast.Expr, high: ast.Expr, scale: str) -> ir.Vary | 
 
 def _declared_by_stage(ctx: Context, params: Params, signature: Signature, vary: list[Part[ir.Vary]]) -> None:
     declared: set[str] = set()
-    for item in signature.items:
+    for item in (*signature.items, *signature.added):
         if isinstance(item, ast.ParamItem):
             text = item.name.text
             if signature.component is not None:
                 declared.add(f"{signature.name}.{text}")
             declared.update(params.sections.get(text.removesuffix(".*"), ()) if item.name.star else (text,))
+    for binding in signature.bindings:
+        if isinstance(binding, ast.Setting):
+            at = chain(binding.value)
+            if isinstance(at.base, ast.NameExpr) and at.base.name.text == "params":
+                declared.add(".".join(link.name.text for link in at.links if link.name is not None))
     for part in vary:
         if part.value.param not in declared:
             ctx.report(

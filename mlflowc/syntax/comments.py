@@ -58,7 +58,7 @@ class Placed:
         return self._slots.get(id(node))
 
     def touches(self, node: Node) -> bool:
-        """Whether a group in `node` (or its own) takes several lines: for a comment, or as its author wrote it."""
+        """Whether a group in `node` (or its own) takes several lines: for a comment, or by its author."""
         n = bisect_left(self._closers, node.span.start)
         return n < len(self._closers) and self._closers[n] < node.span.end
 

@@ -27,7 +27,7 @@ _SHORT = {"cache", "ci", "auth"}
 # Declarations that may stand together without a blank line between them.
 _TOGETHER = (
     ast.UseDecl, ast.ParamsDecl, ast.ParamDecl, ast.TypeDecl, ast.DataDecl, ast.SecretDecl, ast.OnDecl,
-    ast.BlockDecl,
+    ast.BlockDecl, ast.InstanceDecl,
 )  # fmt: skip
 
 

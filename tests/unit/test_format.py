@@ -295,7 +295,6 @@ on manual {
 """),
     "instances": ('stage a each x in [ "de" ,"fr" ] = common.job { input=ref.x }\nstage b=job', """\
 stage a each x in ["de", "fr"] = common.job { input = ref.x }
-
 stage b = job
 """),
 }  # fmt: skip
