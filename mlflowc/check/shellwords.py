@@ -81,7 +81,8 @@ class _Reader:
             if not in_word:
                 self._start = start
             if char == "{{":
-                if quote:
+                # `{{'{{'}}` says braces, and is no placeholder.
+                if quote and self._text[start + 2 : start + size - 2].strip()[:1] not in ("'", '"', "\\"):
                     yield Quoted(Span(self._file, start, start + size), quote)
                 self._open = in_word = True
             elif quote:

@@ -86,11 +86,37 @@ class DataDraft:
 
 @dataclass(frozen=True, slots=True)
 class Show:
-    """A line of a report: `plot train.curve { x = epoch }`; without `ref`, `kind` stands alone."""
+    """A line of a report: `plot train.curve { x = epoch }`; `text` is that of a `text`, `vs` the revision
+    compared with."""
 
     kind: str
     ref: Ref | None = None
     settings: tuple[str, ...] = ()
+    text: str = ""
+    vs: str = ""
+
+
+@dataclass(slots=True)
+class EnvDraft:
+    """The environment of all stages."""
+
+    python: str = ""
+    requirements: str = ""
+    lock: str = ""
+    vars: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def empty(self) -> bool:
+        """Whether it says nothing."""
+        return not (self.python or self.requirements or self.lock or self.vars)
+
+
+@dataclass(frozen=True, slots=True)
+class ParamDraft:
+    """A parameter declared in place: `type` and `default` as they are written."""
+
+    type: str
+    default: str
 
 
 @dataclass(slots=True)
@@ -112,13 +138,15 @@ class BlockDraft:
 
 @dataclass(slots=True)
 class Draft:
-    """The whole file. `params` are parameter files; the rest stands in the file in the order of the
-    fields.
-    """
+    """The whole file. `params` are parameter files, `declared` parameters in place; `passed` are the host's
+    variables that commands use (those of stages whose `env` is `host`)."""
 
     name: str
     comments: list[str] = field(default_factory=list)
     params: list[str] = field(default_factory=list)
+    declared: dict[str, ParamDraft] = field(default_factory=dict)
+    env: EnvDraft = field(default_factory=EnvDraft)
+    passed: set[str] = field(default_factory=set)
     blocks: list[BlockDraft] = field(default_factory=list)
     data: dict[str, DataDraft] = field(default_factory=dict)
     stages: list[StageDraft] = field(default_factory=list)

@@ -13,10 +13,9 @@ from mlflowc.importing.dvcread import RawProject, Reader
 from mlflowc.importing.dvcreport import Reporter
 from mlflowc.importing.dvcvalues import Values
 from mlflowc.importing.paramset import ParamSet
-from mlflowc.project import read_text
 
 
-def read(root: Path, file: str, coverage: Coverage) -> tuple[RawProject, Built]:
+def read(root: Path, file: str, params: ParamSet, coverage: Coverage) -> tuple[RawProject, Built]:
     """What the `dvc.yaml` at `file` (relative to the project folder `root`) says, and the draft of it.
 
     Raises Failure, with the place, for what DVC would not take either.
@@ -25,7 +24,6 @@ def read(root: Path, file: str, coverage: Coverage) -> tuple[RawProject, Built]:
     project = Reader(file, Values(root).read, coverage).read(
         yamltree.load(file, files.text(file), named=False)
     )
-    params = ParamSet(lambda path: read_text(root / path))
     section = project.sections.get("params")
     built = Builder(project, files, params, coverage).build()
     for node in section.items if section is not None else []:

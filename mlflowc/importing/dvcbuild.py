@@ -9,7 +9,6 @@ from mlflowc.check import unbuilt
 from mlflowc.importing import dvccommand, shellplace
 from mlflowc.importing.coverage import Coverage, Place
 from mlflowc.importing.draft import (
-    BlockDraft,
     DataDraft,
     DataUse,
     Draft,
@@ -31,16 +30,14 @@ from mlflowc.importing.templating import Origin, joined
 from mlflowc.importing.yamltree import wrong
 
 _SCRIPTS = (".py", ".ipynb", ".sh", ".bash", ".R", ".r", ".jl", ".pl", ".rb", ".js", ".ts", ".lua")
-_HOST = (
-    "Variables of the host that commands use. Name and value count in the keys of the stages that see them."
-)
 
 
 @dataclass(slots=True)
 class Built:
     """A draft, and what belongs together: `indices` maps DVC's stage names to drafts, `outs` paths to
     outputs,
-    `items` paths to where DVC's file declares them."""
+    `items` paths to where DVC's file declares them.
+    """
 
     draft: Draft
     indices: dict[str, int] = field(default_factory=dict)
@@ -61,7 +58,6 @@ class Builder:
         self._built = Built(Draft(identifier(files.root.resolve().name, "project")))
         self._data: dict[str, str] = {}
         self._comments: dict[str, str] = {}
-        self._passed: set[str] = set()
 
     def build(self) -> Built:
         """The draft. Raises Failure for what DVC would refuse, too."""
@@ -78,10 +74,6 @@ class Builder:
         for raw in live:
             self._stage(raw, built.draft.stages[built.indices[raw.name]])
         self._check_circles(live)
-        if self._passed:
-            built.draft.blocks.append(
-                BlockDraft("env host", [f"pass = [{', '.join(sorted(self._passed))}]"], [_HOST])
-            )
         built.draft.data = {
             name: DataDraft(self._data_source(path), self._comments.get(path, ""))
             for path, name in self._data.items()
@@ -414,7 +406,7 @@ class Builder:
                     "cmd", place, f"`${name}` is set by DVC alone", "write what it stands for"
                 )
                 continue
-            self._passed.add(name)
+            self._built.draft.passed.add(name)
             draft.env = "host"
             self._coverage.changed(
                 "cmd",

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 
 from mlflowc.diagnostic import Diagnostic
+from mlflowc.ir.model import Value
 from mlflowc.resolve import paramfile
 from mlflowc.resolve.loader import Unreadable
 
@@ -18,6 +19,7 @@ class ParamSet:
     def __init__(self, read: Callable[[str], str | Unreadable]) -> None:
         self._read = read
         self._names: dict[str, frozenset[str]] = {}
+        self._values: dict[str, dict[str, Value]] = {}
         self._reasons: dict[str, str] = {}
         self._texts: dict[str, str | Unreadable] = {}
 
@@ -55,7 +57,12 @@ class ParamSet:
         if any(_clashes(n, names - {n}) for n in names if "." in n):
             return "it has a name that is a value and a section"
         self._names[file] = names
+        self._values[file] = {r.name: r.value for r in raws}
         return ""
+
+    def value(self, file: str, name: str) -> Value:
+        """The value of a parameter of a declared file; None where there is none (or it is null)."""
+        return self._values.get(file, {}).get(name)
 
     def has(self, file: str, key: str) -> bool:
         """Whether a declared file has a parameter or a section of that name, however it is spelled."""

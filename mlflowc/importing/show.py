@@ -22,13 +22,19 @@ def text(coverage: Coverage) -> str:
         found = coverage.of(fate)
         if found:
             lines += ["", f"{terminal.style(title, colour)}  {len(found)}"]
-            lines += [line for finding in found for line in _finding(finding)]
+            # Instances of one stage say the same of one line.
+            alike: dict[tuple[object, ...], list[Finding]] = {}
+            for finding in found:
+                alike.setdefault((finding.place, finding.construct, finding.todo), []).append(finding)
+            lines += [line for group in alike.values() for line in _finding(group)]
     if not coverage.of(Fate.LEFT):
-        lines += ["", "everything was carried over"]
+        lines += ["", "nothing was left out"]
     lines += ["", "next: read the file, then `mlpipec check` and `mlpipec run`"]
     return "\n".join(lines) + "\n"
 
 
-def _finding(finding: Finding) -> list[str]:
-    head = f"  {finding.place}  {terminal.style(finding.construct, 'bold')}: {finding.text}"
+def _finding(group: list[Finding]) -> list[str]:
+    finding = group[0]
+    more = f" (and {len(group) - 1} more like it)" if len(group) > 1 else ""
+    head = f"  {finding.place}  {terminal.style(finding.construct, 'bold')}: {finding.text}{more}"
     return [head, f"      → {finding.todo}"] if finding.todo else [head]

@@ -23,6 +23,7 @@ from mlflowc.span import Source as File
 from mlflowc.syntax.format import format_source
 
 _WIDTH = 100
+_HOST = "Variables of the host that commands use: names and values count in the keys of their stages."
 
 
 def text(draft: Draft, file: str) -> str:
@@ -31,7 +32,11 @@ def text(draft: Draft, file: str) -> str:
     parts = [_comments(draft.comments) + f"mlpipe 1\n\npipeline {draft.name}\n"]
     if draft.params:
         parts.append("".join(f"params {quoted(p)}\n" for p in draft.params))
-    parts += [_block(b) for b in draft.blocks]
+    if draft.declared:
+        declared = draft.declared.items()
+        parts.append("".join(f"param {name}: {p.type} = {p.default}\n" for name, p in declared))
+    env = _env(draft)
+    parts += [_block(b) for b in (*([env] if env else []), *draft.blocks)]
     if draft.data:
         parts.append(
             "".join(
@@ -60,12 +65,29 @@ def _block(block: BlockDraft) -> str:
     return f"{_comments(block.comments)}{block.head} {{\n{body}}}\n"
 
 
+def _env(draft: Draft) -> BlockDraft | None:
+    """The environment: `host` where all that is known of it are variables of the host, else `py`."""
+    env = draft.env
+    lines = [f"{k} = {quoted(v)}" for k in ("python", "requirements", "lock") if (v := getattr(env, k))]
+    if env.vars:
+        lines.append("vars { " + ", ".join(f"{k} = {quoted(v)}" for k, v in sorted(env.vars.items())) + " }")
+    if draft.passed:
+        lines.append(f"pass = [{', '.join(sorted(draft.passed))}]")
+    if not lines:
+        return None
+    return BlockDraft("env host" if env.empty else "env py", lines, [_HOST] if draft.passed else [])
+
+
 def _report(report: ReportDraft, folding: Folding) -> str:
     lines: dict[str, None] = {}
     for show in report.lines:
         shown = [show.kind]
         if show.ref is not None:
             shown.append(f"{folding.all(show.ref.stage)}.{show.ref.output}")
+        if show.text:
+            shown.append(f'"{escaped(show.text, last=True)}"')
+        if show.vs:
+            shown.append(f"vs {quoted(show.vs)}")
         if show.settings:
             shown.append("{ " + ", ".join(show.settings) + " }")
         lines[" ".join(shown)] = None
@@ -87,7 +109,9 @@ def _stage(draft: Draft, index: int, folding: Folding) -> str:
         lines.append(f'{"keep" if out.kept else "out"} {out.name}{type} = "{path(out.path, variables)}"')
     if stage.dir:
         lines.append(f"dir = {quoted(stage.dir)}")
-    lines += [f"{key} = {v}" for key in ("env", "runner", "timeout") if (v := getattr(stage, key))]
+    env = stage.env if draft.env.empty else "py"
+    settings = (("env", env), ("runner", stage.runner), ("timeout", stage.timeout))
+    lines += [f"{key} = {value}" for key, value in settings if value]
     if stage.secrets:
         lines.append(f"secrets = [{', '.join(stage.secrets)}]")
     lines.append(f"run = {_run([command(c) for c in (stage.symbolic if variables else stage.commands)])}")

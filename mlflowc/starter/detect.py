@@ -107,7 +107,7 @@ def _scripts(root: Path, python: str, params: str | None) -> Iterator[Script]:
         except (OSError, SyntaxError, ValueError):
             continue
         name = identifier(posixpath.splitext(posixpath.basename(found))[0], role[0])
-        uses = _Uses(tree)
+        uses = Uses(tree)
         yield Script(
             name,
             found,
@@ -144,7 +144,7 @@ def _command(root: Path, path: str, python: str, tree: ast.Module) -> str:
     return f"{'PYTHONPATH=src ' if start else ''}{python} -m {module}"
 
 
-class _Uses:
+class Uses:
     """Paths that a script names where it reads and writes, and arguments that it demands."""
 
     def __init__(self, tree: ast.Module) -> None:

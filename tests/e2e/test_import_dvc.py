@@ -1,4 +1,6 @@
-"""`mlpipec import` beside DVC itself: the same project gives the same files, and what DVC made is not made again."""
+"""`mlpipec import` beside DVC itself: the same project gives the same files, and what DVC made is not
+made again.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Small DVC projects, each for a part of what `dvc.yaml` can say. Every output depends on all that it names."""
+"""Small DVC projects, each for a part of what `dvc.yaml` can say. Every output depends on all that it
+names.
+"""
 
 from __future__ import annotations
 
