@@ -16,6 +16,7 @@ from mlflowc.diagnostic import Check, Label, Severity
 from mlflowc.ir import model as ir
 from mlflowc.resolve.scope import Scope
 from mlflowc.span import Span
+from mlflowc.spell import nearest
 from mlflowc.syntax import ast
 
 OPEN = Check(
@@ -98,8 +99,10 @@ def bindings(
     bound: dict[str, Binding] = {
         n: Binding(s.value, s.key.span) for n, s in written.items() if n not in wants
     }
+    # `curent = x` is one mistake, not two.
+    slips = [i.key.text for i in rest if isinstance(i, ast.Setting) and i.key.text not in known]
     for name, open_input in inputs.items():
-        if name not in bound and open_input.value is None:
+        if name not in bound and open_input.value is None and not any(nearest(s, (name,)) for s in slips):
             _missing(ctx, signature, "input", name, open_input.span)
     for name, item in wants.items():
         binding = _param(ctx, params, signature, item, written.get(name))

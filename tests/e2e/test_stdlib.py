@@ -130,6 +130,35 @@ def test_drift_reads_every_kind_of_table(tmp_path: Path) -> None:
     assert json.loads(project.read("drift/same.json"))["psi_max"] == 0
 
 
+def test_drift_reads_parquet_where_there_is_pyarrow(tmp_path: Path) -> None:
+    pipeline = """
+    use "std/drift"
+    env arrow { requirements = "arrow.txt" }
+    stage convert {
+      in raw = "old.csv"
+      out table: parquet = "old.parquet"
+      env = arrow
+      run = "python convert.py {{raw}} {{table}}"
+    }
+    stage shift = drift { reference = convert.table, current = "old.csv", env = arrow }
+    """
+    convert = """import sys
+from pyarrow import csv, parquet
+parquet.write_table(csv.read_csv(sys.argv[1]), sys.argv[2])
+"""
+    files = {"arrow.txt": "pyarrow\n", "old.csv": people(1, 40, "ab"), "convert.py": convert}
+    project = start(tmp_path, pipeline, files)
+    project.mlpipec("run")
+    summary = json.loads(project.read("drift/shift.json"))
+    assert (summary["columns"], summary["psi_max"], summary["rows_reference"]) == (3, 0, 400)
+    assert idle(project)
+    project.replace("pipeline.mlpipe", '"old.csv", env = arrow }', '"old.csv", env = bare }')
+    project.replace("pipeline.mlpipe", "env arrow", 'env bare { requirements = "bare.txt" }\nenv arrow')
+    project.write({"bare.txt": "six\n"})
+    done = project.mlpipec("run", code=1)
+    assert "old.parquet: for this kind of table the stage's env needs pyarrow" in done.out
+
+
 @pytest.mark.parametrize(
     ("files", "words"),
     [

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.e2e
 # What the code reads at run time, by the folder of the checkout that it comes from.
 DATA = {
     "grammar": ("mlflowc/grammar", ("*.lark",)),
-    "stdlib": ("mlflowc/stdlib", ("*.mlpipe",)),
+    "stdlib": ("mlflowc/stdlib", ("*.mlpipe", "*.py")),
     "backends/templates": ("mlflowc/backends/templates", ("*.j2",)),
     "backends/schemas": ("mlflowc/backends/schemas", ("*.json", "*.sha256")),
     "mlflowc/ir": ("mlflowc/ir", ("*.json",)),
