@@ -9,6 +9,7 @@ from typing import Protocol
 
 from mlflowc.runtime.plan import Plan
 from mlflowc.runtime.records import Metrics, OutputRecord
+from mlflowc.runtime.sandbox.model import Finding
 
 
 class Outcome(StrEnum):
@@ -34,7 +35,8 @@ class Outcome(StrEnum):
 class StageResult:
     """`seconds`: how long it took. `saved`: how long the run took that it took the place of.
 
-    `message` and `help` say why it failed, `left` where its partial outputs and its log are.
+    `message` and `help` say why it failed, `left` where its partial outputs and its log are. `findings` are
+    files that an audit saw it touch undeclared.
     """
 
     stage: str
@@ -47,6 +49,7 @@ class StageResult:
     message: str = ""
     help: str = ""
     left: Path | None = None
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import FrameType
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from mlflowc.errors import Failure
 from mlflowc.runtime import targets
@@ -26,15 +26,21 @@ from mlflowc.runtime.resources import Resources, Share
 from mlflowc.runtime.worker import Shared, work
 from mlflowc.runtime.workspace import Workspace
 
+if TYPE_CHECKING:
+    from mlflowc.runtime.sandbox.guard import Guard
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """`jobs`: stages at once (None: one a processor). `keep_going`: run what does not depend on a failed
-    stage.
+    stage. `guard`: the sandbox to run commands in. `gpus`: how many GPUs to share out (None: those that are
+    there).
     """
 
     jobs: int | None = None
     keep_going: bool = False
+    guard: Guard | None = None
+    gpus: int | None = None
 
 
 def run(
@@ -117,9 +123,11 @@ class _Schedule:
         self._listener = listener
         self._outputs: dict[str, Outputs | None] = {}
         self._jobs = options.jobs or os.cpu_count() or 1
-        self._resources = Resources(self._jobs)
+        self._resources = Resources(self._jobs, gpus=options.gpus)
         self._stopping = False
-        self._shared = Shared(ws, plan.planner, listener, functools.cache(lambda: _commit(ws)))
+        self._shared = Shared(
+            ws, plan.planner, listener, functools.cache(lambda: _commit(ws)), guard=options.guard
+        )
         self._steps = {s.stage.id: s for s in plan.steps}
         self._waiting: dict[str, int] = {}
         self._after: dict[str, list[str]] = {}
@@ -189,12 +197,14 @@ class _Schedule:
                 continue
             upstream = {s: self._outputs.get(s) for s in targets.upstream(step.stage)}
             self._running += 1
+            if share.note:
+                self._listener.note(stage, share.note)
             pool.submit(self._job, step, upstream, share)
         self._ready.extendleft(reversed(passed))
 
     def _job(self, step: Step, upstream: dict[str, Outputs | None], share: Share) -> None:
         try:
-            self._finished.put((step.stage.id, work(self._shared, step, upstream, share.gpus), share))
+            self._finished.put((step.stage.id, work(self._shared, step, upstream, share.visible), share))
         except BaseException as e:
             self._finished.put((step.stage.id, e, share))
 

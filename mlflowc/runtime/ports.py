@@ -159,7 +159,9 @@ class SystemClock:
 class Command:
     """A script for `bash -euo pipefail` in the folder `cwd`, with exactly the variables of `env`.
 
-    `timeout` is in seconds. `inherit` are descriptors that the command keeps open (its locks).
+    `timeout` is in seconds. `inherit` are descriptors that the command keeps open (its locks). `wrap` is a
+    program with arguments that starts bash (a tracer). `confine` is called in a thread of its own that then
+    starts the command: what that thread gives up, the command does not have.
     """
 
     script: str
@@ -167,6 +169,8 @@ class Command:
     env: Mapping[str, str]
     timeout: float | None = None
     inherit: tuple[int, ...] = ()
+    wrap: tuple[str, ...] = ()
+    confine: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from mlflowc.errors import Failure
 from mlflowc.runtime.ports import Command, Exit
+
+if TYPE_CHECKING:
+    import subprocess
 
 _POLL = 0.1
 _GRACE = 5.0
@@ -28,20 +32,8 @@ class BashRunner:
 
     def run(self, command: Command, sink: Callable[[bytes], None], cancel: threading.Event) -> Exit:
         """Runs it to its end. What it left running in the background is ended with it."""
-        import subprocess
-
         try:
-            process = subprocess.Popen(
-                ["bash", "-euo", "pipefail", "-c", command.script],
-                cwd=command.cwd,
-                env=dict(command.env),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                bufsize=0,
-                process_group=0,
-                pass_fds=command.inherit,
-            )
+            process = _start(command) if command.confine is None else _start_apart(command, command.confine)
         except FileNotFoundError as e:
             if not command.cwd.is_dir():
                 raise Failure(
@@ -57,6 +49,43 @@ class BashRunner:
             end.kill()
             process.wait()
         return Exit(process.returncode, end.timed_out, end.cancelled)
+
+
+def _start(command: Command) -> subprocess.Popen[bytes]:
+    import subprocess  # a workspace is also opened where nothing is to be started
+
+    return subprocess.Popen(
+        [*command.wrap, "bash", "-euo", "pipefail", "-c", command.script],
+        cwd=command.cwd,
+        env=dict(command.env),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        bufsize=0,
+        process_group=0,
+        pass_fds=command.inherit,
+    )
+
+
+def _start_apart(command: Command, confine: Callable[[], None]) -> subprocess.Popen[bytes]:
+    """Starts it from a thread that first gives things up. Raises whatever went wrong there."""
+    import subprocess  # noqa: F401 - its files may be out of reach in that thread
+
+    started: list[subprocess.Popen[bytes] | BaseException] = []
+
+    def start() -> None:
+        try:
+            confine()
+            started.append(_start(command))
+        except BaseException as e:
+            started.append(e)
+
+    thread = threading.Thread(target=start, name="confined")
+    thread.start()
+    thread.join()
+    if isinstance(started[0], BaseException):
+        raise started[0]
+    return started[0]
 
 
 def _too_long(e: OSError) -> str:
