@@ -103,7 +103,8 @@ def _in_folder(folder: Path, words: str) -> tuple[Path, str]:
     if (folder / DEFAULT).is_file():
         return folder, DEFAULT
     try:
-        found = sorted(e.name for e in os.scandir(folder) if e.name.endswith(".mlpipe") and e.is_file())
+        with os.scandir(folder):
+            found = _pipelines(folder)
     except OSError as e:
         raise Failure(f"`{folder}` cannot be read: {e.strerror}") from None
     if len(found) == 1:
@@ -112,13 +113,25 @@ def _in_folder(folder: Path, words: str) -> tuple[Path, str]:
         raise Failure(
             f"{words} has several pipeline files: {', '.join(found)}", help=f"name one: -f {found[0]}", code=2
         )
-    above = next((p for p in folder.parents if (p / DEFAULT).is_file()), None)
-    help = f"there is one in `{above}`: mlpipec -C {above} …" if above else "`mlpipec init` writes one"
+    above = next((p for p in folder.parents if _pipelines(p)), None)
+    help = "`mlpipec init` writes one"
+    if above:
+        import shlex  # only for this message
+
+        help = f"there is one in `{above}`: mlpipec -C {shlex.quote(str(above))} …"
     raise Failure(f"{words} has no pipeline file", help=help, code=2)
 
 
+def _pipelines(folder: Path) -> list[str]:
+    """The pipeline files of a folder; none where it cannot be read. The cache `.mlpipe/` is a folder."""
+    try:
+        return sorted(e.name for e in os.scandir(folder) if e.name.endswith(".mlpipe") and e.is_file())
+    except OSError:
+        return []
+
+
 def _others(folder: Path) -> str:
-    found = sorted(p.name for p in folder.glob("*.mlpipe")) if folder.is_dir() else []
+    found = _pipelines(folder)
     return f"there is {', '.join(found[:5])}" if found else "`mlpipec init` writes one"
 
 

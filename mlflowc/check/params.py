@@ -125,6 +125,8 @@ class Params:
         self.parts: dict[str, Part[ir.Param]] = {}
         # Every section (`train` of `train.lr`), with one parameter in it.
         self.sections: dict[str, list[str]] = {}
+        # A file of parameters could not be read. That has been said, and what it holds is not known.
+        self.unread = False
 
     def add(self, ctx: Context, part: Part[ir.Param]) -> bool:
         """Adds a parameter; False with a diagnostic when its name is taken."""
@@ -158,7 +160,9 @@ class Params:
         return ()
 
     def missing(self, ctx: Context, text: str, span: Span) -> None:
-        """Says that there is no parameter `text`."""
+        """Says that there is no parameter `text`; nothing where it may be in a file that cannot be read."""
+        if self.unread:
+            return
         plain = text.removesuffix(".*")
         help = ""
         if plain != text and plain in self.parts:
@@ -196,12 +200,14 @@ def _file(ctx: Context, types: Types, params: Params, decl: ast.ParamsDecl) -> N
     text = ctx.loader.read(path)
     if isinstance(text, Unreadable):
         ctx.report(paramfile.UNREADABLE, f"`{path}` cannot be read: {text.reason}", decl.path.span)
+        params.unread = True
         return
     ctx.sources[path] = Source(path, text)
     raws = paramfile.read(path, text)
     if isinstance(raws, Diagnostic):
         named = Label(decl.path.span, "named here")
         ctx.problems.append(replace(raws, related=(*raws.related, named)))
+        params.unread = True
         return
     found = {r.name: r for r in raws}
     narrowed = _narrowing(ctx, types, decl, found)

@@ -65,6 +65,13 @@ data raw: csv { age: int in 0..120 } = "raw.csv"
 )
 CHECKS = (BAD_TYPE, BAD_CONSTRAINT)
 
+# What other languages and libraries call a scalar.
+_ELSEWHERE = {
+    **dict.fromkeys(("string", "varchar", "object", "category"), "str"),
+    **dict.fromkeys(("integer", "int32", "int64", "long"), "int"),
+    **dict.fromkeys(("number", "double", "float32", "float64", "real", "numeric"), "float"),
+    "boolean": "bool",
+}
 _NUMBERS = ("int", "float", "duration", "size")
 _METRIC_SCALARS = ("int", "float", "bool", "duration", "size", "any")
 _UNIT_KINDS = {
@@ -115,7 +122,10 @@ class Types:
             entry = self._ctx.find(scope, "type", expr.name.parts)
             return self._extended(self.named(entry), expr, scope) if entry else ANY
         known = [*lattice.KINDS, *lattice.SCALARS, "list", "enum", *scope.types]
-        self._ctx.problems.append(scopes.unknown(last, "type", known))
+        problem = scopes.unknown(last, "type", known)
+        if last.text in _ELSEWHERE:
+            problem = replace(problem, help=f"write `{_ELSEWHERE[last.text]}`")
+        self._ctx.problems.append(problem)
         return ANY
 
     def file(self, expr: ast.TypeExpr, scope: Scope) -> ir.FileType:

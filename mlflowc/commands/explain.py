@@ -5,11 +5,12 @@ from __future__ import annotations
 import click
 
 from mlflowc import terminal
+from mlflowc.commands import complete
 from mlflowc.errors import Failure
 
 
 @click.command("explain")
-@click.argument("code", required=False)
+@click.argument("code", required=False, shell_complete=complete.codes)
 def command(code: str | None) -> None:
     """Explain a diagnostic at length: why it matters, an example, and the example mended.
 

@@ -8,6 +8,7 @@ import sys
 import click
 
 from mlflowc import project, terminal
+from mlflowc.commands import complete
 from mlflowc.commands.options import file_option
 
 
@@ -21,7 +22,7 @@ from mlflowc.commands.options import file_option
     show_default=True,
     help="text for the terminal, mermaid for Markdown, dot for Graphviz, svg for a web page.",
 )
-@click.argument("targets", metavar="[TARGET…]", nargs=-1)
+@click.argument("targets", metavar="[TARGET…]", nargs=-1, shell_complete=complete.drawn)
 def command(file: str | None, form: str, targets: tuple[str, ...]) -> None:
     """Show the graph: what is made from what.
 

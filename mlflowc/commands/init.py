@@ -49,7 +49,7 @@ def command(folder: Path) -> None:
 
 
 def _refuse_second(root: Path) -> None:
-    there = sorted(p.name for p in root.glob("*.mlpipe"))
+    there = sorted(p.name for p in root.glob("*.mlpipe") if p.is_file())  # not the folder `.mlpipe`
     if there:
         raise Failure(
             f"there is a pipeline file already: `{there[0]}`",

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from mlflowc import project, terminal
+from mlflowc.commands import complete
 from mlflowc.commands.options import file_option, overrides, set_option
 from mlflowc.errors import Failure
 from mlflowc.ir import model as ir
@@ -20,7 +21,7 @@ from mlflowc.spell import nearest
 
 
 @click.command("report")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete.reports)
 @click.option(
     "--html",
     "page",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import time
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import click
 
 from mlflowc import project, terminal
+from mlflowc.commands import complete
 from mlflowc.commands.options import file_option, overrides, set_option
 from mlflowc.commands.why import stages_named
 from mlflowc.ir.model import AssetRef, DataRef, GlobRef, InputSource, PathRef, Stage, StageOutput
@@ -23,7 +25,7 @@ from mlflowc.runtime.workspace import Workspace, open_workspace
 
 
 @click.command("show")
-@click.argument("stage")
+@click.argument("stage", shell_complete=complete.stages)
 @click.option("--log", is_flag=True, help="Print the log of the last run, and nothing else.")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 @set_option
@@ -181,7 +183,7 @@ def _text(facts: dict[str, Any]) -> str:
     if facts["failed"]:
         lines += _section("failed run left", [facts["failed"]])
     if record and record["log"]:
-        lines += _section("log", [f"mlpipec show {facts['stage']} --log"])
+        lines += _section("log", [f"mlpipec show {shlex.quote(facts['stage'])} --log"])
     return "\n".join(lines) + "\n"
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 import click
 
 from mlflowc import terminal
+from mlflowc.commands import complete
 from mlflowc.commands.options import file_option, overrides, set_option
 from mlflowc.errors import Failure
 from mlflowc.ir.model import Pipeline
@@ -35,7 +36,13 @@ class Foreseen:
 
 @click.command("simulate")
 @click.option("--target", type=click.Choice(list(_MACHINES)), required=True, help="The service.")
-@click.option("--event", metavar="EVENT", required=True, help="The event, as in --event pull-request.")
+@click.option(
+    "--event",
+    metavar="EVENT",
+    required=True,
+    shell_complete=complete.events,
+    help="The event, as in --event pull-request.",
+)
 @click.option("--fork", is_flag=True, help="The pull request comes from a fork.")
 @click.option("--json", "as_json", is_flag=True, help="Print the jobs as JSON.")
 @set_option

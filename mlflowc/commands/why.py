@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from mlflowc import project, terminal
+from mlflowc.commands import complete
 from mlflowc.commands.options import file_option, overrides, set_option
 from mlflowc.errors import Failure
 from mlflowc.ir.model import Pipeline
@@ -18,7 +19,7 @@ from mlflowc.runtime.workspace import Workspace, open_workspace
 
 
 @click.command("why")
-@click.argument("stage")
+@click.argument("stage", shell_complete=complete.stages)
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 @set_option
 @file_option

@@ -202,7 +202,7 @@ def _plot(facts: _Facts, item: ir.ReportItem, vs: str | None) -> Section:
         path = _file(facts, facts.now, ref, notes, "")
         if path is None:
             continue
-        sheets.append(Sheet(path, declared.type.kind, series))
+        sheets.append(Sheet(path, declared.type.kind, series, label=declared.path))
         if before is None or base is None:
             continue
         then, now = before.output(ref.stage, ref.output), facts.now.output(ref.stage, ref.output)
@@ -211,7 +211,7 @@ def _plot(facts: _Facts, item: ir.ReportItem, vs: str | None) -> Section:
             continue
         earlier = _file(facts, before, ref, notes, base.revision)
         if earlier is not None:
-            old.append(Sheet(earlier, declared.type.kind, series, True))
+            old.append(Sheet(earlier, declared.type.kind, series, True, declared.path))
     return plots.draw(title, columns, [*sheets, *old], options, baseline=base, notes=tuple(notes))
 
 

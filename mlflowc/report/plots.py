@@ -44,21 +44,29 @@ def draw(
     try:
         choice = points.choose(columns, now[0], dict(options))
     except TableError as e:
-        return Plot(title, notes=(*notes, str(e)), baseline=baseline)
+        return Plot(title, notes=(*notes, _said(e, sheets)), baseline=baseline)
     usable: list[Sheet] = []
     for sheet in sheets:
         try:
             _demand(choice, sheet)
         except TableError as e:
-            notes = (*notes, f"{baseline.revision if sheet.old and baseline else 'now'}: {e}")
+            notes = (*notes, f"{baseline.revision if sheet.old and baseline else 'now'}: {_said(e, [sheet])}")
         else:
             usable.append(sheet)
     base = baseline.revision if baseline else ""
     try:
         drawn = _KINDS[choice.kind](choice, usable, "baseline" if base == "now" else base, options)
     except TableError as e:
-        return Plot(title, notes=(*notes, str(e)), baseline=baseline)
+        return Plot(title, notes=(*notes, _said(e, usable)), baseline=baseline)
     return Plot(title, drawn.charts, drawn.alt, drawn.digest, (*notes, *drawn.notes), baseline)
+
+
+def _said(error: TableError, sheets: Sequence[Sheet]) -> str:
+    """What is wrong with a file, by the name that the pipeline gives it."""
+    text = str(error)
+    for sheet in sheets:
+        text = text.replace(f"`{sheet.path.name}`", f"`{sheet.label or sheet.path.name}`")
+    return text
 
 
 def _demand(choice: Choice, sheet: Sheet) -> None:

@@ -21,12 +21,14 @@ _PEEK = 1000  # rows looked at where no column types are declared
 
 
 class Sheet(NamedTuple):
-    """A table file to draw: its series (the stage instance; empty for the only one), and its version."""
+    """A table file to draw: its series (the stage instance; empty for the only one), and its version. `label`
+    is what the pipeline calls the file, which may lie in the cache under the name of its hash."""
 
     path: Path
     kind: str
     series: str
     old: bool = False
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,6 +106,11 @@ def test_another_pipeline_file_counts_too(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["churn.mlpipe"]
 
 
+def test_the_cache_of_an_earlier_run_is_no_pipeline_file(tmp_path: Path) -> None:
+    (tmp_path / ".mlpipe").mkdir()
+    assert "wrote pipeline.mlpipe" in mlpipec(tmp_path, "init")
+
+
 def test_files_of_the_example_are_not_overwritten(tmp_path: Path) -> None:
     put(tmp_path, {"params.yaml": "mine: 1\n", "README.md": "hello\n"})
     said = mlpipec(tmp_path, "init", expect=1)

@@ -152,6 +152,17 @@ def test_the_only_pipeline_file_is_found(folder: Path) -> None:
     assert project.load("other.mlpipe").pipeline.file == "other.mlpipe"
 
 
+def test_below_a_project_the_message_names_its_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "pipeline.mlpipe").rename(folder / "churn.mlpipe")
+    (folder / "a folder").mkdir()
+    (folder / "a folder" / ".mlpipe").mkdir()  # a cache, not a pipeline file
+    (folder / "a folder" / "src").mkdir()
+    monkeypatch.chdir(folder / "a folder" / "src")
+    with pytest.raises(Failure, match="no pipeline file") as e:
+        project.load()
+    assert f"there is one in `{folder}`" in e.value.help
+
+
 def test_a_file_of_another_folder_makes_that_the_project(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
