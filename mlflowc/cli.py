@@ -23,6 +23,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "explain": "Explain a diagnostic code at length.",
         "graph": "Show the graph of stages.",
         "ir": "Print the compiled pipeline.",
+        "infer": "Write the type of a real data file.",
     },
     "Run": {
         "run": "Run what is out of date, restore what is cached.",

@@ -18,6 +18,9 @@ from mlflowc.ir.model import Column, FileType
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+# Bytes of the longest row that DuckDB is to read: its buffers grow with it. Python reads longer ones.
+LONGEST = 8 << 20
+
 
 def check(path: Path, kind: str, type: FileType) -> Verdict:
     """The verdict on a csv, tsv or jsonl file.
@@ -51,7 +54,7 @@ def csv_table(link: Path, path: Path, kind: str, names: list[str]) -> str:
     return (
         f"read_csv({sql.literal(link)}, columns = {{{columns}}}, auto_detect = false, header = true,"
         f" delim = {sql.literal(textfile.DELIMITERS[kind])}, quote = '\"', escape = '\"', nullstr = '',"
-        f" strict_mode = true, max_line_size = 268435456, compression = '{_compression(path)}')"
+        f" strict_mode = true, max_line_size = {LONGEST}, compression = '{_compression(path)}')"
     )
 
 
@@ -61,7 +64,7 @@ def json_table(link: Path, path: Path, names: list[str]) -> str:
     return (
         "(SELECT starts_with(json::VARCHAR, '{') AS is_row,"
         f" json_extract(json, [{paths}]::VARCHAR[]) AS cell"
-        f" FROM read_ndjson_objects({sql.literal(link)}, maximum_object_size = 268435456,"
+        f" FROM read_ndjson_objects({sql.literal(link)}, maximum_object_size = {LONGEST},"
         f" compression = '{_compression(path)}'))"
     )
 

@@ -62,4 +62,4 @@ def safe_pattern(pattern: str) -> bool:
     RE2's `\\d`, `\\w` and `\\s` are narrower (ASCII), and so is its `$`; so what it finds, Python finds, as
     long as nothing excludes a class. Look-around, back references, `\\b` and flags are not for RE2.
     """
-    return _SAFE.fullmatch(pattern) is not None and not re.search(r"[*+?}][*+{]", pattern)
+    return _SAFE.fullmatch(pattern) is not None and not re.search(r"[*+?}][*+{]|\(\?(?!:)", pattern)

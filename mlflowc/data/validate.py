@@ -69,13 +69,7 @@ def _file(path: Path, type: FileType, name: str) -> Verdict:
 
 def with_duckdb(path: Path, kind: str, type: FileType, name: str) -> Verdict:
     """The same by DuckDB, whatever the size. Raises `Failure` when that is not installed, or gives up."""
-    for module in ("duckdb", "pyarrow") if kind == "arrow" else ("duckdb",):
-        if not installed(module):
-            raise Failure(
-                f"`{name}` is to be checked against its type, and that needs `{module}`",
-                help=f"install it: {INSTALL}  (for uv: uv tool install 'mlflowc[data]'); or declare"
-                " the kind alone, without columns",
-            )
+    need(kind, name)
     import duckdb
 
     from mlflowc.data import bigtext, columnar
@@ -89,6 +83,20 @@ def with_duckdb(path: Path, kind: str, type: FileType, name: str) -> Verdict:
         raise Failure(f"`{name}` could not be checked against its type: {reason}") from e
 
 
+def need(kind: str, name: str) -> None:
+    """Raises `Failure` when a library is missing that reads large files, or files of that kind."""
+    for module in ("duckdb", "pyarrow") if kind == "arrow" else ("duckdb",):
+        if not installed(module):
+            raise Failure(
+                f"to look into `{name}`, `{module}` is needed, and not installed",
+                help=f"install it with `{INSTALL}`, or `uv tool install 'mlflowc[data]'`;\n"
+                "without it, a type of such a file can only say the kind, and no columns",
+            )
+
+
 def installed(module: str) -> bool:
     """Whether a library is there to be imported."""
-    return importlib.util.find_spec(module) is not None
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ValueError:
+        return False
