@@ -68,13 +68,9 @@ def from_json(data: Any) -> ir.Pipeline:
     return cast(ir.Pipeline, _decode(data, ir.Pipeline, "pipeline"))
 
 
-_FIELDS: dict[type, tuple[str, ...]] = {}
-
-
-def _names(cls: type) -> tuple[str, ...]:
-    if cls not in _FIELDS:
-        _FIELDS[cls] = tuple(f.name for f in dataclasses.fields(cls))
-    return _FIELDS[cls]
+def _names(cls: Any) -> tuple[str, ...]:
+    """The fields of a class of the model, without asking `dataclasses`, which is slow for the first time."""
+    return cast(tuple[str, ...], cls.__match_args__)
 
 
 @cache
@@ -163,7 +159,7 @@ def _union(data: Any, args: tuple[Any, ...], where: str) -> Any:
 _CLASSES: tuple[type, ...] = tuple(
     c
     for c in vars(ir).values()
-    if isinstance(c, type) and dataclasses.is_dataclass(c) and c.__module__ == ir.__name__
+    if isinstance(c, type) and hasattr(c, "__match_args__") and c.__module__ == ir.__name__
 )
 _NUMBERS = {c: n for n, c in enumerate(_CLASSES)}
 # Many stages have equal ones: each is written and made once.

@@ -8,8 +8,9 @@ IRs, byte for byte, in JSON.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias, Union
+
+from mlflowc.frozen import dataclass
 
 # A literal of the language or of a parameter file. Lists are tuples.
 Value: TypeAlias = Union[int, float, str, bool, tuple["Value", ...], dict[str, "Value"], None]  # noqa: UP007
