@@ -113,6 +113,7 @@ def build(
         name=report.name,
         sections=tuple(sections),
         commit=baseline.head(ws.root),
+        edited=baseline.edited(ws.root, [o.path for s in ws.pipeline.stages for o in s.outputs]),
         missing=missing,
         changed=changed,
         help=_command((*missing, *changed), ws.pipeline),

@@ -201,13 +201,15 @@ Section: TypeAlias = Metrics | Params | Plot | Image | Text | Stages | Data | Ga
 @dataclass(frozen=True, slots=True)
 class Document:
     """A whole report. `missing` are stages without a result, `changed` those whose result is out of date;
-    `help` is the command that mends both. `commit` is that of the checkout, None outside of git. `notes` are
-    those of the baselines, each once: what could not be compared with, or which commit was taken."""
+    `help` is the command that mends both. `commit` is that of the checkout, None outside of git, and
+    `edited` whether files differ from it. `notes` are those of the baselines, each once: what could not be
+    compared with, or which commit was taken."""
 
     pipeline: str
     name: str
     sections: tuple[Section, ...]
     commit: str | None = None
+    edited: bool = False
     missing: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
     help: str = ""

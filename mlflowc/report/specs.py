@@ -17,6 +17,7 @@ SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 NOW, BEFORE = "#4c78d0", "#98a0ad"
 PALETTE = ["#4c78d0", "#d9822b", "#3a9d77", "#b5519c", "#b8941f", "#7a6bd1", "#d05c5c", "#4aa3bf"]
 HEIGHT = 260
+_MARGIN = 8  # pixels between the outermost points and the frame, which cuts what lies on it
 _INK = "#1f2430"
 
 
@@ -34,11 +35,12 @@ def points(choice: Choice, series: Sequence[Series], base: str, titles: Mapping[
         "field": "x",
         "type": "quantitative" if numeric else "temporal" if choice.kind == "line" else "nominal",
         "title": titles["x"],
-        "scale": {"zero": False, "nice": choice.kind != "line"} if numeric else {},
+        "scale": {"zero": False, "nice": choice.kind != "line", "padding": _MARGIN} if numeric else {},
         "axis": {"grid": choice.kind == "scatter"}
         | ({"tickMinStep": 1} if numeric and _whole(values) else {}),
     }
-    y = {"field": "y", "type": "quantitative", "title": titles["y"], "scale": {"zero": False}}
+    y_scale = {"zero": False, "nice": False, "padding": _MARGIN}
+    y = {"field": "y", "type": "quantitative", "title": titles["y"], "scale": y_scale}
     colour, versions = _colour(names, any(s.old for s in series), base)
     tooltip: list[Spec] = [
         {"field": "x", "type": x["type"], "title": choice.x},

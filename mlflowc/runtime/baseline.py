@@ -16,9 +16,9 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from mlflowc.errors import Failure
@@ -101,6 +101,20 @@ def head(root: Path) -> str | None:
         return _commit(root, "HEAD")
     except _GitError:
         return None
+
+
+def edited(root: Path, made: Collection[str]) -> bool:
+    """Whether files of the project are not as the commit has them; False outside of git.
+
+    The lock file does not count, nor do `made`, the paths of outputs.
+    """
+    try:
+        told = _git(root, "diff", "--name-only", "--relative", "-z", "HEAD", "--", ".")
+    except _GitError:
+        return False
+    paths = [path for path in (told or "").split("\0") if path and path != NAME]
+    outputs = {path.rstrip("/") for path in made}
+    return any(not outputs.intersection((path, *map(str, PurePosixPath(path).parents))) for path in paths)
 
 
 def resolve(root: Path, revision: str) -> Commit:

@@ -123,6 +123,23 @@ def test_json_is_json_with_the_figures(trained: Path) -> None:
     ]
 
 
+def test_the_page_says_when_the_commit_is_not_what_was_run(trained: Path, tmp_path: Path) -> None:
+    page = tmp_path / "review.html"
+    words = "with changes that are not committed"
+
+    def shown() -> str:
+        assert mlpipec(trained, "report", "--html", str(page)).returncode == 0
+        return page.read_text()
+
+    assert words in shown()  # another rate than the commit has
+    params = trained / "params.yaml"
+    edited = params.read_text()
+    training.git(trained, "checkout", "-q", "params.yaml")
+    assert training.git(trained, "status", "--porcelain", "mlpipe.lock")  # which does not count
+    assert words not in shown()
+    params.write_text(edited)
+
+
 def test_without_a_run_it_says_what_is_missing_and_how_to_get_it(tmp_path: Path) -> None:
     done = mlpipec(project(tmp_path / "churn"), "report")
     assert done.returncode == 0
