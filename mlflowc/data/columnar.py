@@ -41,15 +41,15 @@ def check(path: Path, kind: str, type: FileType) -> Verdict:
     """
     import duckdb
 
-    try:
-        with duck.connection(path) as (con, link):
+    with duck.connection(path) as (con, link):
+        try:
             table = relation(con, link, kind)
             return _check(con, table, type, _numbered(link, kind))
-    except NoTableError as e:
-        return plain.unreadable(e, 0)
-    except (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.IOException) as e:
-        reason = str(e).splitlines()[0].replace(str(Path("data")), path.name)
-        return plain.unreadable(NoTableError(re.sub(r'"[^"]*/data"', f"`{path.name}`", reason)), 0)
+        except NoTableError as e:
+            return plain.unreadable(e, 0)
+        except (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.IOException) as e:
+            reason = re.sub(rf"['\"]?{re.escape(str(link))}['\"]?", "it", str(e).splitlines()[0])
+            return plain.unreadable(NoTableError(reason), 0)
 
 
 def relation(con: DuckDBPyConnection, link: Path, kind: str) -> str:
@@ -88,8 +88,8 @@ def _arrow(link: Path) -> Any:
         # A stream has no index: it is mapped into memory, and read from there.
         with pyarrow.memory_map(str(link)) as file:
             return pyarrow.ipc.open_stream(file).read_all()
-    except (pyarrow.ArrowInvalid, OSError) as e:
-        raise NoTableError(f"it is no Arrow file: {e}") from None
+    except (pyarrow.ArrowInvalid, OSError):
+        raise NoTableError("it is no Arrow file") from None
 
 
 def described(con: DuckDBPyConnection, table: str) -> dict[str, str]:

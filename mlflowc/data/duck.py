@@ -93,10 +93,9 @@ def count(con: DuckDBPyConnection, source: Source, parts: Sequence[Parts], *, js
             outer.append(expression)
             readers.append(_reader(columns[n], name, len(outer) - 1))
     table = f"(SELECT {', '.join(inner)} FROM {source.table})"
-    row = con.execute(f"SELECT {', '.join(outer)} FROM {table}").fetchone()
-    assert row is not None
+    row = _one_pass(con, outer, table)
     for read in readers:
-        read(list(row))
+        read(row)
     for n, (part, counts) in enumerate(zip(parts, columns, strict=True)):
         if part.asked:
             _ask(con, source, part, counts, json=json)
@@ -105,6 +104,33 @@ def count(con: DuckDBPyConnection, source: Source, parts: Sequence[Parts], *, js
         if counts.broken.get("unique"):
             counts.repeated = _repeated(con, table, n)
     return Counts(row[0], row[1], columns)
+
+
+def _one_pass(con: DuckDBPyConnection, outer: list[str], table: str) -> list[int]:
+    """The values of these aggregates."""
+    import duckdb
+
+    try:
+        row = con.execute(f"SELECT {', '.join(outer)} FROM {table}").fetchone()
+    except duckdb.OutOfMemoryException:
+        # Different values are counted in memory, groups also on the disk: slower, and in passes of their own.
+        plain = [e if "DISTINCT" not in e else "0" for e in outer]
+        row = con.execute(f"SELECT {', '.join(plain)} FROM {table}").fetchone()
+        assert row is not None
+        row = tuple(
+            _repeats(con, e, table) if "DISTINCT" in e else r for e, r in zip(outer, row, strict=True)
+        )
+    assert row is not None
+    return list(row)
+
+
+def _repeats(con: DuckDBPyConnection, aggregate: str, table: str) -> int:
+    """How many rows repeat an earlier value; `aggregate` is one of `_aggregates`."""
+    value, state = re.findall(r"\b[vs]\d+\b", aggregate)[:2]
+    groups = f"SELECT count(*) AS c FROM {table} WHERE {state} = 1 AND {value} IS NOT NULL GROUP BY {value}"
+    row = con.execute(f"SELECT coalesce(sum(c - 1), 0) FROM ({groups} HAVING count(*) > 1)").fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def _aggregates(part: Parts, n: int) -> Iterator[tuple[str, str]]:
