@@ -7,11 +7,10 @@ import shutil
 import pytest
 
 from mlflowc.errors import Failure
-from mlflowc.ir.model import Event, EventInput, Gpu, Param, Pipeline, Runner, ScalarType
+from mlflowc.ir.model import Event, EventInput, Param, Pipeline, ScalarType
 from mlflowc.runtime.events import Outcome
 from mlflowc.runtime.execute import run
 from mlflowc.runtime.plan import Action, deep_keys, make_plan, verify
-from mlflowc.runtime.resources import Resources
 from mlflowc.runtime.targets import closure, event, resolve, under_event
 from tests.runtime.lab import Lab
 from tests.support.ir import place
@@ -110,25 +109,3 @@ def test_the_parameters_of_an_event() -> None:
     assert [p.value for p in under_event(pipeline, manual, keep=["b"]).params] == [5, 2]
     with pytest.raises(Failure, match="there is no event `manuel`"):
         event(pipeline, "manuel")
-
-
-def test_resources_are_shared_out() -> None:
-    big = Runner("big", place(), cpu=64, memory=10**15)
-    gpu = Runner("gpu", place(), gpu=Gpu(1))
-    machine = Resources(3, cpu=4, memory=1000, gpus=("0", "1"))
-    whole = machine.take(big)
-    assert whole is not None
-    assert machine.take(big) is None
-    first, second = machine.take(gpu), machine.take(gpu)
-    assert first is not None
-    assert second is not None
-    assert {first.gpus, second.gpus} == {("0",), ("1",)}
-    assert machine.full
-    assert machine.take(None) is None
-    machine.give(first)
-    machine.give(whole)
-    again = machine.take(gpu)
-    assert again is not None
-    assert again.gpus == first.gpus
-    assert machine.take(gpu) is None
-    assert machine.take(big) is not None

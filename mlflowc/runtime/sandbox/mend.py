@@ -148,12 +148,12 @@ def _reference(stage: Stage) -> str:
 
 
 def _word(path: str) -> str:
-    """A name made of a path: its last part without the ending."""
-    last = re.sub(r"\{\{.*?\}\}", "", posixpath.basename(path)).partition(".")[0]
-    name = re.sub(r"\W+", "_", last, flags=re.ASCII).strip("_").lower()
-    if not name:
-        name = re.sub(r"\W+", "_", posixpath.basename(path), flags=re.ASCII).strip("_").lower() or "file"
-    return f"file_{name}" if name[0].isdigit() else name
+    """A name made of a path: its last part without ending and placeholders, or the folder's."""
+    for part in reversed(re.sub(r"\{\{.*?\}\}", "", path).split("/")):
+        name = re.sub(r"\W+", "_", part.lstrip(".").partition(".")[0], flags=re.ASCII).strip("_").lower()
+        if name:
+            return f"file_{name}" if name[0].isdigit() else name
+    return "file"
 
 
 def _quoted(path: str) -> str:
