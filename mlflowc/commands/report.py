@@ -36,7 +36,9 @@ from mlflowc.spell import nearest
     type=click.Path(path_type=Path),
     help="Write Markdown, with pictures beside it.",
 )
-@click.option("--vs", metavar="REV", help="Compare everything with this branch, tag or commit instead.")
+@click.option(
+    "--vs", metavar="REV", help="Compare everything with this branch (as it is now), tag or commit."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @set_option
 @file_option

@@ -101,7 +101,7 @@ def build(
         ws.pipeline,
         ws.lock,
         Snapshot(stages=ws.lock.stages()),
-        functools.cache(lambda revision: baseline.at(ws.root, revision)),
+        functools.cache(lambda revision: baseline.at(ws.root, revision, tip=vs is not None)),
         rows,
     )
     sections: list[Section] = [Gates(tuple(gates))] if gates else []

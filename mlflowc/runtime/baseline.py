@@ -3,7 +3,8 @@
 Which commit a revision means
 - A name is looked for as written (branch, tag, hash), then as `origin/NAME`.
 - For a branch other than the one checked out, the commit is the merge base with HEAD: a change is
-  compared with where it started, not with what others merged since.
+  compared with where it started, not with what others merged since. What a person asks for by `--vs` is the
+  branch as it is now.
 - On that branch itself it is HEAD where the lock file has changed since, else the commit before:
   so that a push to `main` is compared with the `main` before it.
 
@@ -63,9 +64,10 @@ class _GitError(Exception):
     """Git could not be run at all, or did not answer; the text is a sentence."""
 
 
-def at(root: Path, revision: str) -> Snapshot:
-    """The results of `revision` as seen from the working tree at `root`."""
-    commit = resolve(root, revision)
+def at(root: Path, revision: str, *, tip: bool = False) -> Snapshot:
+    """The results of `revision` as seen from the working tree at `root`; with `tip`, those of another branch
+    as it is now."""
+    commit = resolve(root, revision, tip=tip)
     if commit.hash is None:
         return Snapshot(revision, None, note=commit.note, found=False)
     short = commit.hash[:9]
@@ -117,15 +119,15 @@ def edited(root: Path, made: Collection[str]) -> bool:
     return any(not outputs.intersection((path, *map(str, PurePosixPath(path).parents))) for path in paths)
 
 
-def resolve(root: Path, revision: str) -> Commit:
+def resolve(root: Path, revision: str, *, tip: bool = False) -> Commit:
     """The commit that `revision` means for the repository around `root`; see the head of this module."""
     try:
-        return _resolve(root, revision)
+        return _resolve(root, revision, tip)
     except _GitError as e:
         return Commit(None, str(e))
 
 
-def _resolve(root: Path, revision: str) -> Commit:
+def _resolve(root: Path, revision: str, as_it_is: bool) -> Commit:
     if _git(root, "rev-parse", "--is-inside-work-tree") is None:
         return Commit(None, f"no baseline `{revision}`: this is no git repository")
     head = _commit(root, "HEAD")
@@ -143,6 +145,8 @@ def _resolve(root: Path, revision: str) -> Commit:
         return Commit(tip)
     if tip == head:
         return _before(root, revision, head, shallow)
+    if as_it_is:
+        return Commit(tip)
     base = (_git(root, "merge-base", head, tip) or "").strip()
     if not base:
         why = (

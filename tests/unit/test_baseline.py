@@ -54,6 +54,12 @@ def test_a_branch_is_compared_with_where_it_left_main(repository: Path) -> None:
     assert found.stages["train"].params == {"lr": 0.06}
 
 
+def test_a_branch_as_it_is_now(repository: Path) -> None:
+    found = baseline.at(repository, "main", tip=True)
+    assert (found.metric("train", "scores", "auc"), found.note) == (0.7, "")
+    assert found.commit == git(repository, "rev-parse", "main")
+
+
 def test_tags_hashes_and_relative_names_are_taken_as_they_are(repository: Path) -> None:
     assert auc(repository, "v1") == 0.6
     assert auc(repository, git(repository, "rev-parse", "main")[:10]) == 0.7
