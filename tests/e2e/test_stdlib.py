@@ -11,7 +11,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.e2e.services import Make
+from tests.e2e import scenario, services
+from tests.e2e.harness.act import GitHub
+from tests.e2e.harness.gitlab import GitLab
+from tests.e2e.harness.tools import Tools
+from tests.e2e.services import AtGitHub, AtGitLab, Make
 from tests.support.project import Checkout, Done
 
 pytestmark = pytest.mark.e2e
@@ -472,3 +476,42 @@ def test_a_component_brings_its_program_along(tmp_path: Path) -> None:
     project.write({"lib/words.py": "FACTOR = 2\n"})
     assert ran(project.mlpipec("run")) == ["one", "two"]
     assert json.loads(project.read("counts/one.json")) == {"rows": 4}
+
+
+# --- at a service
+
+AT_SERVICE = """
+use "std/drift"
+use "std/model_card"
+runner other { timeout = 20m }
+stage shift = drift { reference = evens.part, current = odds.part }
+stage card = model_card {
+  in    odds = odds.part
+  param make.rows
+  metrics = [shift.summary, score.scores]
+  title   = "Small"
+  runner  = other
+}
+"""
+
+
+@pytest.mark.parametrize("target", ["github", "gitlab"])
+def test_components_at_a_service(target: str, tools: Tools, wheel: Path, tmp_path: Path) -> None:
+    """Jobs on other machines get the programs, too: same keys, same outputs."""
+    here = scenario.prepare(tmp_path / "here", wheel, text=AT_SERVICE)
+    replaced = {"[enough, review] }\non schedule": "[enough, review, card] }\non schedule"}
+    for repository in (here, there := scenario.prepare(tmp_path / "there", wheel, text=AT_SERVICE)):
+        for old, new in replaced.items():
+            scenario.edit(repository, "pipeline.mlpipe", old, new)
+    done = services.mlpipec(here.path, "run", "card")
+    assert done.returncode == 0, done.stdout + done.stderr
+    scenario.build(there, target)
+    service = (
+        AtGitHub(GitHub(tools, there.path, tmp_path / "service"), "small")
+        if target == "github"
+        else AtGitLab(GitLab(tools, there.path, tmp_path / "service"))
+    )
+    outcome = service.run(scenario.PUSH)
+    assert outcome.ok, outcome.log
+    assert {"shift", "card"} <= set(outcome.results)
+    assert outcome.results == services.locked(here.path)
