@@ -74,6 +74,20 @@ class Checkout:
         except OSError:
             return False
 
+    def mark(self, path: str, *, source: bool = True) -> str:
+        """What changes with every write to what is at `path`, but not when a link is made to it; "" where
+        nothing is.
+        """
+        full = self._prefix + path
+        try:
+            st = os.stat(full)  # noqa: PTH116
+            if not stat.S_ISDIR(st.st_mode):
+                return f"{st.st_size} {st.st_mtime_ns} {st.st_ino}"
+            found = tree.walk(full, tree.DROPPINGS if source else frozenset())
+            return walk_hash([f._replace(ctime_ns=0) for f in found])
+        except OSError:
+            return ""
+
     def forget(self, path: str) -> None:
         """The next `look` looks again."""
         path = path.rstrip("/")

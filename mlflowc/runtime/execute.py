@@ -108,6 +108,8 @@ def _lock_file(ws: Workspace) -> Iterator[None]:
         os.close(fd)
 
 
+_PATIENCE = 0.5
+
 _Finished: TypeAlias = "queue.SimpleQueue[tuple[str, StageResult | BaseException, Share] | None]"
 
 
@@ -161,7 +163,11 @@ class _Schedule:
                 self._done(StageResult(stage, outcome))
 
     def _take_one(self) -> None:
-        news = self._finished.get()
+        try:
+            # Not for ever: a signal that comes just before waiting begins is noticed when it ends.
+            news = self._finished.get(timeout=_PATIENCE)
+        except queue.Empty:
+            return
         if news is None:
             self.interrupted = True
             self._stop()
@@ -287,7 +293,10 @@ def _interrupts(finished: _Finished) -> Iterator[None]:
     def interrupt(number: int, frame: FrameType | None) -> None:
         finished.put(None)
 
-    before = {s: signal.signal(s, interrupt) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    # What whoever started this ignores (`nohup`) stays ignored.
+    wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    numbers = [s for s in wanted if signal.getsignal(s) != signal.SIG_IGN]
+    before = {s: signal.signal(s, interrupt) for s in numbers}
     try:
         yield
     finally:

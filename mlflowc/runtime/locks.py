@@ -22,8 +22,16 @@ from mlflowc.runtime.ports import Clock
 class Held:
     """Locks that are held; `descriptors` are to be inherited by the command."""
 
-    def __init__(self, descriptors: tuple[int, ...]) -> None:
+    def __init__(self, descriptors: tuple[int, ...], names: tuple[str, ...] = ()) -> None:
         self.descriptors = descriptors
+        self._names = names
+
+    def share(self, names: Iterable[str]) -> bool:
+        """Lets other readers in at the locks of those names. False when a writer was quicker: then that lock
+        is lost.
+        """
+        places = dict(zip(self._names, self.descriptors, strict=True))
+        return all(_try(places[name], fcntl.LOCK_SH) for name in names)
 
     def release(self) -> None:
         """Lets go; fine to call twice."""
@@ -68,7 +76,7 @@ def acquire(
     except BaseException:
         Held(tuple(held)).release()
         raise
-    return Held(tuple(held))
+    return Held(tuple(held), tuple(sorted(wanted)))
 
 
 def _open(folder: Path, name: str) -> int:

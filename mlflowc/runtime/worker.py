@@ -15,14 +15,17 @@ from typing import TYPE_CHECKING
 from mlflowc import __version__
 from mlflowc.errors import Failure
 from mlflowc.ir.model import Stage, StageOutput
-from mlflowc.runtime import assets, checked, childenv, commands, environments, locks, publish
+from mlflowc.runtime import assets, checked, childenv, commands, environments, publish
+from mlflowc.runtime.claim import Claim
 from mlflowc.runtime.events import Listener, Outcome, StageResult
 from mlflowc.runtime.index import Run
+from mlflowc.runtime.locks import Held
 from mlflowc.runtime.logs import Log
 from mlflowc.runtime.plan import Action, Outputs, Planner, Step
 from mlflowc.runtime.ports import Command, Exit
 from mlflowc.runtime.records import OutputRecord, Record
 from mlflowc.runtime.sandbox.model import Finding
+from mlflowc.runtime.steady import Steady
 from mlflowc.runtime.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -92,18 +95,34 @@ def _work(
         waited.append(holder)
         shared.listener.note(stage.id, f"waiting: {holder} works on it")
 
-    held = locks.acquire(
-        ws.state / "locks",
-        [f"key {step.key}", *(f"path {o.path.rstrip('/')}" for o in stage.outputs)],
-        [f"path {o.path}" for o in inputs],
-        ws.clock,
-        shared.cancel,
-        waiting,
-    )
-    if held is None:
-        return StageResult(stage.id, Outcome.CANCELLED, step.key)
+    own = [f"key {step.key}", *(f"path {o.path.rstrip('/')}" for o in stage.outputs)]
+    claim = Claim(ws, own, inputs, shared.cancel, waiting)
+    held = claim.take()
+    while held is not None:
+        done = _with_locks(shared, step, upstream, gpus, claim, held, look_again=bool(waited))
+        if done is not None:
+            return done
+        held = claim.fill(lambda missing: _materialise(ws, missing))
+        waited.append("for inputs")
+    return StageResult(stage.id, Outcome.CANCELLED, step.key)
+
+
+def _with_locks(
+    shared: Shared,
+    step: Step,
+    upstream: Mapping[str, Outputs | None],
+    gpus: tuple[str, ...],
+    claim: Claim,
+    held: Held,
+    *,
+    look_again: bool,
+) -> StageResult | None:
+    """Decides anew if others may have been at work, and does it. None: inputs have to be put in place first.
+
+    The locks are let go."""
+    ws, stage = shared.ws, step.stage
     try:
-        if waited or not _inputs_same(ws, step):
+        if look_again or not _inputs_same(ws, step):
             _forget(ws, step)
             step = shared.planner.decide(stage, upstream)
         if step.action is Action.KEEP:
@@ -119,7 +138,9 @@ def _work(
                 action=Action.RUN,
                 reason="its result in the cache is damaged, or not what its types say",
             )
-        return _run(shared, step, inputs, gpus, held.descriptors)
+        if claim.missing():
+            return None
+        return _run(shared, step, _upstream_outputs(stage, upstream), gpus, held.descriptors)
     finally:
         held.release()
 
@@ -174,13 +195,13 @@ def _run(
     read = checked.inputs(ws, stage, step.seen, shared.planner.paths)
     checked.demand(ws, read)
     assets.provide(ws, stage)
-    ready = _materialise(ws, inputs)
+    steady = Steady(ws, step, inputs)
     variables = _variables(shared, stage, gpus)
     started = ws.clock.now()
     publish.move_aside(ws, stage)
     log: Path | None = None
     try:
-        tried = _tries(shared, step, ready, variables, descriptors)
+        tried = _tries(shared, step, steady, variables, descriptors)
         log = tried.log
         if tried.failure is None and tried.published is not None:
             try:
@@ -252,7 +273,7 @@ def _finish(shared: Shared, step: Step, tried: Try, started: float, began: float
     )
 
 
-def _materialise(ws: Workspace, inputs: list[OutputRecord]) -> list[OutputRecord]:
+def _materialise(ws: Workspace, inputs: list[OutputRecord]) -> None:
     """Sees to it that what other stages made is in place, as it should be."""
     for made in inputs:
         ws.checkout.forget(made.path)
@@ -261,7 +282,6 @@ def _materialise(ws: Workspace, inputs: list[OutputRecord]) -> list[OutputRecord
                 f"`{made.path}`, made by another stage, is neither in place nor in the cache",
                 help="run that stage again, or get the bundle of the job that makes it",
             )
-    return inputs
 
 
 def _variables(shared: Shared, stage: Stage, gpus: tuple[str, ...]) -> dict[str, str]:
@@ -281,7 +301,7 @@ def _variables(shared: Shared, stage: Stage, gpus: tuple[str, ...]) -> dict[str,
 def _tries(
     shared: Shared,
     step: Step,
-    inputs: list[OutputRecord],
+    steady: Steady,
     variables: dict[str, str],
     descriptors: tuple[int, ...],
 ) -> Try:
@@ -290,7 +310,7 @@ def _tries(
     failures = preemptions = 0
     while True:
         log = _log(shared, stage)
-        tried = _try(shared, step, inputs, variables, descriptors, log)
+        tried = _try(shared, step, steady, variables, descriptors, log)
         if tried.failure is None or shared.cancel.is_set() or not tried.again:
             return tried
         if tried.preempted:
@@ -315,7 +335,7 @@ def _log(shared: Shared, stage: Stage) -> Log:
 def _try(
     shared: Shared,
     step: Step,
-    inputs: list[OutputRecord],
+    steady: Steady,
     variables: dict[str, str],
     descriptors: tuple[int, ...],
     log: Log,
@@ -340,7 +360,7 @@ def _try(
         again, preempted = not end.cancelled, end.code == PREEMPTED
         return Try(failure, seconds, log.close(), again=again, preempted=preempted, findings=findings)
     kept = log.close()
-    changed = _changed(ws, step, inputs)
+    changed = _changed(steady)
     if changed is not None:
         return Try(changed, seconds, kept, findings=findings)
     try:
@@ -391,22 +411,9 @@ def _failure(end: Exit, limit: int | None) -> Failure | None:
     return Failure(f"it ended with exit code {end.code}") if end.code else None
 
 
-def _changed(ws: Workspace, step: Step, inputs: list[OutputRecord]) -> Failure | None:
+def _changed(steady: Steady) -> Failure | None:
     """An input that is not what it was when the key was made: then the result belongs to no key."""
-    paths = [seen.path for seen, source in step.seen if not ws.checkout.same(seen, source=source)]
-    for made in inputs:
-        seen_now = ws.checkout.look(made.path, source=False)
-        if seen_now is None or not ws.checkout.same(seen_now, source=False):
-            paths.append(made.path)
-    # Touched is not changed: only other content counts.
-    changed = []
-    for path in dict.fromkeys(paths):
-        before = next((s.hash for s, _ in step.seen if s.path == path), None)
-        before = before or next((m.hash for m in inputs if m.path == path), None)
-        ws.checkout.forget(path)
-        now = ws.checkout.look(path, source=any(s.path == path for s, _ in step.seen))
-        if now is None or now.hash != before:
-            changed.append(path)
+    changed = steady.changed()
     if not changed:
         return None
     names = ", ".join(f"`{p}`" for p in changed[:5])
