@@ -128,6 +128,11 @@ def words(text: str) -> list[str]:
         return text.split()
 
 
+def is_variable(name: str) -> bool:
+    """Whether `name` can be that of an environment variable."""
+    return re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) is not None
+
+
 def minutes(value: Scalar) -> int | None:
     """A number of minutes."""
     try:

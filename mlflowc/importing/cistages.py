@@ -37,6 +37,7 @@ PROGRAMS = re.compile(
     r"(?:.*/)?(?:python[\d.]*|pytest|papermill|jupyter|accelerate|torchrun|deepspeed|Rscript|julia|bash|sh|make|\./.+)"
 )
 _SCRIPT = (".py", ".ipynb", ".sh", ".R", ".r", ".jl")
+_WRITTEN = re.compile(r"(?<![<>&\d])>{1,2}\s*([\w./-]+)")
 _EXPRESSION = re.compile(r"\$\{\{\s*(.*?)\s*\}\}")
 _INPUT = re.compile(r"(?:github\.event\.)?inputs\.([\w-]+)")
 
@@ -62,6 +63,9 @@ class Stages:
         names = {"params", "stage"}
         paths: dict[str, str] = {}
         reads, writes = self._uses(script)
+        writes += [
+            posixpath.normpath(p) for p in _WRITTEN.findall(text) if not p.startswith(("/", "~", "..", "$"))
+        ]
         for path in writes:
             self.write(len(self._built.draft.stages), stage, path, names, paths)
         for path in dict.fromkeys([*reads, *(w for w in words(text) if "/" in w or "." in w)]):

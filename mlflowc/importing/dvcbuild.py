@@ -438,7 +438,7 @@ class Builder:
                 if follows in on:
                     names = [live[i].name for i, _ in path]
                     circle = names[names.index(live[follows].name) :]
-                    way = " → ".join(f"`{n}`" for n in [*reversed(circle), circle[-1]])
+                    way = " → ".join(f"`{n}`" for n in [*circle, circle[0]])
                     raise wrong(
                         live[follows].place,
                         f"stages need each other in a circle: {way}",

@@ -46,6 +46,8 @@ _OF_BASH = frozenset(
 
 def separate(commands: list[Text]) -> list[Text]:
     """Puts commands that would change the shell of the next one into a subshell."""
+    # A comment alone is a command that does nothing.
+    commands = [(Piece(": "), *c) if joined(c).lstrip().startswith("#") else c for c in commands]
     if len(commands) < 2:
         return commands
     return [

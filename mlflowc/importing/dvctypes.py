@@ -14,6 +14,7 @@ from mlflowc.runtime import metrics
 
 _FIELD = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*", re.ASCII)
 _MOST_FIELDS = 60
+_ENDING = re.compile(r"[a-z]{1,5}")
 
 
 def output_name(item: Item) -> str:
@@ -34,8 +35,8 @@ def type_of(item: Item, files: DvcFiles, folders: frozenset[str], coverage: Cove
         return "dir" if infer.contradicts("dir", path) is None else "path"
     if item.kind == "metric":
         return _metrics(item, files, coverage)
-    if here == "missing" and infer.kind_of(path) == "file":
-        return "path"
+    if here == "missing" and infer.kind_of(path) == "file" and not _ENDING.fullmatch(infer.ending(path)):
+        return "path"  # `data.v2` may be a folder
     return ""
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from mlflowc.importing.ci import Job, Trigger, Wanted, logical, minutes, python_version
+from mlflowc.importing.ci import Job, Trigger, Wanted, is_variable, logical, minutes, python_version
 from mlflowc.importing.coverage import Coverage, Place
 from mlflowc.importing.literals import literal
 from mlflowc.importing.yamltree import Node, wrong
@@ -212,7 +212,7 @@ class Reader:
                 )
             elif secret is not None and secret[1] == name:
                 secrets.append(name)
-            elif "${{" in text:
+            elif "${{" in text or not is_variable(name):
                 self._coverage.left(
                     "env", place, f"`{name}` of {owner}", "give it a value in `vars` of the `env`"
                 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from mlflowc.importing.ci import Job, Trigger, logical, python_version
+from mlflowc.importing.ci import Job, Trigger, is_variable, logical, python_version
 from mlflowc.importing.coverage import Coverage, Place
 from mlflowc.importing.yamltree import Node, wrong
 
@@ -132,7 +132,7 @@ class Reader:
         for name, value, place in variables.pairs() if variables is not None else ():
             inner = value.get("value") if value.mapping else value
             text = str(inner.value) if inner is not None and inner.is_scalar else "$"
-            if "$" in text:
+            if "$" in text or not is_variable(name):
                 self._coverage.left("variables", place, f"`{name}`", "give it a value in `vars` of the `env`")
             elif not name.startswith(("CI_", "GIT_", "FF_", "DOCKER_")):
                 found[name] = text

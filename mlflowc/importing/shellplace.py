@@ -74,7 +74,7 @@ def place(text: Text, paths: Mapping[str, str], named: Callable[[Origin], str | 
         start, at = at, at + len(piece.text)
         if piece.origin is None or any(s.start < at and start < s.end for s in swaps):
             continue
-        swap = _value(piece, start, at, quotes, named) if clear or _same(piece) else None
+        swap = _value(piece, start, at, quotes if clear else [], named)
         if swap is None:
             copied.append(piece.origin)
         else:
@@ -201,6 +201,7 @@ def _items(full: str) -> Iterator[_Word | _Quote]:
             at = end + 1
         elif char == "\\":
             chars.append(full[at + 1 : at + 2])
+            open_ |= at + 1 == len(full)
             at += 2
         else:
             open_ |= char in _OPEN

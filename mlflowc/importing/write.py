@@ -72,10 +72,15 @@ def _env(draft: Draft) -> BlockDraft | None:
     if env.vars:
         lines.append("vars { " + ", ".join(f"{k} = {quoted(v)}" for k, v in sorted(env.vars.items())) + " }")
     if draft.passed:
-        lines.append(f"pass = [{', '.join(sorted(draft.passed))}]")
+        lines.append(f"pass = [{', '.join(_name(n) for n in sorted(draft.passed))}]")
     if not lines:
         return None
     return BlockDraft("env host" if env.empty else "env py", lines, [_HOST] if draft.passed else [])
+
+
+def _name(name: str) -> str:
+    """The name of a variable; those that are words of the language stand in quotes."""
+    return quoted(name) if name in ("true", "false", "null") else name
 
 
 def _report(report: ReportDraft, folding: Folding) -> str:
@@ -113,7 +118,7 @@ def _stage(draft: Draft, index: int, folding: Folding) -> str:
     settings = (("env", env), ("runner", stage.runner), ("timeout", stage.timeout))
     lines += [f"{key} = {value}" for key, value in settings if value]
     if stage.secrets:
-        lines.append(f"secrets = [{', '.join(stage.secrets)}]")
+        lines.append(f"secrets = [{', '.join(_name(n) for n in stage.secrets)}]")
     lines.append(f"run = {_run([command(c) for c in (stage.symbolic if variables else stage.commands)])}")
     head = f"stage {folding.name(index)}{folding.clauses.get(index, '')}"
     body = "".join(f"  {line}\n" for line in lines)

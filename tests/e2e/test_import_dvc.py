@@ -4,7 +4,6 @@ made again.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil

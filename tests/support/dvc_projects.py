@@ -129,7 +129,9 @@ stages:
       lr: [0.1, 0.01]
       data: [a, b]
       deep: [true, false]
-    cmd: python3 tool.py out/${item.lr}-${item.data}-${item.deep}.csv -- raw.txt ${item.lr} ${item.data} ${item.deep}
+    cmd: >-
+      python3 tool.py out/${item.lr}-${item.data}-${item.deep}.csv --
+      raw.txt ${item.lr} ${item.data} ${item.deep}
     deps: [raw.txt]
     plots: ["out/${item.lr}-${item.data}-${item.deep}.csv"]
   named:
