@@ -31,6 +31,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "why": "Say why a stage would run.",
         "show": "Show a stage: its parts, key, outputs and last run.",
         "verify": "Check that the lock file agrees with the checkout.",
+        "cache": "Share, check and clear up cached results.",
         "report": "Show metrics, parameters and plots against a baseline.",
     },
     "CI": {

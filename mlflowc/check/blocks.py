@@ -345,8 +345,6 @@ def cache(ctx: Context) -> Block[ir.Cache] | None:
         return None
     found = _open_settings(ctx, decl, {"remote": values.text, "write": values.one_of(*_CACHE_WRITES)})
     options = tuple(sorted((k, v) for k, v in found.values.items() if k not in ("remote", "write")))
-    if "remote" in found.values:
-        unbuilt.refuse(ctx, "cache.remote", found.spans["remote"])
     made = ir.Cache(found.get("remote"), found.get("write", "trusted"), options)
     return Block(made, decl.keyword.span, decl.span, found.spans)
 

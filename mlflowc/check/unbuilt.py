@@ -49,7 +49,7 @@ there.
 ```mlpipe fails
 mlpipe 1
 pipeline example
-cache { remote = "s3://bucket/cache" }
+auth aws { role = "arn:aws:iam::123456789012:role/ci" }
 stage train { run = "train" }
 ```
 
@@ -88,9 +88,6 @@ ROWS: dict[str, Row] = {
         "starting cloud machines", 'name runners of the service: `github = ["self-hosted", "gpu"]`'
     ),
     "gate.better": Row("`better(…)`", "compare with `baseline(…)` and a margin"),
-    "cache.remote": Row(
-        "sharing results through a remote", "results travel in the CI service's own cache", UNUSED
-    ),
     "auth": Row("taking credentials through OIDC", "pass `secrets` to the steps that need them", UNUSED),
     "env.conda": Row("making conda environments", "use `requirements` or `lock`"),
     "env.image": Row("running stages in a container", "use `requirements` or `lock`"),

@@ -11,7 +11,8 @@ from pathlib import Path
 import click
 
 from mlflowc import terminal
-from mlflowc.commands.options import file_option
+from mlflowc.commands import complete, sharing
+from mlflowc.commands.options import file_option, remote_option, sandbox_option
 from mlflowc.errors import Failure
 from mlflowc.ir.model import Pipeline
 from mlflowc.jobs import handover
@@ -21,24 +22,33 @@ from mlflowc.jobs.model import Job, JobKind, Workflow
 from mlflowc.runtime import execute, progress, targets
 from mlflowc.runtime.events import RunResult, StageResult
 from mlflowc.runtime.plan import Action, Plan, make_plan
+from mlflowc.runtime.remotes.link import Link
 from mlflowc.runtime.workspace import Workspace, open_workspace
 from mlflowc.spell import nearest
 
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """One job of one event, in an open workspace."""
+    """One job of one event, in an open workspace. `sandbox` as for `mlpipec run`."""
 
     ws: Workspace
     pipeline: Pipeline
     workflow: Workflow
     job: Job
     arrived: Arrived
+    link: Link | None
+    sandbox: str = "off"
 
 
 @click.command("exec")
-@click.argument("job")
-@click.option("--on", "event", metavar="EVENT", help="The event whose job it is, as in --on pull-request.")
+@click.argument("job", shell_complete=complete.targets)
+@click.option(
+    "--on",
+    "event",
+    metavar="EVENT",
+    shell_complete=complete.events,
+    help="The event whose job it is, as in --on pull-request.",
+)
 @click.option(
     "--outputs",
     "target",
@@ -49,8 +59,18 @@ class _Work:
 @click.option(
     "--format", "form", type=click.Choice(["github", "dotenv", "bitbucket"]), help="The form of --outputs."
 )
+@remote_option
+@sandbox_option
 @file_option
-def command(job: str, event: str | None, target: Path | None, form: str | None, file: str | None) -> int:
+def command(
+    job: str,
+    event: str | None,
+    target: Path | None,
+    form: str | None,
+    remote: str | None,
+    sandbox: str,
+    file: str | None,
+) -> int:
     """Run one job of a generated CI file.
 
     With --on, JOB is a job of that event. It takes in what other jobs left in mlpipe-bundles/,
@@ -67,7 +87,7 @@ def command(job: str, event: str | None, target: Path | None, form: str | None, 
             raise click.UsageError("--outputs belongs to the job `plan` of an event: give --on")
         ws = open_workspace(loaded.root, loaded.pipeline)
         try:
-            return _local(ws, job)
+            return _local(ws, job, sharing.attach(ws, remote), sandbox)
         finally:
             ws.close()
     given = _given(lower(loaded.pipeline, targets.event(loaded.pipeline, event)), os.environ)
@@ -85,7 +105,8 @@ def command(job: str, event: str | None, target: Path | None, form: str | None, 
             print(
                 terminal.style("warning", "bold", "yellow", stream=sys.stderr) + f": {text}", file=sys.stderr
             )
-        return _do(_Work(ws, pipeline, workflow, found, arrived), target, form)
+        work = _Work(ws, pipeline, workflow, found, arrived, sharing.attach(ws, remote), sandbox)
+        return _do(work, target, form)
     finally:
         ws.close()
 
@@ -195,14 +216,31 @@ def _stages(work: _Work) -> int:
     ws, job = work.ws, work.job
     deep = handover.foresee(ws)
     plan = handover.plan_for(ws, job.stages, job.stages, work.workflow, work.arrived, deep)
-    result = execute.run(ws, plan, execute.Options(), progress.Lines(sys.stdout))
-    code = _report(ws, result)
+    result = _run(ws, plan, work.sandbox)
+    code = _report(ws, result, work.sandbox)
+    _share(work.link, ws, result)
     size = handover.depart(ws, job, plan, result, deep)
     print(f"{handover.FOLDER}/{job.id}.tar: {progress.size(size)}")
     return code
 
 
-def _report(ws: Workspace, result: RunResult) -> int:
+def _share(link: Link | None, ws: Workspace, result: RunResult) -> None:
+    for line in sharing.share(link, ws, result, all_good=True):
+        print(line)
+    if link is not None:
+        link.close()
+
+
+def _run(ws: Workspace, plan: Plan, sandbox: str) -> RunResult:
+    guard = None
+    if sandbox != "off":
+        from mlflowc.commands import sandboxing  # most runs have none
+
+        guard = sandboxing.guard(ws, sandbox)
+    return execute.run(ws, plan, execute.Options(guard=guard), progress.Lines(sys.stdout))
+
+
+def _report(ws: Workspace, result: RunResult, sandbox: str) -> int:
     def left(r: StageResult) -> str:
         return str(r.left.relative_to(ws.root)) if r.left else ""
 
@@ -210,6 +248,10 @@ def _report(ws: Workspace, result: RunResult) -> int:
         print(terminal.style(line, "bold"))
     for message, help in progress.failures(result, left):
         terminal.error(message, help)
+    if sandbox == "audit":
+        from mlflowc.commands import sandboxing  # most runs have none
+
+        sandboxing.report(ws.root, ws.pipeline, result)
     if result.interrupted:
         raise Failure("interrupted; earlier outputs are as they were", code=130)
     return 0 if result.ok else 1
@@ -222,6 +264,8 @@ def _act(work: _Work) -> int:
     action = next(a for a in work.pipeline.actions if a.name == work.job.action)
     plan = _plan_for(work, stages_of(work.pipeline, action))
     work.ws.prepare()
+    if work.sandbox != "off":
+        print(f"an action is an effect and no stage: {action.name} runs without the sandbox")
     act(work.ws, action, {s.stage.id: s.outputs for s in plan.steps}, progress.Lines(sys.stdout))
     print(terminal.style(f"action {action.name} done", "bold"))
     return 0
@@ -230,13 +274,15 @@ def _act(work: _Work) -> int:
 # --- without an event
 
 
-def _local(ws: Workspace, name: str) -> int:
+def _local(ws: Workspace, name: str, link: Link | None, sandbox: str) -> int:
     """A stage by id, or a gate or a report: the targets of the Makefile."""
     stage = ws.stages.get(name)
     if stage is not None:
         plan = handover.plan_for(ws, [name], [name], None)
-        result = execute.run(ws, plan, execute.Options(), progress.Lines(sys.stdout))
-        return _report(ws, result)
+        result = _run(ws, plan, sandbox)
+        code = _report(ws, result, sandbox)
+        _share(link, ws, result)
+        return code
     from mlflowc.commands import checkjob
 
     gates = tuple(g for g in ws.pipeline.gates if g.name == name)

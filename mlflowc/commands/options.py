@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from mlflowc.commands import complete
 from mlflowc.errors import Failure
 
 _Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -23,8 +24,30 @@ set_option: _Decorator = click.option(
     "settings",
     metavar="NAME=VALUE",
     multiple=True,
+    shell_complete=complete.settings,
     help="Set a parameter for this call, as in train.lr=0.1.",
 )
+sandbox_option: _Decorator = click.option(
+    "--sandbox",
+    type=click.Choice(["off", "audit", "enforce"]),
+    default="off",
+    envvar="MLPIPEC_SANDBOX",
+    show_envvar=True,
+    help="Tell of files that a stage touches and does not declare (audit), or refuse them (enforce).",
+)
+
+
+def remote_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--remote ADDRESS` and `--no-remote`, as `remote`: None as the pipeline says, "" without one."""
+    off = click.option("--no-remote", "remote", flag_value="", help="Leave the remote alone.")
+    on = click.option(
+        "--remote",
+        "remote",
+        metavar="ADDRESS",
+        default=None,
+        help="Share results there instead: a folder, or s3://, gs://, az://, https://, ssh://.",
+    )
+    return on(off(command))
 
 
 def overrides(settings: tuple[str, ...]) -> dict[str, str]:

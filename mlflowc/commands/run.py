@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import click
 
-from mlflowc.commands.options import file_option, overrides, set_option
+from mlflowc.commands import complete
+from mlflowc.commands.options import file_option, overrides, remote_option, sandbox_option, set_option
 
 
 @click.command("run")
-@click.argument("names", metavar="[TARGET]...", nargs=-1)
+@click.argument("names", metavar="[TARGET]...", nargs=-1, shell_complete=complete.targets)
 @click.option(
     "-j",
     "--jobs",
@@ -24,14 +25,23 @@ from mlflowc.commands.options import file_option, overrides, set_option
     "--on",
     "event",
     metavar="EVENT",
+    shell_complete=complete.events,
     help="With the targets and parameters of this event, as in --on pull-request.",
 )
 @click.option("--force", is_flag=True, help="Run the targets again, whatever is cached.")
 @click.option("-k", "--keep-going", is_flag=True, help="After a failure, run what does not depend on it.")
-@click.option("-n", "--dry", is_flag=True, help="Only say what would be done.")
+@click.option(
+    "--gpus", type=click.IntRange(0), metavar="N", help="Share out N GPUs (default: those that are there)."
+)
+@sandbox_option
+@click.option(
+    "--fix", is_flag=True, help="With --sandbox audit: write the missing `in` lines into the pipeline file."
+)
+@click.option("-n", "--dry", "--dry-run", "dry", is_flag=True, help="Only say what would be done.")
 @click.option(
     "--json", "as_json", is_flag=True, help="Print the outcome as JSON; output of commands goes to stderr."
 )
+@remote_option
 @file_option
 def command(
     names: tuple[str, ...],
@@ -40,8 +50,12 @@ def command(
     event: str | None,
     force: bool,
     keep_going: bool,
+    gpus: int | None,
+    sandbox: str,
+    fix: bool,
     dry: bool,
     as_json: bool,
+    remote: str | None,
     file: str | None,
 ) -> int:
     """Run what is out of date, restore what is cached.
@@ -50,14 +64,16 @@ def command(
     targets, all stages are brought up to date and all gates are decided.
     """
     given = overrides(settings)
-    if not (names or event or force or dry or as_json):
+    if not (names or event or force or dry or as_json or fix or sandbox != "off"):
         fresh = _fresh(file, given)
         if fresh is not None:
             return fresh
     # The planner, the scanner of imports, and all that: only when there may be something to do.
     from mlflowc.commands.running import Asked, bring_up_to_date
 
-    asked = Asked(names, jobs, given, event, force, keep_going, dry, as_json, file)
+    asked = Asked(
+        names, jobs, given, event, force, keep_going, dry, as_json, file, gpus, sandbox, fix, remote=remote
+    )
     return bring_up_to_date(asked)
 
 

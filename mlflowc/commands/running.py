@@ -6,16 +6,20 @@ import json
 import os
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlflowc import project, terminal
+from mlflowc.commands import sharing
 from mlflowc.errors import Failure
 from mlflowc.ir.model import Pipeline
 from mlflowc.runtime import execute, laststate, progress, targets
 from mlflowc.runtime.events import Listener, RunResult, StageResult
 from mlflowc.runtime.gates import GateResult, check
-from mlflowc.runtime.plan import Plan, make_plan
+from mlflowc.runtime.plan import Plan
 from mlflowc.runtime.workspace import Workspace, open_workspace
+
+if TYPE_CHECKING:
+    from mlflowc.runtime.sandbox.guard import Guard
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,10 @@ class Asked:
     dry: bool = False
     as_json: bool = False
     file: str | None = None
+    gpus: int | None = None
+    sandbox: str = "off"
+    fix: bool = False
+    remote: str | None = None
 
 
 def bring_up_to_date(asked: Asked) -> int:
@@ -38,23 +46,36 @@ def bring_up_to_date(asked: Asked) -> int:
     loaded = project.load(asked.file, overrides=asked.settings or {})
     pipeline, names = _under_event(loaded.pipeline, asked)
     ws = open_workspace(loaded.root, pipeline)
+    link = sharing.attach(ws, asked.remote)
+    shared: list[str] = []
     try:
-        plan = make_plan(ws, names, force=asked.force)
+        guard = _guard(ws, asked)
+        plan = sharing.plan(ws, names, force=asked.force)
         if asked.dry:
             _show_plan(plan, asked.as_json)
             ws.index.flush()
             return 0
-        options = execute.Options(asked.jobs, asked.keep_going)
+        options = execute.Options(asked.jobs, asked.keep_going, guard, asked.gpus)
         result = execute.run(ws, plan, options, _listener(plan, asked.as_json))
         gates = _gates(ws, plan) if result.ok else []
         if result.ok and len(plan.steps) == len(ws.stages) and not asked.force:
             _keep_state(ws, plan, asked)
+        shared = sharing.share(link, ws, result)
     finally:
         ws.close()
+        if link is not None:
+            link.close()
     if asked.as_json:
-        print(json.dumps(_as_json(plan, result, gates), indent=2))
+        shown = _as_json(plan, result, gates)
+        if asked.sandbox == "audit":
+            shown["undeclared"] = _audit(ws, result, asked)
+        print(json.dumps(shown, indent=2))
     else:
         _show(ws, result, gates)
+        for line in shared:
+            print(line)
+        if asked.sandbox == "audit":
+            _audit(ws, result, asked)
     if result.interrupted:
         raise Failure("interrupted; earlier outputs are as they were", code=130)
     return 0 if result.ok and all(g.passed for g in gates) else 1
@@ -86,6 +107,20 @@ def _under_event(pipeline: Pipeline, asked: Asked) -> tuple[Pipeline, tuple[str,
         return pipeline, asked.names
     event = targets.event(pipeline, asked.event)
     return targets.under_event(pipeline, event, keep=asked.settings or {}), asked.names or tuple(event.run)
+
+
+def _guard(ws: Workspace, asked: Asked) -> Guard | None:
+    if asked.sandbox == "off" and not asked.fix:
+        return None
+    from mlflowc.commands import sandboxing  # most runs have none
+
+    return sandboxing.guard(ws, asked.sandbox, fix=asked.fix)
+
+
+def _audit(ws: Workspace, result: RunResult, asked: Asked) -> list[dict[str, Any]]:
+    from mlflowc.commands import sandboxing  # most runs have none
+
+    return sandboxing.as_json(sandboxing.report(ws.root, ws.pipeline, result, fix=asked.fix))
 
 
 def _listener(plan: Plan, as_json: bool) -> Listener:

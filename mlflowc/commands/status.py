@@ -7,9 +7,10 @@ import json
 import click
 
 from mlflowc import project, terminal
-from mlflowc.commands.options import file_option, overrides, set_option
+from mlflowc.commands import complete, sharing
+from mlflowc.commands.options import file_option, overrides, remote_option, set_option
 from mlflowc.commands.running import plan_as_json
-from mlflowc.runtime.plan import Action, make_plan
+from mlflowc.runtime.plan import Action
 from mlflowc.runtime.progress import count
 from mlflowc.runtime.workspace import open_workspace
 
@@ -23,21 +24,30 @@ _WORDS = {
 
 
 @click.command("status")
-@click.argument("names", metavar="[TARGET]...", nargs=-1)
+@click.argument("names", metavar="[TARGET]...", nargs=-1, shell_complete=complete.targets)
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 @click.option("--exit-code", is_flag=True, help="End with exit code 1 when there is something to do.")
 @set_option
+@remote_option
 @file_option
 def command(
-    names: tuple[str, ...], as_json: bool, exit_code: bool, settings: tuple[str, ...], file: str | None
+    names: tuple[str, ...],
+    as_json: bool,
+    exit_code: bool,
+    settings: tuple[str, ...],
+    remote: str | None,
+    file: str | None,
 ) -> int:
     """Say what a run would do, and why."""
     loaded = project.load(file, overrides=overrides(settings))
     ws = open_workspace(loaded.root, loaded.pipeline)
+    link = sharing.attach(ws, remote)
     try:
-        plan = make_plan(ws, names)
+        plan = sharing.plan(ws, names)
     finally:
         ws.close()
+        if link is not None:
+            link.close()
     if as_json:
         print(json.dumps({"idle": plan.idle, "stages": plan_as_json(plan)}, indent=2))
     else:

@@ -15,7 +15,7 @@ from mlflowc.runtime import bundle, execute, publish, targets
 from mlflowc.runtime.bundle import Bundle, BundleError
 from mlflowc.runtime.events import Outcome, RunResult, StageResult
 from mlflowc.runtime.lockfile import LockFile
-from mlflowc.runtime.plan import Action, Outputs, Plan, Planner, Step, deep_keys, pin_environments
+from mlflowc.runtime.plan import Action, Outputs, Plan, Planner, Step, deep_keys, expect, pin_environments
 from mlflowc.runtime.records import Record
 from mlflowc.runtime.workspace import Workspace
 
@@ -104,7 +104,9 @@ def plan_for(
     planner = Planner(ws)
     known: dict[str, Outputs | None] = {}
     steps = []
-    for stage in targets.closure(ws.pipeline, stages):
+    concerned = targets.closure(ws.pipeline, stages)
+    expect(ws, concerned)
+    for stage in concerned:
         mine = stage.id in own
         step = planner.decide(stage, known, lazy=not mine)
         if not mine and step.action is not Action.KEEP:

@@ -250,7 +250,7 @@ def _texts(texts: Mapping[str, bytes]) -> tuple[list[list[tree.Entry]], list[Rec
             if kind == "trees":
                 if hash_bytes(data) != digest:
                     raise ValueError("has another hash")
-                listings.append(_harmless(tree.decode(data)))
+                listings.append(tree.harmless(tree.decode(data)))
             else:
                 record = records.decode(data)
                 if record.key != digest:
@@ -259,18 +259,6 @@ def _texts(texts: Mapping[str, bytes]) -> tuple[list[list[tree.Entry]], list[Rec
         except (ValueError, KeyError, TypeError, AttributeError) as e:
             raise BundleError(f"`{name}` {e}") from e
     return listings, found
-
-
-def _harmless(entries: list[tree.Entry]) -> list[tree.Entry]:
-    """The entries, if none lies below a link: putting that back would write wherever the link leads."""
-    links = {e.path for e in entries if e.kind == "l"}
-    for entry in entries:
-        above = entry.path
-        while "/" in above:
-            above = above.rpartition("/")[0]
-            if above in links:
-                raise ValueError("has a file below a link")
-    return entries
 
 
 def _take_record(record: Record, store: Store) -> bool:

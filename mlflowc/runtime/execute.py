@@ -18,7 +18,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, TypeAlias
 
 from mlflowc.errors import Failure
-from mlflowc.runtime import targets
+from mlflowc.runtime import inuse, targets
 from mlflowc.runtime.events import Listener, Outcome, RunResult, Silent, StageResult
 from mlflowc.runtime.lockfile import LockFile, StageEntry
 from mlflowc.runtime.plan import Action, Outputs, Plan, Step
@@ -64,7 +64,8 @@ def run(
     schedule = _Schedule(ws, plan, options, told)
     if schedule.todo:
         ws.prepare()
-        schedule.run()
+        with inuse.using(ws.state):
+            schedule.run()
     results = tuple(schedule.results[s.stage.id] for s in plan.steps)
     result = RunResult(results, ws.clock.monotonic() - began, schedule.interrupted)
     remember(ws, plan, result)

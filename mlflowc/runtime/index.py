@@ -254,6 +254,15 @@ class StatIndex:
             new = [r for r in reversed(self._new_runs) if r.stage == stage]
         return [*new, *(Run(*row) for row in rows)][:limit]
 
+    def last_uses(self) -> dict[str, float]:
+        """When the result of each key was last made or restored, in seconds since 1970."""
+        with self._guard:
+            query = "SELECT key, MAX(finished) FROM history WHERE outcome != 'failed' GROUP BY key"
+            rows = self._read(query, ())
+            found = {key: float(finished) for key, finished in rows}
+            found.update({r.key: r.finished for r in self._new_runs if r.outcome != "failed"})
+        return found
+
     # --- the file
 
     def flush(self) -> None:

@@ -51,7 +51,8 @@ class Step:
 
     `key` and `components` are empty while they depend on a stage before (`WAIT`). `outputs` and `metrics` are
     those of the result that is there (`KEEP`, `RESTORE`). `seen` is what the key was made from.
-    `record` is the result in the cache, if it was needed to decide.
+    `record` is the result in the cache, if it was needed to decide. `only` names the outputs to restore; None
+    means all.
     """
 
     stage: Stage
@@ -64,6 +65,7 @@ class Step:
     record: Record | None = None
     seen: tuple[tuple[Seen, bool], ...] = ()
     values: Mapping[tuple[str, str], Value] = field(default_factory=dict)
+    only: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +107,21 @@ def make_plan(
     planner = Planner(ws, forced)
     known: dict[str, Outputs | None] = {}
     steps = []
-    for stage in targets.closure(ws.pipeline, wanted.stages):
+    concerned = targets.closure(ws.pipeline, wanted.stages)
+    expect(ws, concerned)
+    for stage in concerned:
         lazy = exact is not None and stage.id not in exact
         step = planner.decide(stage, known, lazy=lazy)
         known[stage.id] = step.outputs if step.action in (Action.KEEP, Action.RESTORE) else None
         steps.append(step)
     return Plan(tuple(steps), wanted, planner, exact is not None)
+
+
+def expect(ws: Workspace, stages: Sequence[Stage]) -> None:
+    """Tells the remote which results may be asked for, as far as the lock knows."""
+    if ws.remote is not None:
+        locked = (ws.lock.stage(s.id) for s in stages)
+        ws.remote.expect(entry.key for entry in locked if entry is not None)
 
 
 def pin_environments(ws: Workspace) -> None:
@@ -337,29 +348,34 @@ class Planner:
         if locked and not lazy and self._in_place(locked.outputs):
             return Action.KEEP, "", locked.outputs, locked.metrics, None
         record = ws.store.record(key)
+        if record is None and ws.remote is not None:
+            record = ws.remote.record(key)
         if record is not None and not self._fits(stage, record.outputs, record.metrics):
             record = None
         if lazy:
-            return self._known(locked, record)
+            return self._known(key, locked, record)
         if record is None:
             return None
         if self._in_place(record.outputs):
             return Action.KEEP, "", record.outputs, record.metrics, record
         # Two machines may have made different things from one key: what was committed goes first.
         for result in (locked, record):
-            if result is not None and self._cached(result.outputs):
+            if result is not None and self._cached(key, result.outputs):
                 reason = self._misplaced(result.outputs)
                 return Action.RESTORE, reason, result.outputs, result.metrics, record
         return None
 
-    def _known(self, locked: StageEntry | None, record: Record | None) -> _Found | None:
+    def _known(self, key: str, locked: StageEntry | None, record: Record | None) -> _Found | None:
         """A result for stages behind to build on: best one whose content is here, for they may need it."""
-        if record is not None and (locked is None or self._cached(record.outputs)):
+        if record is not None and (locked is None or self._cached(key, record.outputs)):
             return Action.KEEP, "", record.outputs, record.metrics, record
         return (Action.KEEP, "", locked.outputs, locked.metrics, None) if locked else None
 
-    def _cached(self, outputs: Outputs) -> bool:
-        return all(self._ws.store.has_output(o) for o in outputs)
+    def _cached(self, key: str, outputs: Outputs) -> bool:
+        ws = self._ws
+        return all(ws.store.has_output(o) for o in outputs) or (
+            ws.remote is not None and ws.remote.available(key, outputs)
+        )
 
     def _fits(self, stage: Stage, outputs: Outputs, numbers: Metrics) -> bool:
         """Whether a result has all that the stage declares now (metric fields are not in the key)."""

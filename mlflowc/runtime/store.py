@@ -121,6 +121,12 @@ class Store:
             if record is not None:
                 yield record
 
+    def drop(self, digest: str) -> None:
+        """The object is known to be wrong."""
+        self._index.forget_object(digest)
+        with contextlib.suppress(OSError):
+            self._fs.remove(self._path("objects", digest))
+
     # --- putting. All raise OSError (no space left, a read-only file system, ...).
 
     def put_bytes(self, data: bytes) -> str:
@@ -132,6 +138,15 @@ class Store:
             self._fs.write(temporary, data)
             self._finish(temporary, path, digest)
         return digest
+
+    def put_checked(self, digest: str, data: bytes | memoryview) -> None:
+        """Adds an object whose content has just been found to have that hash."""
+        if self.has(digest):
+            return
+        path = self._place("objects", digest)
+        self._fs.write(path, data)
+        self._fs.chmod(path, 0o444)
+        self._index.remember_object(digest, Signature.of(os.stat(path)), durable=False)  # noqa: PTH116
 
     def put_file(self, source: Path, digest: str, *, move: bool = False) -> None:
         """Adds the content of `source`, whose hash is `digest`, as an object. With `move` it is the file

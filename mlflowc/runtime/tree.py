@@ -96,6 +96,21 @@ def decode(data: bytes) -> list[Entry]:
     return entries
 
 
+def harmless(entries: list[Entry]) -> list[Entry]:
+    """The entries, if none lies below a link: putting that back would write wherever the link leads.
+
+    Raises `ValueError`.
+    """
+    links = {e.path for e in entries if e.kind == "l"}
+    for entry in entries:
+        above = entry.path
+        while "/" in above:
+            above = above.rpartition("/")[0]
+            if above in links:
+                raise ValueError("has a file below a link")
+    return entries
+
+
 def total_size(entries: list[Entry]) -> int:
     """Bytes of all files."""
     return sum(e.size for e in entries)

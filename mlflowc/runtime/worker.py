@@ -67,7 +67,7 @@ class Try:
 
 
 def work(
-    shared: Shared, step: Step, upstream: Mapping[str, Outputs | None], gpus: tuple[str, ...] = ()
+    shared: Shared, step: Step, upstream: Mapping[str, Outputs | None], gpus: tuple[str, ...] | None = None
 ) -> StageResult:
     """Brings one stage up to date. Failures of all kinds are in the result; only bugs raise."""
     stage = step.stage
@@ -81,7 +81,7 @@ def work(
 
 
 def _work(
-    shared: Shared, step: Step, upstream: Mapping[str, Outputs | None], gpus: tuple[str, ...]
+    shared: Shared, step: Step, upstream: Mapping[str, Outputs | None], gpus: tuple[str, ...] | None
 ) -> StageResult:
     ws, stage = shared.ws, step.stage
     if not step.key:
@@ -111,7 +111,7 @@ def _with_locks(
     shared: Shared,
     step: Step,
     upstream: Mapping[str, Outputs | None],
-    gpus: tuple[str, ...],
+    gpus: tuple[str, ...] | None,
     claim: Claim,
     held: Held,
     *,
@@ -153,14 +153,22 @@ def _kept(shared: Shared, step: Step) -> StageResult:
 def _restore(shared: Shared, step: Step) -> StageResult | None:
     ws = shared.ws
     began = ws.clock.monotonic()
-    if not publish.restore(ws, step.outputs):
+    wanted = tuple(o for o in step.outputs if step.only is None or o.name in step.only)
+    if not _bring(ws, wanted):
         return None
-    if checked.unfit(ws, checked.outputs(step.stage, step.outputs), step.record, step.key):
+    if checked.unfit(ws, checked.outputs(step.stage, wanted), step.record, step.key):
         return None
     seconds = ws.clock.monotonic() - began
     saved = step.record.seconds if step.record else 0.0
     ws.index.remember_run(Run(step.stage.id, step.key, ws.clock.now(), seconds, "restored"))
     return StageResult(step.stage.id, Outcome.RESTORED, step.key, step.outputs, step.metrics, seconds, saved)
+
+
+def _bring(ws: Workspace, outputs: Outputs) -> bool:
+    """Puts results in place, from the cache or by way of it from the remote."""
+    if publish.restore(ws, outputs):
+        return True
+    return ws.remote is not None and ws.remote.fetch(outputs) and publish.restore(ws, outputs)
 
 
 def _upstream_outputs(stage: Stage, upstream: Mapping[str, Outputs | None]) -> list[OutputRecord]:
@@ -186,7 +194,7 @@ def _run(
     shared: Shared,
     step: Step,
     inputs: list[OutputRecord],
-    gpus: tuple[str, ...],
+    gpus: tuple[str, ...] | None,
     descriptors: tuple[int, ...],
 ) -> StageResult:
     ws, stage = shared.ws, step.stage
@@ -277,14 +285,14 @@ def _materialise(ws: Workspace, inputs: list[OutputRecord]) -> None:
     """Sees to it that what other stages made is in place, as it should be."""
     for made in inputs:
         ws.checkout.forget(made.path)
-        if not publish.restore(ws, (made,)):
+        if not _bring(ws, (made,)):
             raise Failure(
                 f"`{made.path}`, made by another stage, is neither in place nor in the cache",
                 help="run that stage again, or get the bundle of the job that makes it",
             )
 
 
-def _variables(shared: Shared, stage: Stage, gpus: tuple[str, ...]) -> dict[str, str]:
+def _variables(shared: Shared, stage: Stage, gpus: tuple[str, ...] | None) -> dict[str, str]:
     env = shared.ws.envs.get(stage.env) if stage.env else None
     with shared.preparing:
         name = stage.env or ""
@@ -293,7 +301,7 @@ def _variables(shared: Shared, stage: Stage, gpus: tuple[str, ...]) -> dict[str,
                 shared.ws.root, env, shared.ws.lock, lambda text: shared.listener.note(stage.id, text)
             )
     variables = childenv.variables(stage, env, shared.prepared[name])
-    if gpus:
+    if gpus is not None:
         variables["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
     return variables
 

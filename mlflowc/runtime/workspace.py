@@ -13,6 +13,7 @@ from mlflowc.runtime.checkout import Checkout
 from mlflowc.runtime.index import StatIndex
 from mlflowc.runtime.lockfile import LockFile
 from mlflowc.runtime.ports import Clock, CommandRunner, FileSystem, LocalFileSystem, SystemClock
+from mlflowc.runtime.remotes.port import Remote
 from mlflowc.runtime.store import Store
 
 STATE = ".mlpipe"
@@ -22,7 +23,8 @@ STATE = ".mlpipe"
 class Workspace:
     """`lock` is what the lock file says or will say, `lock_read` what it was read or written as.
 
-    Only a run (or the resolution of an environment) sets them; everything else stays.
+    Only a run (or the resolution of an environment) sets them; everything else stays. `remote` is where
+    results of others are, None without one.
     """
 
     root: Path
@@ -35,6 +37,7 @@ class Workspace:
     checkout: Checkout
     lock: LockFile
     lock_read: LockFile
+    remote: Remote | None = None
     _stages: dict[str, Stage] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:

@@ -1,0 +1,365 @@
+"""What the subcommands of `mlpipec cache` do: lines for people and values for machines."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlflowc import project
+from mlflowc.commands import sharing
+from mlflowc.errors import Failure
+from mlflowc.runtime import bundle, inuse, survey
+from mlflowc.runtime import collect as collecting
+from mlflowc.runtime.bundle import Bundle, BundleError
+from mlflowc.runtime.collect import Collector, Limits
+from mlflowc.runtime.plan import Action, Plan, make_plan
+from mlflowc.runtime.progress import count, size
+from mlflowc.runtime.records import Record
+from mlflowc.runtime.remotes import names
+from mlflowc.runtime.remotes.hub import Hub
+from mlflowc.runtime.remotes.link import Link, Place
+from mlflowc.runtime.remotes.transport import RemoteError
+from mlflowc.runtime.workspace import Workspace, open_workspace
+
+Told = tuple[list[str], dict[str, Any]]
+
+
+@dataclass(slots=True)
+class Sent:
+    """What a push came to."""
+
+    lines: list[str]
+    as_json: dict[str, Any]
+    lost: list[str]
+
+
+@dataclass(slots=True)
+class Fetched:
+    """What a pull came to: stages that were fetched, were here already, or are not to be had."""
+
+    new: list[str] = field(default_factory=list)
+    here: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    bytes: int = 0
+
+    @property
+    def lines(self) -> list[str]:
+        """For people."""
+        found = [f"not in the remote: {', '.join(self.missing)}"] if self.missing else []
+        return [
+            *found,
+            f"{count(len(self.new), 'result')} fetched ({size(self.bytes)}), {len(self.here)} here already",
+        ]
+
+    @property
+    def as_json(self) -> dict[str, Any]:
+        """For machines."""
+        return {"fetched": self.new, "here": self.here, "missing": self.missing, "bytes": self.bytes}
+
+
+def push(file: str | None, remote: str | None, targets: Sequence[str], *, everything: bool) -> Sent:
+    """Sends results. Raises `Failure`."""
+    with _workspace(file) as ws, _hub(ws, remote) as hub:
+        pusher = hub.pusher()
+        found, absent = _records(ws, targets, everything)
+        done = pusher.push(found)
+    lines = [f"no result here: {', '.join(absent)}"] if absent else []
+    if done.lost:
+        lines.append(f"not all content is in the cache: {', '.join(done.lost)}")
+    lines += sharing.differing(done.differs)
+    where = hub.place.trust.writes or ""
+    lines.append(
+        f"{count(done.new, 'result')} pushed to {hub.engine.transport.shown} ({where}), {size(done.bytes)}; "
+        f"{done.there} there already"
+    )
+    if where.startswith("untrusted/user-"):
+        lines.insert(
+            -1, f"note: only you read `{where}`; with `write = all` in the `cache` block, everybody does"
+        )
+    values = {
+        "pushed": done.new,
+        "there": done.there,
+        "bytes": done.bytes,
+        "namespace": where,
+        "lost": done.lost,
+        "differs": done.differs,
+        "absent": absent,
+    }
+    return Sent(lines, values, done.lost)
+
+
+def pull(file: str | None, remote: str | None, targets: Sequence[str]) -> Fetched:
+    """Fetches results into the cache. Raises `Failure`."""
+    done = Fetched()
+    with _workspace(file) as ws:
+        place = _place(ws, remote)
+        meter = _Meter()
+        link = Link(place, ws.store, _refuse, meter)
+        ws.remote = link
+        try:
+            ws.prepare()
+            with inuse.using(ws.state):
+                plan = make_plan(ws, targets)
+                for step in plan.steps:
+                    if step.action is Action.KEEP or _stored(ws, step.outputs):
+                        done.here.append(step.stage.id)
+                    elif step.action is Action.RESTORE and link.fetch(step.outputs):
+                        done.new.append(step.stage.id)
+                    else:
+                        done.missing.append(step.stage.id)
+                ws.store.sync()
+        finally:
+            link.close()
+            meter.end()
+        done.bytes = meter.bytes
+    return done
+
+
+def collect(file: str | None, limits: tuple[float | None, float | None], *, refs: bool, dry: bool) -> Told:
+    """Clears up the cache. Raises `Failure`."""
+    keep, most = limits
+    with _workspace(file) as ws:
+        ws.prepare()
+        with inuse.collecting(ws.state):
+            locks = [ws.lock, *(collecting.locks_of_refs(ws.root) if refs else [])]
+            collector = Collector(ws.store, ws.index, ws.fs, locks, ws.clock.now())
+            try:
+                done = collector.collect(Limits(keep, None if most is None else int(most)), dry=dry)
+            except OSError as e:
+                raise Failure(f"cannot clear up the cache: {e.strerror}") from e
+    would = "would go" if dry else "removed"
+    lines = [
+        f"{count(done.records, 'result')} and {count(done.files, 'file')} {would}, {size(done.bytes)}; "
+        f"{size(done.left)} stay"
+    ]
+    values = {
+        "results": done.records,
+        "files": done.files,
+        "bytes": done.bytes,
+        "left": done.left,
+        "dry": dry,
+    }
+    return lines, values
+
+
+def verify_local(file: str | None) -> Told:
+    """Hashes all of the cache again."""
+    with _workspace(file) as ws:
+        found = survey.verify(ws.store)
+    lines = [f"damaged, and dropped: {d}" for d in found.damaged]
+    if found.incomplete:
+        lines.append(f"without all of their content: {count(len(found.incomplete), 'result')}")
+    lines.append(f"{count(found.files, 'file')} read, {size(found.bytes)}: {len(found.damaged)} damaged")
+    values = {
+        "files": found.files,
+        "bytes": found.bytes,
+        "damaged": found.damaged,
+        "incomplete": found.incomplete,
+    }
+    return lines, values
+
+
+def verify_remote(file: str | None, remote: str | None, *, drop: bool) -> Told:
+    """Reads all of the namespaces that this job reads, and hashes it. Raises `Failure`."""
+    from mlflowc.runtime.remotes.audit import audit
+
+    with _workspace(file) as ws, _hub(ws, remote) as hub:
+        found = audit(hub.engine, hub.place.trust.reads)
+        if drop:
+            hub.pusher()  # refuses where nothing may be written
+            hub.engine.each(hub.engine.remove, found.damaged)
+    lines = [f"damaged{', and removed' if drop else ''}: {d}" for d in found.damaged]
+    if found.incomplete:
+        lines.append(f"without all of their content: {count(len(found.incomplete), 'result')}")
+    lines.append(f"{count(found.files, 'file')} read, {size(found.bytes)}: {len(found.damaged)} damaged")
+    values = {
+        "files": found.files,
+        "bytes": found.bytes,
+        "damaged": found.damaged,
+        "incomplete": found.incomplete,
+    }
+    return lines, values
+
+
+def stat(file: str | None, remote: str | None) -> Told:
+    """How much there is. A remote that cannot be asked is a warning."""
+    with _workspace(file) as ws:
+        here = survey.stat(ws.store)
+        lines = [
+            f"cache: {count(here['results'], 'result')}, {count(here['files'], 'file')}, "
+            f"{size(here['bytes'])}"
+        ]
+        values: dict[str, Any] = {"cache": here}
+        place = sharing.place(ws, remote)
+        if place is not None:
+            try:
+                with contextlib.closing(Hub(place, ws.store)) as hub:
+                    there = _count_remote(hub)
+            except RemoteError as e:
+                sharing.warn(e.message, e.help)
+                return lines, values
+            values["remote"] = {"address": hub.engine.transport.shown, "namespaces": there}
+            for namespace, found in sorted(there.items()):
+                lines.append(
+                    f"{place.address} {namespace}: {count(found['results'], 'result')}, "
+                    f"{count(found['files'], 'file')}, {size(found['bytes'])}"
+                )
+    return lines, values
+
+
+def _count_remote(hub: Hub) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    for name, length, _ in hub.engine.names(f"{names.VERSION}/"):
+        parts = name.split("/")
+        namespace = "/".join(parts[1:3]) if parts[1] == "untrusted" else parts[1]
+        sums = found.setdefault(namespace, {"results": 0, "files": 0, "bytes": 0})
+        sums["results"] += "/records/" in name
+        sums["files"] += 1
+        sums["bytes"] += length
+    return found
+
+
+def export(file: str | None, target: Path, targets: Sequence[str], *, everything: bool) -> Told:
+    """Writes results into one file. Raises `Failure`."""
+    with _workspace(file) as ws:
+        ws.prepare()
+        with inuse.using(ws.state):
+            found, absent = _records(ws, targets, everything)
+            whole = [r for r in found if _stored(ws, r.outputs)]
+            lost = [r.stage for r in found if r not in whole]
+            try:
+                written = bundle.write(Bundle("export", tuple(whole)), target.absolute(), ws.store)
+            except BundleError as e:
+                raise Failure(f"cannot export: {e}") from e
+            except OSError as e:
+                raise Failure(f"cannot write `{target}`: {e.strerror}") from e
+    lines = [f"no result here: {', '.join(absent)}"] if absent else []
+    lines += [f"not all content is in the cache: {', '.join(lost)}"] if lost else []
+    lines.append(f"{target}: {count(len(whole), 'result')}, {size(written)}")
+    return lines, {"results": len(whole), "bytes": written, "absent": absent, "lost": lost}
+
+
+def take_in(file: str | None, source: Path) -> Told:
+    """Takes in the results of a file. Raises `Failure`."""
+    with _workspace(file) as ws:
+        if not source.is_file():
+            raise Failure(f"there is no file `{source}`")
+        ws.prepare()
+        with inuse.using(ws.state):
+            try:
+                got = bundle.read(source, ws.store, ws.fs)
+            except BundleError as e:
+                raise Failure(f"`{source}` {e}", help="nothing of it was taken in") from e
+            ws.store.sync()
+    return [f"{count(len(got.stages), 'result')}, {got.new} new"], {
+        "results": len(got.stages),
+        "new": got.new,
+        "stages": list(got.stages),
+    }
+
+
+def policy(file: str | None, remote: str | None, cloud: str, repository: str | None) -> str:
+    """The rules for the remote's own access control. Raises `Failure`."""
+    from mlflowc.runtime.remotes.policy import render, repository_of
+
+    with _workspace(file) as ws:
+        place = _place(ws, remote)
+        found = repository or repository_of(ws.root) or "OWNER/REPOSITORY"
+        return render(cloud, place.address, found, ws.pipeline.ci.branch)
+
+
+# --- parts
+
+
+@contextlib.contextmanager
+def _workspace(file: str | None) -> Iterator[Workspace]:
+    loaded = project.load(file)
+    ws = open_workspace(loaded.root, loaded.pipeline)
+    try:
+        yield ws
+    finally:
+        ws.close()
+
+
+def _place(ws: Workspace, remote: str | None) -> Place:
+    place = sharing.place(ws, remote)
+    if place is None:
+        raise Failure(
+            "there is no remote",
+            help='add `cache { remote = "…" }` to the pipeline, or give --remote ADDRESS',
+            code=2,
+        )
+    return place
+
+
+@contextlib.contextmanager
+def _hub(ws: Workspace, remote: str | None) -> Iterator[Hub]:
+    """The remote, open; what goes wrong with it ends the command. Nothing is collected meanwhile."""
+    place = _place(ws, remote)
+    ws.prepare()
+    meter = _Meter()
+    hub = Hub(place, ws.store, meter)
+    try:
+        with inuse.using(ws.state):
+            yield hub
+    except RemoteError as e:
+        raise Failure(e.message, help=e.help) from None
+    finally:
+        hub.close()
+        meter.end()
+
+
+def _refuse(message: str, help: str) -> None:
+    raise Failure(message, help=help)
+
+
+def _records(ws: Workspace, targets: Sequence[str], everything: bool) -> tuple[list[Record], list[str]]:
+    """The results of targets that are here, and the stages without one."""
+    if everything:
+        return list(ws.store.records()), []
+    plan: Plan = make_plan(ws, targets)
+    found, absent = [], []
+    for step in plan.steps:
+        good = step.action in (Action.KEEP, Action.RESTORE)
+        record = (step.record or ws.store.record(step.key)) if good else None
+        if record is not None:
+            found.append(record)
+        else:
+            absent.append(step.stage.id)
+    return found, absent
+
+
+def _stored(ws: Workspace, outputs: Sequence[Any]) -> bool:
+    return bool(outputs) and all(ws.store.has_output(o) for o in outputs)
+
+
+class _Meter:
+    """Counts bytes, and shows them on a terminal; a line that is there only while it moves."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self._guard = threading.Lock()
+        self._shown = sys.stderr.isatty()
+        self._began = time.monotonic()
+        self._next = self._began + 0.5
+
+    def moved(self, amount: int) -> None:
+        """Bytes went over."""
+        with self._guard:
+            self.bytes += amount
+            now = time.monotonic()
+            if self._shown and now >= self._next:
+                self._next = now + 0.1
+                rate = self.bytes / max(0.1, now - self._began)
+                print(f"\r\x1b[K{size(self.bytes)}, {size(rate)}/s", end="", file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        """Nothing more will come."""
+        if self._shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -1,0 +1,82 @@
+"""A remote for the commands that run stages: attached when there is one, told about in a line or two."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from mlflowc import terminal
+from mlflowc.runtime.deferred import only_needed
+from mlflowc.runtime.events import Outcome, RunResult
+from mlflowc.runtime.plan import Plan, make_plan
+from mlflowc.runtime.progress import count, size
+from mlflowc.runtime.remotes.link import Link, Place, place_of
+from mlflowc.runtime.remotes.names import TRUSTED
+from mlflowc.runtime.workspace import Workspace
+
+
+def place(ws: Workspace, given: str | None) -> Place | None:
+    """The remote that `--remote` (a path is relative to the current folder) or the pipeline names."""
+    if given and "://" not in given:
+        given = os.path.abspath(Path(given).expanduser())  # noqa: PTH100 - `..` must not follow links
+    return place_of(ws.root, ws.state, ws.pipeline, given)
+
+
+def attach(ws: Workspace, given: str | None) -> Link | None:
+    """Gives the workspace its remote, if there is one. Nothing is asked yet."""
+    found = place(ws, given)
+    if found is None:
+        return None
+    link = Link(found, ws.store, _go_on)
+    ws.remote = link
+    return link
+
+
+def plan(ws: Workspace, names: Sequence[str], *, force: bool = False) -> Plan:
+    """What a run for `names` would do now; of the remote it takes only what is needed. Raises `Failure`."""
+    made = make_plan(ws, names, force=force)
+    if ws.remote is None:
+        return made
+    return replace(made, steps=tuple(only_needed(ws, made.steps, made.wanted.stages)))
+
+
+def _go_on(message: str, help: str) -> None:
+    warn(f"{message}; going on without it", help)
+
+
+def warn(message: str, help: str = "") -> None:
+    """Writes `warning: message` and its help to stderr."""
+    print(terminal.style("warning", "bold", "yellow", stream=sys.stderr) + f": {message}", file=sys.stderr)
+    for line in help.splitlines():
+        print(f"  = help: {line}", file=sys.stderr)
+
+
+def share(link: Link | None, ws: Workspace, result: RunResult, *, all_good: bool = False) -> list[str]:
+    """Pushes what a run made (with `all_good`, also what it found), as the policy says; lines that tell.
+
+    Nothing that goes wrong on the way makes the run fail.
+    """
+    if link is None or not link.place.trust.unasked or result.interrupted:
+        return []
+    good = (Outcome.RAN, Outcome.RESTORED, Outcome.KEPT) if all_good else (Outcome.RAN,)
+    records = [ws.store.record(r.key) for r in result.stages if r.outcome in good]
+    done = link.push(r for r in records if r is not None)
+    if done is None:
+        return []
+    lines = []
+    if done.new:
+        where = link.place.trust.writes or TRUSTED
+        space = "" if where == TRUSTED else f" ({where})"
+        lines.append(f"{count(done.new, 'result')} pushed to {link.place.address}{space}, {size(done.bytes)}")
+    return [*lines, *differing(done.differs)]
+
+
+def differing(stages: Iterable[str]) -> list[str]:
+    """Words about results that are not the same although everything that decides them is."""
+    return [
+        f"note: `{stage}` came out differently than in the remote, for the same key; the first stays there"
+        for stage in dict.fromkeys(stages)
+    ]

@@ -1,0 +1,201 @@
+"""Clearing up the cache: results that were not used for long, and content that no result names.
+
+Records go first, then listings, then objects: whenever this is killed, what is left of a result is content
+without a name, and never a name without content. What nobody named yet may be about to be named: it is left
+alone for an hour, even though `inuse.collecting` keeps other processes of this version away.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mlflowc.errors import Failure
+from mlflowc.runtime.index import StatIndex
+from mlflowc.runtime.lockfile import NAME, LockFile
+from mlflowc.runtime.ports import FileSystem
+from mlflowc.runtime.records import OutputRecord, Record
+from mlflowc.runtime.store import Store
+
+GRACE = 3600.0
+_TEMPORARY = 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`keep`: seconds since a result was last used. `most`: bytes of all results. None: no limit."""
+
+    keep: float | None = None
+    most: int | None = None
+
+
+@dataclass(slots=True)
+class Collected:
+    """What went, or would go: results, files and bytes; and the bytes that stay."""
+
+    records: int = 0
+    files: int = 0
+    bytes: int = 0
+    left: int = 0
+
+
+@dataclass(slots=True)
+class _Result:
+    record: Record
+    used: float
+    pinned: bool
+    contents: dict[str, int] = field(default_factory=dict)  # path relative to the cache -> bytes
+
+
+class Collector:
+    """Clears up the cache of `store`. `locks` are lock files whose results stay, whatever the limits.
+
+    The caller holds `inuse.collecting`. Raises `OSError`.
+    """
+
+    def __init__(
+        self, store: Store, index: StatIndex, fs: FileSystem, locks: Iterable[LockFile], now: float
+    ) -> None:
+        self._store = store
+        self._index = index
+        self._fs = fs
+        self._now = now
+        entries = [e for lock in locks for e in lock.stages().values()]
+        self._pinned_keys = {e.key for e in entries}
+        self._pinned: dict[str, int] = {}
+        for entry in entries:
+            self._pinned |= self._contents(entry.outputs)
+
+    def collect(self, limits: Limits, *, dry: bool = False) -> Collected:
+        """Removes what the limits let go (with `dry`, only counts)."""
+        results = self._results()
+        kept = self._kept(results, limits)
+        live = dict(self._pinned)
+        for result in kept:
+            live |= result.contents
+        gone = [r for r in results if r not in kept]
+        named = {path for r in results for path in r.contents}
+        done = Collected()
+        for result in gone:
+            self._take(_path("records", result.record.key), done, dry)
+            done.records += 1
+        for kind in ("trees", "objects"):
+            for path, size, changed in self._files(kind):
+                # What no result names may be of one that is being made.
+                old = path in named or changed < self._now - GRACE
+                if path not in live and old:
+                    self._take(path, done, dry)
+                else:
+                    done.left += size
+        self._temporary(done, dry)
+        return done
+
+    def _results(self) -> list[_Result]:
+        uses = self._index.last_uses()
+        found = []
+        for record in self._store.records():
+            key = record.key
+            with contextlib.suppress(OSError):
+                written = (self._store.root / _path("records", key)).stat().st_mtime
+                used = max(written, record.started + record.seconds, uses.get(key, 0.0))
+                contents = self._contents(record.outputs)
+                if record.log:
+                    contents |= self._sized(_path("objects", record.log))
+                found.append(_Result(record, min(used, self._now), key in self._pinned_keys, contents))
+        return found
+
+    def _kept(self, results: list[_Result], limits: Limits) -> list[_Result]:
+        kept = [r for r in results if r.pinned or limits.keep is None or r.used >= self._now - limits.keep]
+        if limits.most is None:
+            return kept
+        kept.sort(key=lambda r: (r.pinned, r.used), reverse=True)
+        total = sum(self._pinned.values())
+        seen = set(self._pinned)
+        fitting = []
+        for result in kept:
+            new = {p: n for p, n in result.contents.items() if p not in seen}
+            if result.pinned or total + sum(new.values()) <= limits.most:
+                total += sum(new.values())
+                seen.update(new)
+                fitting.append(result)
+        return fitting
+
+    def _contents(self, outputs: Iterable[OutputRecord]) -> dict[str, int]:
+        """Files of the cache that outputs need, with their sizes in bytes."""
+        found: dict[str, int] = {}
+        for output in outputs:
+            if output.kind == "file":
+                found |= self._sized(_path("objects", output.hash))
+                continue
+            found |= self._sized(_path("trees", output.hash))
+            for entry in self._store.listing(output.hash) or []:
+                if entry.kind in "fx":
+                    found[_path("objects", entry.hash)] = entry.size
+        return found
+
+    def _sized(self, path: str) -> dict[str, int]:
+        try:
+            return {path: (self._store.root / path).stat().st_size}
+        except OSError:
+            return {}
+
+    def _files(self, kind: str) -> Iterator[tuple[str, int, float]]:
+        """All files of a kind: their path, size and the time of their last change."""
+        for folder in sorted((self._store.root / kind).glob("??")):
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    with contextlib.suppress(FileNotFoundError):
+                        st = entry.stat(follow_symlinks=False)
+                        yield f"{kind}/{folder.name}/{entry.name}", st.st_size, max(st.st_mtime, st.st_ctime)
+
+    def _temporary(self, done: Collected, dry: bool) -> None:
+        """What killed processes left behind."""
+        folder = self._store.root / "tmp"
+        if folder.is_dir():
+            for path in folder.iterdir():
+                with contextlib.suppress(FileNotFoundError):
+                    if path.stat().st_mtime < self._now - _TEMPORARY:
+                        self._take(f"tmp/{path.name}", done, dry)
+
+    def _take(self, path: str, done: Collected, dry: bool) -> None:
+        full = self._store.root / path
+        with contextlib.suppress(FileNotFoundError):
+            done.bytes += full.stat().st_size
+            done.files += 1
+            if not dry:
+                self._fs.remove(full)
+                kind, _, rest = path.partition("/")
+                if kind == "objects":
+                    self._index.forget_object(rest.replace("/", ""))
+
+
+def _path(kind: str, digest: str) -> str:
+    return f"{kind}/{digest[:2]}/{digest[2:]}"
+
+
+def locks_of_refs(root: Path) -> list[LockFile]:
+    """The lock files at the tips of all branches and tags. Raises `Failure` where git cannot tell."""
+    try:
+        refs = _git(root, "for-each-ref", "--format=%(objectname)").split()
+        found = []
+        for commit in dict.fromkeys(refs):
+            done = subprocess.run(
+                ["git", "show", f"{commit}:./{NAME}"], cwd=root, capture_output=True, timeout=60
+            )
+            if done.returncode == 0:
+                with contextlib.suppress(Failure):
+                    found.append(LockFile.parse(done.stdout.decode("utf-8", "replace"), NAME))
+        return found
+    except (OSError, subprocess.SubprocessError) as e:
+        raise Failure(
+            "git cannot list the branches", help="leave `--refs` out, or call it in a repository"
+        ) from e
+
+
+def _git(root: Path, *args: str) -> str:
+    done = subprocess.run(["git", *args], cwd=root, capture_output=True, timeout=60, check=True)
+    return done.stdout.decode("utf-8", "replace")

@@ -1,0 +1,1 @@
+"""Results shared through a folder, a bucket or a server: `docs/remotes.md`."""

@@ -1,0 +1,160 @@
+"""Many transfers at once, each tried again when it may help."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from mlflowc.runtime.remotes.transport import AbsentError, Found, RemoteError, Transport
+
+_TRIES = 5
+_FIRST_PAUSE = 0.2
+_LONGEST_PAUSE = 5.0
+# A transfer that got so far, in bytes, since it was last tried has not failed again: it goes on.
+_PROGRESS = 64 * 1024
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Meter(Protocol):
+    """Is told, in any thread, of bytes that were sent or received."""
+
+    def moved(self, size: int) -> None: ...
+
+
+class Quiet:
+    """A meter for nobody; it counts."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self._guard = threading.Lock()
+
+    def moved(self, size: int) -> None:
+        """Bytes went over."""
+        with self._guard:
+            self.bytes += size
+
+
+class Engine:
+    """A transport with patience. Safe to use from several threads; `requests` counts what was asked."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        meter: Meter | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.transport = transport
+        self.meter: Meter = meter or Quiet()
+        self.requests = 0
+        self._sleep = sleep
+        self._guard = threading.Lock()
+
+    def read(self, name: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+        """The bytes from `start` on. A connection that breaks is taken up again where it broke.
+
+        Raises `AbsentError` and `RemoteError`; what was handed out until then was right.
+        """
+        if length == 0:
+            return
+        at, tries, mark = start, 0, start
+        while True:
+            try:
+                self._count()
+                for chunk in self.transport.read(name, at, None if length is None else start + length - at):
+                    at += len(chunk)
+                    self.meter.moved(len(chunk))
+                    yield chunk
+                if length is None or at >= start + length:
+                    return
+                raise RemoteError(f"`{name}` ends too early", transient=True)
+            except RemoteError as e:
+                tries = 1 if at - mark >= _PROGRESS else tries + 1
+                mark = at
+                if not e.transient or tries >= _TRIES:
+                    raise
+                self._pause(tries)
+
+    def read_all(
+        self, name: str, start: int = 0, length: int | None = None, limit: int | None = None
+    ) -> bytes:
+        """As `read`, in one piece. Raises `RemoteError` for more than `limit` bytes."""
+        parts: list[bytes] = []
+        size = 0
+        for chunk in self.read(name, start, length):
+            size += len(chunk)
+            if limit is not None and size > limit:
+                raise RemoteError(f"`{name}` is larger than it can be")
+            parts.append(chunk)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def read_or_none(self, name: str, limit: int | None = None) -> bytes | None:
+        """All of it, None where nothing has the name."""
+        try:
+            return self.read_all(name, limit=limit)
+        except AbsentError:
+            return None
+
+    def size(self, name: str) -> int | None:
+        """See `Transport`."""
+        return self._patiently(lambda: self.transport.size(name))
+
+    def write(self, name: str, content: bytes | Path, *, fresh: bool = False) -> bool:
+        """See `Transport`. A try whose answer was lost may have been the one that took the name."""
+        done = self._patiently(lambda: self.transport.write(name, content, fresh=fresh))
+        self.meter.moved(len(content) if isinstance(content, bytes) else content.stat().st_size)
+        return done
+
+    def names(self, prefix: str) -> list[Found]:
+        """See `Transport`."""
+        return self._patiently(lambda: list(self.transport.names(prefix)))
+
+    def remove(self, name: str) -> None:
+        """See `Transport`."""
+        self._patiently(lambda: self.transport.remove(name))
+
+    def each(self, work: Callable[[T], R], items: Iterable[T]) -> list[R]:
+        """`work` of all items, in their order, as many at once as the transport takes.
+
+        After the first exception nothing new is begun, and it is raised.
+        """
+        todo = list(items)
+        if len(todo) <= 1:
+            return [work(item) for item in todo]
+        with ThreadPoolExecutor(min(self.transport.width, len(todo)), thread_name_prefix="remote") as pool:
+            futures: list[Future[R]] = []
+            try:
+                futures = [pool.submit(work, item) for item in todo]
+                for done in as_completed(futures):
+                    done.result()
+                return [f.result() for f in futures]
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _patiently(self, ask: Callable[[], R]) -> R:
+        tries = 0
+        while True:
+            try:
+                self._count()
+                return ask()
+            except RemoteError as e:
+                tries += 1
+                if not e.transient or tries >= _TRIES:
+                    raise
+                self._pause(tries)
+
+    def _pause(self, tries: int) -> None:
+        # Jitter: many jobs that a server turned away at once must not come back at once.
+        longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (tries - 1))
+        self._sleep(longest * (0.5 + random.random() / 2))
+
+    def _count(self) -> None:
+        with self._guard:
+            self.requests += 1

@@ -1,0 +1,235 @@
+"""From a remote into the store. Nothing is believed: all content has the hash that it was asked by."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO
+
+from blake3 import blake3
+
+from mlflowc.runtime import tree
+from mlflowc.runtime.hashing import hash_bytes
+from mlflowc.runtime.records import OutputRecord
+from mlflowc.runtime.remotes import entries, names, packs
+from mlflowc.runtime.remotes.engine import Engine
+from mlflowc.runtime.remotes.entries import Entry
+from mlflowc.runtime.remotes.library import Library, Pack
+from mlflowc.runtime.remotes.packs import Member
+from mlflowc.runtime.remotes.transport import AbsentError
+from mlflowc.runtime.store import Store
+
+# A listing of a million files has about 100 MB.
+_LARGEST_LISTING = 512 * 1024 * 1024
+_CHUNK = 1024 * 1024
+
+
+class Fetcher:
+    """Reads one remote's namespaces `reads`, the first one first.
+
+    `bad` collects the hashes of contents that were there and not right. All raise `RemoteError` when the
+    remote does not answer, `OSError` when the store cannot be written.
+    """
+
+    def __init__(self, engine: Engine, store: Store, reads: tuple[str, ...], library: Library) -> None:
+        self.bad: set[str] = set()
+        self._engine = engine
+        self._store = store
+        self._reads = reads
+        self._library = library
+        self._guard = threading.Lock()
+
+    def entry(self, key: str) -> Entry | None:
+        """What the remote has for a key: the first good entry of the namespaces that may be read."""
+        for namespace in self._reads:
+            data = self._engine.read_or_none(names.record(namespace, key), entries.LARGEST)
+            if data is None:
+                continue
+            try:
+                return entries.decode(data, key, namespace)
+            except ValueError:
+                self._is_bad(key)
+        return None
+
+    def outputs(self, entry: Entry, outputs: Iterable[OutputRecord]) -> bool:
+        """Brings the content of outputs into the store. False when the remote has not all of it."""
+        outputs = list(outputs)
+        where = self._places(entry)
+        objects = {o.hash: o.size for o in outputs if o.kind == "file"}
+        listings: list[list[tree.Entry]] = []
+        for output in outputs:
+            if output.kind == "file":
+                continue
+            found = self._store.listing(output.hash) or self._listing(output.hash, where)
+            if found is None:
+                return False
+            listings.append(found)
+            objects |= {e.hash: e.size for e in found if e.kind in "fx"}
+        if not self._objects(objects, where):
+            return False
+        for listing in listings:
+            self._store.put_listing(listing)
+        return True
+
+    def log(self, entry: Entry) -> bool:
+        """Brings the record's log into the store."""
+        log = entry.record.log
+        return log is None or self._objects({log: 0}, self._places(entry))
+
+    def present(self, entry: Entry, outputs: Iterable[OutputRecord]) -> bool:
+        """Whether the remote seems to have all content of outputs; fetches listings, no data."""
+        where = self._places(entry)
+        large: list[str] = []
+        used: set[Pack] = set()
+        for output in outputs:
+            digests = [output.hash]
+            if output.kind != "file":
+                found = self._store.listing(output.hash) or self._listing(output.hash, where)
+                if found is None:
+                    return False
+                digests = [e.hash for e in found if e.kind in "fx"]
+            for digest in digests:
+                if digest in where:
+                    used.add(where[digest][0])
+                elif not self._store.has(digest):
+                    large.append(digest)
+        if not all(self._engine.each(lambda pack: self._engine.size(names.pack(*pack)) is not None, used)):
+            return False
+        return all(self._engine.each(self._has_large, dict.fromkeys(large)))
+
+    def _has_large(self, digest: str) -> bool:
+        return any(self._engine.size(names.content(n, "objects", digest)) is not None for n in self._reads)
+
+    def _places(self, entry: Entry) -> dict[str, tuple[Pack, Member]]:
+        """Where the small contents of the entry are, by hash. Foreign namespaces are not even looked at."""
+        usable = [p for p in entry.packs if p[0] in self._reads]
+        self._library.load(usable)
+        return {m.digest: (pack, m) for pack in usable for m in self._library.members(pack)}
+
+    # --- listings
+
+    def _listing(self, digest: str, where: dict[str, tuple[Pack, Member]]) -> list[tree.Entry] | None:
+        for data in self._versions(digest, where):
+            if hash_bytes(data) != digest:
+                self._is_bad(digest)
+                continue
+            try:
+                return tree.harmless(tree.decode(data))
+            except ValueError:
+                self._is_bad(digest)
+                return None
+        return None
+
+    def _versions(self, digest: str, where: dict[str, tuple[Pack, Member]]) -> Iterator[bytes]:
+        if digest in where:
+            pack, member = where[digest]
+            with contextlib.suppress(AbsentError):
+                yield self._engine.read_all(names.pack(*pack), member.start, member.length)
+        for namespace in self._reads:
+            data = self._engine.read_or_none(names.content(namespace, "trees", digest), _LARGEST_LISTING)
+            if data is not None:
+                yield data
+
+    # --- objects
+
+    def _objects(self, wanted: dict[str, int], where: dict[str, tuple[Pack, Member]]) -> bool:
+        missing = [d for d in wanted if not self._store.has(d)]
+        small: dict[Pack, list[Member]] = {}
+        large: list[str] = []
+        for digest in missing:
+            if digest in where:
+                pack, member = where[digest]
+                small.setdefault(pack, []).append(member)
+            else:
+                large.append(digest)
+        parts = [(pack, span) for pack, members in small.items() for span in packs.spans(members)]
+        got_small = self._engine.each(lambda part: self._span(*part), parts)
+        lost = [digest for digests in got_small for digest in digests]
+        # What is not where the index says may still have a name of its own.
+        got_large = self._engine.each(self._large, [(d, wanted[d]) for d in (*large, *lost)])
+        return all(got_large)
+
+    def _span(self, pack: Pack, span: packs.Span) -> list[str]:
+        """Takes a stretch of a pack; returns the hashes of what was not right."""
+        left = list(span.members)
+        for _ in (1, 2):
+            try:
+                data = self._engine.read_all(names.pack(*pack), span.start, span.length)
+            except AbsentError:
+                break
+            view = memoryview(data)
+            again: list[Member] = []
+            for member in left:
+                at = member.start - span.start
+                content = view[at : at + member.length]
+                if blake3(content).hexdigest() == member.digest:
+                    self._store.put_checked(member.digest, content)
+                else:
+                    again.append(member)
+            left = again
+            if not left:
+                return []
+        self._library.forget(pack)
+        for member in left:
+            self._is_bad(member.digest)
+        return [m.digest for m in left]
+
+    def _large(self, wanted: tuple[str, int]) -> bool:
+        digest, size = wanted
+        for namespace in self._reads:
+            name = names.content(namespace, "objects", digest)
+            try:
+                # A second time from the start: bytes may have been changed on the way.
+                if self._download(name, digest, size) or self._download(name, digest, size):
+                    return True
+            except AbsentError:
+                continue
+            self._is_bad(digest)
+        return False
+
+    def _download(self, name: str, digest: str, size: int) -> bool:
+        """A file into the store. What an earlier process left of it is not fetched again."""
+        with self._part(digest) as (path, file):
+            hasher = blake3()
+            # The part may be anything: longer than the file even, if that is not what it should be.
+            if os.fstat(file.fileno()).st_size > size:
+                file.truncate(0)
+            file.seek(0)
+            while chunk := file.read(_CHUNK):
+                hasher.update(chunk)
+            if not size or file.tell() < size:
+                for chunk in self._engine.read(name, file.tell(), size - file.tell() if size else None):
+                    hasher.update(chunk)
+                    file.write(chunk)
+            file.flush()
+            if hasher.hexdigest() != digest:
+                path.unlink(missing_ok=True)
+                return False
+            self._store.put_file(path, digest, move=True)
+            return True
+
+    @contextlib.contextmanager
+    def _part(self, digest: str) -> Iterator[tuple[Path, IO[bytes]]]:
+        """A file for a download; one for all processes, unless another process is at it right now."""
+        folder = self._store.root / "tmp"
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"fetch-{digest}"
+        file = open(path, "a+b")  # noqa: SIM115 - it may be exchanged for another
+        try:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.close()
+                path = folder / f"fetch-{digest}-{os.getpid()}-{threading.get_ident()}"
+                file = open(path, "w+b")  # noqa: SIM115
+            yield path, file
+        finally:
+            file.close()
+
+    def _is_bad(self, digest: str) -> None:
+        with self._guard:
+            self.bad.add(digest)

@@ -1,0 +1,179 @@
+"""A workspace's remote: opened at the first question, given up for the rest of the process when it fails."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from mlflowc.errors import Failure
+from mlflowc.ir.model import Pipeline, Value
+from mlflowc.runtime.records import OutputRecord, Record
+from mlflowc.runtime.remotes.transport import scheme_of
+from mlflowc.runtime.remotes.trust import Trust, decide
+from mlflowc.runtime.store import Store
+
+if TYPE_CHECKING:
+    # What asks a remote is imported when one is asked.
+    from mlflowc.runtime.remotes.engine import Meter
+    from mlflowc.runtime.remotes.entries import Entry
+    from mlflowc.runtime.remotes.hub import Hub
+    from mlflowc.runtime.remotes.push import Pushed
+
+T = TypeVar("T")
+
+
+class Place(NamedTuple):
+    """Where a remote is and how to use it. `state` is the project's `.mlpipe`."""
+
+    address: str
+    root: Path
+    state: Path
+    options: Mapping[str, Value]
+    trust: Trust
+
+
+def place_of(
+    root: Path,
+    state: Path,
+    pipeline: Pipeline,
+    given: str | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Place | None:
+    """The remote that the command line (`given`) or else the pipeline names; None without one."""
+    cache = pipeline.cache
+    address = given if given is not None else cache.remote
+    if not address:
+        return None
+    scheme_of(address)
+    options = dict(cache.options) if given is None or given == cache.remote else {}
+    trust = decide(os.environ if env is None else env, cache.write, pipeline.ci.branch)
+    return Place(address, root, state, options, trust)
+
+
+class Link:
+    """See `Remote`. `warn` is told once, with a message and help, when the remote fails."""
+
+    def __init__(
+        self, place: Place, store: Store, warn: Callable[[str, str], None], meter: Meter | None = None
+    ) -> None:
+        self.place = place
+        self._store = store
+        self._warn = warn
+        self._meter = meter
+        self._hub: Hub | None = None
+        self._off = False
+        self._expected: set[str] = set()
+        self._entries: dict[str, Entry | None] = {}
+        self._holders: dict[str, Entry] = {}
+        self._present: dict[str, bool] = {}
+        self._guard = threading.RLock()
+
+    def expect(self, keys: Iterable[str]) -> None:
+        """See `Remote`."""
+        with self._guard:
+            self._expected.update(k for k in keys if k not in self._entries)
+
+    def record(self, key: str) -> Record | None:
+        """See `Remote`."""
+        entry = self._entry(key)
+        if entry is None:
+            return None
+        with contextlib.suppress(OSError):
+            if self._store.record(key) is None:
+                self._store.put_record(entry.record)
+        return entry.record
+
+    def available(self, key: str, outputs: Iterable[OutputRecord]) -> bool:
+        """See `Remote`."""
+        entry = self._entry(key)
+        wanted = [o for o in outputs if not self._store.has_output(o)]
+        if entry is None or not all(any(o.same_content(r) for r in entry.record.outputs) for o in wanted):
+            return False
+        for output in wanted:
+            with self._guard:
+                known = self._present.get(output.hash)
+            if known is None:
+                known = self._safely(lambda hub, o=output: hub.fetcher.present(entry, [o]), False)  # type: ignore[misc]
+                with self._guard:
+                    self._present[output.hash] = known
+            if not known:
+                return False
+        return True
+
+    def fetch(self, outputs: Iterable[OutputRecord]) -> bool:
+        """See `Remote`."""
+        for output in outputs:
+            if self._store.has_output(output):
+                continue
+            with self._guard:
+                entry = self._holders.get(output.hash)
+            if entry is None:
+                return False
+            if not self._safely(lambda hub, e=entry, o=output: hub.fetcher.outputs(e, [o]), False):  # type: ignore[misc]
+                with self._guard:
+                    self._present[output.hash] = False
+                return False
+        return True
+
+    def push(self, records: Iterable[Record]) -> Pushed | None:
+        """Sends results, as far as this job may. None when it may not, or the remote failed."""
+        wanted = list(records)
+        if not wanted or self.place.trust.writes is None:
+            return None
+        return self._safely(lambda hub: hub.pusher().push(wanted) if hub.writable else None, None)
+
+    def close(self) -> None:
+        """Lets go of connections."""
+        with self._guard:
+            hub, self._hub = self._hub, None
+        if hub is not None:
+            hub.close()
+
+    def _entry(self, key: str) -> Entry | None:
+        with self._guard:
+            if key in self._entries:
+                return self._entries[key]
+            todo = [key, *(k for k in self._expected if k != key and self._store.record(k) is None)]
+            self._expected.clear()
+        nothing: list[Entry | None] = [None] * len(todo)
+        found = self._safely(lambda hub: hub.engine.each(hub.fetcher.entry, todo), nothing)
+        with self._guard:
+            for asked, entry in zip(todo, found, strict=True):
+                self._entries[asked] = entry
+                if entry is not None:
+                    self._holders |= {o.hash: entry for o in entry.record.outputs}
+            return self._entries[key]
+
+    def _safely(self, ask: Callable[[Hub], T], otherwise: T) -> T:
+        """What the remote says; `otherwise` when it cannot be asked."""
+        from mlflowc.runtime.remotes.transport import RemoteError
+
+        if self._off:
+            return otherwise
+        try:
+            return ask(self._open())
+        except Failure as e:
+            if e.code == 2:
+                raise
+            self._give_up(e.message, e.help)
+        except RemoteError as e:
+            self._give_up(e.message, e.help)
+        return otherwise
+
+    def _open(self) -> Hub:
+        with self._guard:
+            if self._hub is None:
+                from mlflowc.runtime.remotes.hub import Hub
+
+                self._hub = Hub(self.place, self._store, self._meter)
+            return self._hub
+
+    def _give_up(self, message: str, help: str) -> None:
+        with self._guard:
+            told, self._off = self._off, True
+        if not told:
+            self._warn(message, help)

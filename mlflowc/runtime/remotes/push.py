@@ -1,0 +1,243 @@
+"""From the store into a remote: contents first, packs before their indexes, the records last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mlflowc.runtime import tree
+from mlflowc.runtime.hashing import hash_bytes
+from mlflowc.runtime.records import Record
+from mlflowc.runtime.remotes import entries, names, packs
+from mlflowc.runtime.remotes.engine import Engine
+from mlflowc.runtime.remotes.entries import Entry
+from mlflowc.runtime.remotes.library import Library, Pack
+from mlflowc.runtime.remotes.packs import Sized
+from mlflowc.runtime.store import Store
+
+# Below so many bytes of small files, sending them costs less than finding out which are there.
+_BLIND = 2 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class Pushed:
+    """What came of a push. `new` and `there` count results, `bytes` is what was sent.
+
+    `lost` are stages whose content is not in the store, `differs` those of which the remote has another
+    result for the same key.
+    """
+
+    new: int = 0
+    there: int = 0
+    bytes: int = 0
+    lost: list[str] = field(default_factory=list)
+    differs: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Content:
+    """A content to be sent: where it is (its bytes, or a file), and its size."""
+
+    kind: str
+    source: bytes | Path
+    size: int
+
+
+class _LostError(Exception):
+    """The content with that hash is not in the store, or not what it should be."""
+
+
+class Pusher:
+    """Writes into the namespace `target` of one remote. Raises `RemoteError`.
+
+    Contents that are in one of `reads` are not sent again, unless their hash is in `bad`.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        store: Store,
+        reads: tuple[str, ...],
+        target: str,
+        library: Library,
+        bad: set[str],
+    ) -> None:
+        self._engine = engine
+        self._store = store
+        self._reads = (target, *(r for r in reads if r != target))
+        self._target = target
+        self._library = library
+        self._bad = bad
+        self._lost: set[str] = set()
+
+    def push(self, records: Iterable[Record]) -> Pushed:
+        """Sends what the remote does not have of these results."""
+        done = Pushed()
+        wanted = self._missing(list(records), done)
+        contents: dict[str, _Content] = {}
+        needs: dict[str, set[str]] = {}
+        for record in wanted:
+            try:
+                own = self._contents(record)
+            except _LostError:
+                done.lost.append(record.stage)
+                continue
+            needs[record.key] = set(own)
+            contents |= own
+        self._send_large({d: c for d, c in contents.items() if c.size >= names.LARGE}, done)
+        where = self._send_small({d: c for d, c in contents.items() if c.size < names.LARGE}, done)
+        self._send_records([r for r in wanted if r.key in needs], needs, where, done)
+        return done
+
+    def _missing(self, records: list[Record], done: Pushed) -> list[Record]:
+        """The records that the remote does not have, in any namespace that is read."""
+
+        def there(record: Record) -> Record | None:
+            for namespace in self._reads:
+                data = self._engine.read_or_none(names.record(namespace, record.key), entries.LARGEST)
+                if data is not None:
+                    try:
+                        return entries.decode(data, record.key, namespace).record
+                    except ValueError:
+                        self._bad.add(record.key)
+            return None
+
+        wanted = []
+        for record, found in zip(records, self._engine.each(there, records), strict=True):
+            same = found is not None and found.outputs == record.outputs
+            damaged = record.key in self._bad or any(o.hash in self._bad for o in record.outputs)
+            if found is None or damaged or (same and self._spoiled(record)):
+                wanted.append(record)
+            else:
+                done.there += 1
+                if not same:
+                    done.differs.append(record.stage)
+        return wanted
+
+    def _spoiled(self, record: Record) -> bool:
+        """Whether some content of the result was found to be bad in the remote."""
+        if not self._bad:
+            return False
+        listings = [self._store.listing(o.hash) or [] for o in record.outputs if o.kind != "file"]
+        return any(e.hash in self._bad for listing in listings for e in listing)
+
+    def _contents(self, record: Record) -> dict[str, _Content]:
+        """All contents of a result by hash, in the order of their paths. Raises `_LostError`."""
+        found: dict[str, _Content] = {}
+        place = self._store.object_path
+        for output in record.outputs:
+            if output.kind == "file":
+                found[output.hash] = _Content("objects", place(output.hash), output.size)
+                continue
+            listing = self._store.listing(output.hash)
+            if listing is None:
+                raise _LostError(output.hash)
+            data = tree.encode(listing)
+            found[output.hash] = _Content("trees", data, len(data))
+            for entry in listing:
+                if entry.kind in "fx":
+                    found[entry.hash] = _Content("objects", place(entry.hash), entry.size)
+        if record.log and self._store.has(record.log):
+            path = place(record.log)
+            found[record.log] = _Content("objects", path, path.stat().st_size)
+        large = (d for d, c in found.items() if c.kind == "objects" and c.size >= names.LARGE)
+        if not all(self._store.has(digest) for digest in large):
+            raise _LostError(record.stage)
+        return found
+
+    # --- large ones
+
+    def _send_large(self, contents: Mapping[str, _Content], done: Pushed) -> None:
+        def send(item: tuple[str, _Content]) -> int:
+            digest, content = item
+            if digest not in self._bad:
+                for namespace in self._reads:
+                    if self._engine.size(names.content(namespace, content.kind, digest)) == content.size:
+                        return 0
+            self._engine.write(names.content(self._target, content.kind, digest), content.source)
+            return content.size
+
+        done.bytes += sum(self._engine.each(send, contents.items()))
+
+    # --- small ones
+
+    def _send_small(self, contents: Mapping[str, _Content], done: Pushed) -> dict[str, Pack]:
+        """Sends them in packs; returns in which pack each is."""
+        where = self._known(contents)
+        todo = [Sized(d, c.size) for d, c in contents.items() if d not in where]
+        for group, pack in self._engine.each(lambda g: self._send_pack(g, contents), packs.groups(todo)):
+            if pack is not None:
+                where |= {content.digest: pack for content in group}
+                done.bytes += sum(content.length for content in group)
+        return where
+
+    def _known(self, contents: Mapping[str, _Content]) -> dict[str, Pack]:
+        """Those that are in packs of the remote already."""
+        if sum(c.size for c in contents.values()) < _BLIND and len(contents) < 1000:
+            return {}
+        found: dict[str, Pack] = {}
+        for namespace in reversed(self._reads):
+            for pack in self._library.all_of(namespace):
+                for member in self._library.members(pack):
+                    if member.digest in contents and member.digest not in self._bad:
+                        found[member.digest] = pack
+        return found
+
+    def _send_pack(
+        self, group: list[Sized], contents: Mapping[str, _Content]
+    ) -> tuple[list[Sized], Pack | None]:
+        """Sends one pack, and then its index; returns what went into it."""
+        parts: list[bytes] = []
+        sent: list[Sized] = []
+        for content in group:
+            data = self._content(content.digest, contents[content.digest].source)
+            if data is not None:
+                parts.append(data)
+                sent.append(Sized(content.digest, len(data)))
+        if not sent:
+            return [], None
+        body = b"".join(parts)
+        index = packs.encode_index(sent)
+        pack = (self._target, hash_bytes(body))
+        self._engine.write(names.pack(*pack), body)
+        self._engine.write(names.index(*pack), index)
+        self._library.add(pack, index)
+        return sent, pack
+
+    def _content(self, digest: str, source: bytes | Path) -> bytes | None:
+        """A content as it has to be; None, and noted as lost, when it is not."""
+        if isinstance(source, bytes):
+            return source
+        try:
+            with open(source, "rb", buffering=0) as file:
+                data: bytes = file.readall()
+        except OSError:
+            self._lost.add(digest)
+            return None
+        if hash_bytes(data) == digest:
+            return data
+        # Whatever it is now, it is no use to anybody: this drops it.
+        self._store.has(digest)
+        self._lost.add(digest)
+        return None
+
+    # --- records
+
+    def _send_records(
+        self, records: list[Record], needs: Mapping[str, set[str]], where: Mapping[str, Pack], done: Pushed
+    ) -> None:
+        def send(record: Record) -> bool:
+            own = needs[record.key]
+            used = dict.fromkeys(where[d] for d in sorted(own) if d in where)
+            data = entries.encode(Entry(record, tuple(used)))
+            name = names.record(self._target, record.key)
+            again = record.key in self._bad or bool(own & self._bad)
+            return self._engine.write(name, data, fresh=not again)
+
+        complete = [r for r in records if not needs[r.key] & self._lost]
+        done.lost += [r.stage for r in records if needs[r.key] & self._lost]
+        for written in self._engine.each(send, complete):
+            # Another one was quicker: its result is as good.
+            done.new += written
+            done.there += not written
