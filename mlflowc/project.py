@@ -113,7 +113,7 @@ def _in_folder(folder: Path, words: str) -> tuple[Path, str]:
         raise Failure(
             f"{words} has several pipeline files: {', '.join(found)}", help=f"name one: -f {found[0]}", code=2
         )
-    above = next((p for p in folder.parents if _pipelines(p)), None)
+    above = next((p for p in folder.parents if _is_project(p)), None)
     help = "`mlpipec init` writes one"
     if above:
         import shlex  # only for this message
@@ -128,6 +128,12 @@ def _pipelines(folder: Path) -> list[str]:
         return sorted(e.name for e in os.scandir(folder) if e.name.endswith(".mlpipe") and e.is_file())
     except OSError:
         return []
+
+
+def _is_project(folder: Path) -> bool:
+    found = _pipelines(folder)
+    # Any other file of that ending may lie anywhere; one that was compiled has its cache beside it.
+    return DEFAULT in found or (bool(found) and (folder / STATE).is_dir())
 
 
 def _others(folder: Path) -> str:

@@ -24,6 +24,7 @@ _ROUNDS = 10  # a fix may uncover another; a pair that undoes each other must st
 
 
 @click.command("check")
+@click.argument("named", metavar="[FILE]", required=False)
 @file_option
 @set_option
 @click.option(
@@ -36,8 +37,12 @@ _ROUNDS = 10  # a fix may uncover another; a pair that undoes each other must st
 )
 @click.option("--fix", is_flag=True, help="Apply the fixes that are certain, then check again.")
 @click.option("--strict", is_flag=True, help="Fail on warnings, too.")
-def command(file: str | None, settings: tuple[str, ...], form: str, fix: bool, strict: bool) -> int:
+def command(
+    named: str | None, file: str | None, settings: tuple[str, ...], form: str, fix: bool, strict: bool
+) -> int:
     """Check the pipeline: syntax, names, types, graph, files, and what experience says goes wrong.
+
+    FILE is the same as with -f.
 
     All findings are shown in one go. Exit code 1 when there is an error. The format is text wherever it runs,
     in CI too, unless told otherwise.
@@ -50,6 +55,9 @@ def command(file: str | None, settings: tuple[str, ...], form: str, fix: bool, s
     from mlflowc.diagnostic import Severity
     from mlflowc.render.order import in_order
 
+    if named is not None and file is not None:
+        raise Failure("the pipeline file is given twice", help="write one: `mlpipec check FILE`", code=2)
+    file = file or named
     values = overrides(settings)
     compiled = project.compile_file(file, overrides=values)
     if fix:

@@ -66,6 +66,7 @@ class _Facts:
     now: Snapshot
     before: Callable[[str], Snapshot]
     rows: tuple[StageRow, ...]
+    several_metrics: bool = False
 
     @functools.cached_property
     def outputs(self) -> dict[tuple[str, str], ir.Output]:
@@ -103,6 +104,7 @@ def build(
         Snapshot(stages=ws.lock.stages()),
         functools.cache(lambda revision: baseline.at(ws.root, revision, tip=vs is not None)),
         rows,
+        sum(item.kind == "metrics" for item in report.items) > 1,
     )
     sections: list[Section] = [Gates(tuple(gates))] if gates else []
     sections += [_SECTIONS[item.kind](facts, item, vs or item.vs) for item in report.items]
@@ -156,7 +158,7 @@ def _metrics(facts: _Facts, item: ir.ReportItem, vs: str | None) -> Section:
             now = facts.now.metric(ref.stage, ref.output, name)
             old = before.metric(ref.stage, ref.output, name) if before else None
             rows.append(MetricRow(ref.stage, ref.output, name, now, old))
-    return Metrics(tuple(rows), base)
+    return Metrics(tuple(rows), base, _title(item.refs) if facts.several_metrics else "")
 
 
 def _params(facts: _Facts, item: ir.ReportItem, vs: str | None) -> Section:

@@ -119,7 +119,8 @@ def _gates(section: Section, style: _Style, at: int) -> str:
 def _metrics(section: Section, style: _Style, at: int) -> str:
     assert isinstance(section, Metrics)
     base = section.baseline
-    head = "## Metrics" + _against(base, style)
+    of = f" of {_escape(section.title, style)}" if section.title else ""
+    head = f"## Metrics{of}" + _against(base, style)
     if not section.rows:
         return head + "\n\nNo values yet."
     if base is None or not base.found:

@@ -64,10 +64,12 @@ class MetricRow:
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """A table of metrics; `baseline` is None when the report asks for no comparison."""
+    """A table of metrics; `baseline` is None when the report asks for no comparison. `title` says whose they
+    are where a report has several such tables."""
 
     rows: tuple[MetricRow, ...]
     baseline: Baseline | None = None
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,20 @@ def pinned(
     return lock if entries == lock.entries else LockFile(entries)
 
 
+def is_current(root: Path, env: Env, lock: LockFile) -> bool:
+    """Whether nothing has to be resolved to know what the environment is: `lock` has that, or it needs none."""
+    if env.requirements is None:
+        return True
+    try:
+        wanted = _wanted(root.absolute(), env.requirements)
+    except Failure:
+        return False
+    if wanted.hashed or not wanted.lines:
+        return True
+    entry = lock.get("env", env.name)
+    return bool(entry and entry.get("source") == _source(env, wanted) and _kept(env, lock).packages)
+
+
 def _belongs(entry: tuple[str, str], env: str) -> bool:
     kind, name = entry
     return (kind == "env" and name == env) or (kind == "package" and name.startswith(env + "."))
@@ -267,7 +281,7 @@ def _resolve(root: Path, env: Env, wanted: Requirements, previous: Resolution) -
                 doing=f"resolve the requirements of environment `{env.name}` (`{wanted.path}`)",
                 # With all versions given there is a way without the network: do not wait long for it.
                 variables={"UV_HTTP_RETRIES": "0"} if wanted.pinned else None,
-                help="change the versions that it names, so that they fit together",
+                help="look at the names and versions that uv names: they must exist, and fit together",
             )
         except uvtool.NetworkFailure:
             if not wanted.pinned:

@@ -144,6 +144,14 @@ def test_fix_without_anything_certain_changes_nothing(project: Path) -> None:
     assert (project / "pipeline.mlpipe").stat() == before
 
 
+def test_the_file_may_be_named_without_an_option(project: Path) -> None:
+    (project / "other.mlpipe").write_text(GOOD.replace("churn", "other"))
+    assert mlpipec(project, "check", "other.mlpipe").stdout.startswith("ok:")
+    twice = mlpipec(project, "check", "other.mlpipe", "-f", "other.mlpipe")
+    assert (twice.returncode, twice.stdout) == (2, "")
+    assert "given twice" in twice.stderr
+
+
 def test_no_pipeline_is_a_usage_error(tmp_path: Path) -> None:
     done = mlpipec(tmp_path, "check")
     assert done.returncode == 2 and "mlpipec init" in done.stderr

@@ -154,6 +154,7 @@ def test_the_only_pipeline_file_is_found(folder: Path) -> None:
 
 def test_below_a_project_the_message_names_its_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "pipeline.mlpipe").rename(folder / "churn.mlpipe")
+    project.load()
     (folder / "a folder").mkdir()
     (folder / "a folder" / ".mlpipe").mkdir()  # a cache, not a pipeline file
     (folder / "a folder" / "src").mkdir()

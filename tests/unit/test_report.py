@@ -77,6 +77,14 @@ def test_metrics_are_compared_with_the_baseline(trained: Workspace) -> None:
     assert made.baseline.commit == training.git(trained.root, "rev-parse", "main")
 
 
+def test_several_tables_of_metrics_say_whose_they_are(trained: Workspace) -> None:
+    item = ReportItem("metrics", training.ref("train", "scores"))
+    report = Report("review", place(), (item, item), ("prepare", "train"))
+    made = build.build(trained, report)
+    assert markdown.render(made).count("## Metrics of train.scores\n") == 2
+    assert html.render(made).count("<h2>Metrics of train.scores ") == 2
+
+
 def test_metrics_without_a_revision_are_compared_with_none(trained: Workspace) -> None:
     item = ReportItem("metrics", training.ref("train", "scores"))
     made = section(trained, item)
