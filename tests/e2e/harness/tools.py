@@ -161,6 +161,7 @@ def _python_tools() -> dict[str, str]:
         "check-jsonschema",
         "gitlab-ci-verify",
         "pipeline-runner",
+        "weed",
         "zizmor",
     ]
     binaries = CACHE / "bin"
