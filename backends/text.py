@@ -11,7 +11,8 @@ from typing import Any
 import jinja2
 from mlflowc.backends.checks import labels, runner_of
 
-from mlflowc.ir.model import Pipeline, Value
+from mlflowc.data.declared import needs_library
+from mlflowc.ir.model import DataRef, Pipeline, Value
 from mlflowc.jobs.model import Job, JobKind, Workflow
 from mlflowc.target import Settings
 
@@ -82,9 +83,18 @@ def as_text(value: Value) -> str:
 
 
 def extra_of(pipeline: Pipeline, job: Job) -> str:
-    """The optional dependency of ours that `job` needs: drawing plots takes more than running stages."""
+    """The optional dependencies of ours that `job` needs: drawing plots takes more than running stages, and
+    so does checking files that Python alone cannot read.
+    """
     drawn = {r.name for r in pipeline.reports if any(i.kind == "plot" for i in r.items)}
-    return "report" if job.kind is JobKind.CHECK and drawn & set(job.reports) else ""
+    extras = ["report"] if job.kind is JobKind.CHECK and drawn & set(job.reports) else []
+    data = {d.name: d.type for d in pipeline.data}
+    for stage in (s for s in pipeline.stages if s.id in job.stages):
+        read = [data[s.data] for i in stage.inputs for s in i.sources if isinstance(s, DataRef)]
+        types = [*read, *(i.type for i in stage.inputs), *(o.type for o in stage.outputs)]
+        if any(map(needs_library, types)):
+            return ",".join(["data", *extras])
+    return ",".join(extras)
 
 
 def exec_command(job: str, workflow: Workflow, settings: Settings) -> str:

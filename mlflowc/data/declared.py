@@ -21,6 +21,13 @@ def checkable(type: FileType) -> bool:
     return type.kind in (*TEXT, *COLUMNAR, "table") and bool(type.columns or type.constraints)
 
 
+def needs_library(type: FileType) -> bool:
+    """Whether checking such a file takes the extra `mlflowc[data]`, however small it is."""
+    if type.element is not None:
+        return needs_library(type.element)
+    return type.kind in COLUMNAR and checkable(type)
+
+
 def digest(type: FileType) -> str:
     """A hash of what the type says; its name does not count."""
     text = json.dumps([_VERSION, asdict(replace(type, name=None))], sort_keys=True)

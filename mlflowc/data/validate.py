@@ -20,7 +20,7 @@ from mlflowc.errors import Failure
 from mlflowc.ir.model import FileType
 
 SMALL = 1 << 20
-LARGEST_WITHOUT = 64 << 20
+LARGEST_WITHOUT = 256 << 20
 INSTALL = 'pip install "mlflowc[data]"'
 # A folder's findings end with the first so many files that are not of their type.
 _FILES_SHOWN = 5

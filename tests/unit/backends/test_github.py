@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from mlflowc.backends.limits import PINS
 
-from mlflowc.ir.model import Event, EventInput, Pipeline, ScalarType
+from mlflowc.ir.model import Column, Event, EventInput, FileType, Output, Pipeline, ScalarType
 from tests.support.ir import digits, event, pipeline, stage
 from tests.unit.backends.emitting import emit, github
 
@@ -36,6 +36,16 @@ def test_jobs_run_nothing_but_exec() -> None:
     plan = 'mlpipec exec plan --on pull-request --outputs "$GITHUB_OUTPUT" --format github'
     assert runs(flow["jobs"]["plan"]) == [install, "mlpipec build --target github --check", plan]
     assert runs(flow["jobs"]["features"]) == [install, "mlpipec exec features --on pull-request"]
+
+
+def test_a_job_that_checks_parquet_files_gets_what_reads_them() -> None:
+    typed = FileType("parquet", (Column("id", ScalarType("int")),))
+    made = replace(stage("a"), outputs=(Output("table", typed, "table.parquet"),))
+    text = replace(stage("b"), outputs=(Output("table", replace(typed, kind="csv"), "table.csv"),))
+    flow = github(pipeline(made, text, events=(event("manual", "a", "b"),)), "manual")
+    install = "uv tool install --quiet --python 3.11"
+    assert runs(flow["jobs"]["a"])[0] == f"{install} 'mlflowc[data]==1.2.3'"
+    assert runs(flow["jobs"]["b"])[0] == f"{install} mlflowc==1.2.3"
 
 
 @pytest.mark.parametrize("kind", ["pull-request", "push-main", "schedule-1", "manual"])
