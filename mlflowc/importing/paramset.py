@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from mlflowc.diagnostic import Diagnostic
 from mlflowc.ir.model import Value
@@ -19,6 +19,7 @@ class ParamSet:
     def __init__(self, read: Callable[[str], str | Unreadable]) -> None:
         self._read = read
         self._names: dict[str, frozenset[str]] = {}
+        self._sections: dict[str, frozenset[str]] = {}
         self._values: dict[str, dict[str, Value]] = {}
         self._reasons: dict[str, str] = {}
         self._texts: dict[str, str | Unreadable] = {}
@@ -50,13 +51,14 @@ class ParamSet:
         if isinstance(raws, Diagnostic):
             return raws.message
         names = frozenset(r.name for r in raws)
+        sections = _sections(names)
         for other, taken in self._names.items():
-            clash = next((n for n in sorted(names) if _clashes(n, taken)), None)
-            if clash is not None:
-                return f"`{clash}` is in `{other}`, too"
-        if any(_clashes(n, names - {n}) for n in names if "." in n):
+            clashes = (names & taken) | (names & self._sections[other]) | (sections & taken)
+            if clashes:
+                return f"`{min(clashes)}` is in `{other}`, too"
+        if names & sections:
             return "it has a name that is a value and a section"
-        self._names[file] = names
+        self._names[file], self._sections[file] = names, sections
         self._values[file] = {r.name: r.value for r in raws}
         return ""
 
@@ -66,23 +68,19 @@ class ParamSet:
 
     def has(self, file: str, key: str) -> bool:
         """Whether a declared file has a parameter or a section of that name, however it is spelled."""
-        names = self._names.get(file, frozenset())
-        return any(n == key or n.startswith(f"{key}.") for n in names) or "[" in key
+        return "[" in key or key in self._names.get(file, ()) or key in self._sections.get(file, ())
 
     def spelled(self, file: str, key: str) -> str | None:
         """How the language writes the parameter or section `key` of a declared file: `a.b`, or `a.*`.
         None where it
         has no such name."""
-        names = self._names.get(file, frozenset())
         if not _NAME.fullmatch(key):
             return None
-        if key in names:
+        if key in self._names.get(file, ()):
             return key
-        members = [n for n in names if n.startswith(key + ".")]
-        return f"{key}.*" if members else None
+        return f"{key}.*" if key in self._sections.get(file, ()) else None
 
 
-def _clashes(name: str, taken: frozenset[str]) -> bool:
-    parts = name.split(".")
-    above = {".".join(parts[:n]) for n in range(1, len(parts) + 1)}
-    return bool(above & taken) or any(t.startswith(name + ".") for t in taken)
+def _sections(names: Iterable[str]) -> frozenset[str]:
+    """Every section around the names: `a` and `a.b` of `a.b.c`."""
+    return frozenset(name[:n] for name in names for n, c in enumerate(name) if c == ".")

@@ -107,3 +107,53 @@ def test_an_imported_project_makes_what_dvc_makes(
     if always:
         assert re.search(r"\b1 ran\b", again), again
     assert contents(theirs, made) == made
+
+
+def test_results_come_from_the_cache_of_dvc(tmp_path: Path, dvc: Path) -> None:
+    """Outputs that are links into DVC's cache, that are not there, and that are damaged there."""
+    project = repository(tmp_path / "project", PROJECTS["chain"], dvc)
+    harness.run(dvc, project, "config", "cache.type", "symlink")
+    harness.run(dvc, project, "repro")
+    made = outputs(project)
+    assert (project / "models/m.bin").is_symlink()
+    cached = (project / "models/m.bin").resolve()
+    linked = Path(shutil.copytree(project, tmp_path / "linked" / "project", symlinks=True))
+    removed = Path(shutil.copytree(project, tmp_path / "removed" / "project", symlinks=True))
+
+    said = mlpipec(linked, "import", "--cache")
+    assert "3 results" in said, said
+    assert "nothing to do" in mlpipec(linked, "run")
+    assert contents(linked, made) == made
+    assert not (linked / "models/m.bin").is_symlink()
+
+    for path in ("data/parts", "models", "all.txt"):
+        shutil.rmtree(removed / path) if (removed / path).is_dir() else (removed / path).unlink()
+    assert "3 results" in mlpipec(removed, "import", "--cache")
+    assert "nothing to do" in mlpipec(removed, "run")
+    assert contents(removed, made) == made
+
+    (project / "models/m.bin").unlink()
+    cached.chmod(0o644)
+    cached.write_bytes(b"something else")
+    said = mlpipec(project, "import", "--cache")
+    assert "`models/m.bin` is damaged in DVC's cache" in said, said
+    assert "2 results" in said, said
+    assert "1 ran" in mlpipec(project, "run")
+    assert contents(project, made) == made
+
+
+def test_what_was_changed_since_is_made_again(tmp_path: Path, dvc: Path) -> None:
+    """A parameter and a command, and with them what comes after; the rest is taken over."""
+    project = repository(tmp_path / "project", PROJECTS["chain"], dvc)
+    harness.run(dvc, project, "repro")
+    params = project / "params.yaml"
+    params.write_text(params.read_text().replace("1.0e-3", "0.5"))
+    said = mlpipec(project, "import", "--cache")
+    assert "2 results" in said, said
+    assert "of `train`: its command is another now" in said, said
+    ran = mlpipec(project, "run")
+    assert "1 ran" in ran, ran
+    harness.run(dvc, project, "repro")
+    again = outputs(project)
+    assert "nothing to do" in mlpipec(project, "run")
+    assert contents(project, again) == again

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -10,6 +11,7 @@ from types import MappingProxyType
 import pytest
 
 from mlflowc.errors import Failure
+from tests.conftest import CHECKOUT
 from tests.support.importing import made
 from tests.support.project import Checkout
 
@@ -282,3 +284,18 @@ def test_a_result_that_was_changed_is_not_taken_over(project: Checkout) -> None:
     assert [f["fate"] for f in left] == ["left out"]
     assert "`data.csv` is not what it was" in str(left[0]["text"])
     assert "1 ran" in project.mlpipec("run").out
+
+
+def test_the_example_of_the_documents_is_true(tmp_path: Path) -> None:
+    page = (CHECKOUT / "docs" / "import.md").read_text()
+    source, written = (re.search(rf"```{kind}\n(.*?)```", page, re.DOTALL) for kind in ("yaml", "mlpipe"))
+    assert source
+    assert written
+    project = Checkout(tmp_path / "demo")
+    files = {
+        "data/raw.csv": "",
+        "src/prepare.py": "",
+        "src/train.py": "",
+        "params.yaml": "prepare: {split: 0.2}\n",
+    }
+    assert imported(project, source[1], files) == written[1]

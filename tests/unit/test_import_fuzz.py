@@ -143,8 +143,10 @@ def test_a_file_with_a_piece_cut_out_or_put_in(name: str, folder: Path) -> None:
     check()
 
 
-_KEYS = """stages vars params metrics plots artifacts cmd deps outs foreach do matrix wdir frozen desc meta item key on
-    jobs steps run uses with env runs-on push branches script rules if only tags image default"""
+_KEYS = """
+stages vars params metrics plots artifacts cmd deps outs foreach do matrix wdir frozen desc meta item key
+on jobs steps run uses with env runs-on push branches script rules if only tags image default
+"""
 _WORDS = st.sampled_from(_KEYS.split())
 _LEAVES = st.one_of(
     st.none(), st.booleans(), st.integers(-3, 3), st.floats(0, 1), _WORDS,
