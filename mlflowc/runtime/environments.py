@@ -106,7 +106,7 @@ def pinned(
 
 
 def is_current(root: Path, env: Env, lock: LockFile) -> bool:
-    """Whether nothing has to be resolved to know what the environment is: `lock` has that, or it needs none."""
+    """Whether nothing has to be resolved to know the environment: `lock` has that, or it needs none."""
     if env.requirements is None:
         return True
     try:

@@ -24,7 +24,7 @@ from mlflowc.runtime.records import Metrics, OutputRecord
 
 NAME = "mlpipe.lock"
 _HEADER = (
-    "# Written by mlpipec; commit it. After a conflict: keep either side of each line, then `mlpipec run`.\n"
+    "# Written by mlpipec; commit it. After a conflict: `mlpipec lock --resolve`, then `mlpipec run`.\n"
 )
 _PLAIN = re.compile(r"[\w.\-\[\],=]+")
 _decoder = json.JSONDecoder()
