@@ -28,6 +28,7 @@ from mlflowc.importing.literals import quoted
 from mlflowc.importing.paramset import ParamSet
 from mlflowc.importing.templating import Origin, joined
 from mlflowc.importing.yamltree import wrong
+from mlflowc.runtime.closure import Scanner
 
 _SCRIPTS = (".py", ".ipynb", ".sh", ".bash", ".R", ".r", ".jl", ".pl", ".rb", ".js", ".ts", ".lua")
 
@@ -58,6 +59,8 @@ class Builder:
         self._built = Built(Draft(identifier(files.root.resolve().name, "project")))
         self._data: dict[str, str] = {}
         self._comments: dict[str, str] = {}
+        self._scanner = Scanner(files.root)
+        self._around: frozenset[str] = frozenset()
 
     def build(self) -> Built:
         """The draft. Raises Failure for what DVC would refuse, too."""
@@ -71,6 +74,8 @@ class Builder:
             self._outputs(raw, draft, folders)
         self._group_names()
         self._check_overlaps()
+        self._scanner = Scanner(self._files.root, produced=list(built.outs))
+        self._around = frozenset(path[:n] for path in built.outs for n, c in enumerate(path) if c == "/")
         for raw in live:
             self._stage(raw, built.draft.stages[built.indices[raw.name]])
         self._check_circles(live)
@@ -197,7 +202,7 @@ class Builder:
             coverage.carried("wdir", raw.place, f"of `{raw.name}`, as `dir`")
         names = {"params", "stage", *(n for n, _ in raw.each), *(o.name for o in draft.outputs)}
         paths = {o.path: name for o, name in self._own(raw, draft)}
-        code = dvccommand.code_of(self._files.root, raw)
+        code = dvccommand.code_of(self._scanner, raw)
         for item in raw.deps:
             self._input(raw, draft, item, code, names, paths)
         for use in raw.params:
@@ -251,7 +256,7 @@ class Builder:
         whole = next((p for p in (path, *above) if p in outs), None)
         if whole is not None:
             return [(outs[whole], outs[whole].output, whole)]
-        inside = [p for p in outs if p.startswith(path + "/")]
+        inside = [p for p in outs if p.startswith(path + "/")] if path in self._around else []
         if inside:
             self._rest_of(item, inside)
             return [(outs[p], outs[p].output, p) for p in inside]
@@ -400,6 +405,13 @@ class Builder:
         )
 
     def _variables(self, raw: RawStage, draft: StageDraft, text: str, place: Place) -> None:
+        if dvccommand.has_pipe(text):
+            self._coverage.changed(
+                "cmd",
+                place,
+                f"a part of a pipe that fails ends `{raw.name}`: commands run under `set -o pipefail`",
+                "`… || true` behind a part that may fail",
+            )
         for name in dvccommand.host_variables(text):
             if name in dvccommand.OF_DVC:
                 self._coverage.left(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from mlflowc.importing.dvcread import RawStage
 from mlflowc.importing.templating import Piece, Text, joined
@@ -14,6 +13,8 @@ from mlflowc.runtime.childenv import ALLOWED
 OF_DVC = ("DVC_ROOT", "DVC_STAGE")
 
 _VARIABLE = re.compile(r"(?<!\\)\$(?:\{([A-Za-z_]\w*)|([A-Za-z_]\w*))", re.ASCII)
+_PIPE = re.compile(r"(?<![|>\\])\|(?!\|)")
+_DOUBLE = re.compile(r'"(?:[^"\\]|\\.)*"')
 _SINGLE = re.compile(r"'[^']*'")
 _ASSIGNED = re.compile(r"(?:^|[\s;(&|])([A-Za-z_]\w*)=|\b(?:for|read)\s+([A-Za-z_]\w*)", re.ASCII)
 # What changes the shell that runs it. Each command of DVC has a shell of its own.
@@ -58,6 +59,11 @@ def separate(commands: list[Text]) -> list[Text]:
     ]
 
 
+def has_pipe(text: str) -> bool:
+    """Whether a command sends what it prints to another."""
+    return _PIPE.search(_DOUBLE.sub('""', _SINGLE.sub("''", text))) is not None
+
+
 def host_variables(text: str) -> list[str]:
     """The variables that a command takes from its surroundings, as far as its text says."""
     bare = _SINGLE.sub("''", text)
@@ -66,13 +72,10 @@ def host_variables(text: str) -> list[str]:
     return [n for n in dict.fromkeys(used) if n not in own and n not in ALLOWED and n not in _OF_BASH]
 
 
-def code_of(root: Path, raw: RawStage) -> frozenset[str]:
+def code_of(scanner: closure.Scanner, raw: RawStage) -> frozenset[str]:
     """The files that the stage's commands run and import, which count without being named."""
     outputs = tuple(
         ir.Output(f"o{n}", ir.FileType("path"), o.path) for n, o in enumerate(raw.outs) if not o.external
     )
     stage = ir.Stage(raw.name, raw.name, ir.Place("", 1, 1), outputs=outputs, dir=raw.wdir or None)
-    produced = [o.path for o in outputs]
-    return frozenset(
-        closure.code_files(root, stage, [joined(text) for text, _ in raw.commands], produced=produced)
-    )
+    return frozenset(scanner.files(stage, [joined(text) for text, _ in raw.commands]))

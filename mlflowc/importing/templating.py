@@ -110,11 +110,6 @@ def _merged(into: Mapping[str, Node], added: Mapping[str, Node], prefix: str) ->
     return result
 
 
-def has_expression(text: str) -> bool:
-    """Whether the text has a `${…}` of DVC's."""
-    return "${" in text and _EXPRESSION.search(text) is not None
-
-
 def whole(node: Node, variables: Variables) -> Node:
     """What a text that is one `${…}` and nothing else stands for; any other node as it is."""
     match = _EXPRESSION.fullmatch(node.value) if isinstance(node.value, str) else None

@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 import pytest
 
+from mlflowc.check import unbuilt
 from mlflowc.errors import Failure
 from tests.conftest import CHECKOUT
 from tests.support.importing import made
@@ -256,6 +257,30 @@ def test_a_mistake_is_shown_with_its_place(project: Checkout, text: str, place: 
 def test_aliases_cannot_grow_without_end(project: Checkout) -> None:
     lines = ["a0: &a0 [x]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9)]
     assert "holds more than" in refused(project, "\n".join([*lines, "stages: {}"]))
+
+
+def test_data_that_dvc_tracks(project: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = {"cmd": "cat data/raw.csv data/dir/a.txt > o.txt", "outs": ["o.txt"]}
+    stage["deps"] = ["data/raw.csv", "data/dir/a.txt"]
+    pointer = "outs: [{md5: 0123456789abcdef0123456789abcdef, path: x}]\n"
+    files = {"data/raw.csv": "", "data/dir/a.txt": "", "data/raw.csv.dvc": pointer, "data/dir.dvc": pointer}
+    monkeypatch.setitem(unbuilt.ROWS, "data.dvc", unbuilt.Row("reading data that DVC tracks"))
+    text = imported(project, json.dumps({"stages": {"s": stage}}), files)
+    assert 'data raw = "data/raw.csv"' in text
+    assert '"cat {{raw}} {{a}} > {{o}}"' in text
+    monkeypatch.delitem(unbuilt.ROWS, "data.dvc")
+    text = imported(project, json.dumps({"stages": {"s": stage}}), files)
+    assert 'data raw = dvc("data/raw.csv.dvc")' in text
+    assert '"cat {{raw}} {{dir}}/a.txt > {{o}}"' in text
+
+
+def test_what_the_shell_does_otherwise_is_said(project: Checkout) -> None:
+    project.write({"dvc.yaml": "stages: {s: {cmd: 'a \"x|y\" | b $VAR > o || c', outs: [o]}}"})
+    said = [f["text"] for f in findings(project) if f["construct"] == "cmd"]
+    assert any("pipefail" in str(t) for t in said)
+    assert any("`$VAR` comes from the host" in str(t) for t in said)
+    project.write({"dvc.yaml": "stages: {s: {cmd: 'a \"x|y\" > o || c \\$VAR', outs: [o]}}"})
+    assert not [f for f in findings(project) if f["construct"] == "cmd"]
 
 
 def test_usage(project: Checkout) -> None:
