@@ -54,14 +54,14 @@ def inputs(
     """
     found: dict[tuple[str, str], Item] = {}
     hashes: dict[str, str] | None = None
-    data = {d.name: d for d in ws.pipeline.data}
     for entry in stage.inputs:
         for source in entry.sources:
             if isinstance(source, StageOutput | AssetRef):
                 continue
             types = [(entry.type, stage.place)]
             if isinstance(source, DataRef):
-                types.insert(0, (data[source.data].type, data[source.data].place))
+                data = ws.sources[source.data]
+                types.insert(0, (data.type, data.place))
             types = [(t, p) for t, p in types if checkable(t)]
             if not types:
                 continue

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from mlflowc.errors import Failure
-from mlflowc.ir.model import Env, Pipeline, Runner, Stage, Value
+from mlflowc.ir.model import Data, Env, Pipeline, Runner, Stage, Value
 from mlflowc.runtime.checkout import Checkout
 from mlflowc.runtime.index import StatIndex
 from mlflowc.runtime.lockfile import LockFile
@@ -71,6 +71,11 @@ class Workspace:
     def runners(self) -> dict[str, Runner]:
         """All runners by name."""
         return {r.name: r for r in self.pipeline.runners}
+
+    @cached_property
+    def sources(self) -> dict[str, Data]:
+        """All data sources by name."""
+        return {d.name: d for d in self.pipeline.data}
 
     @cached_property
     def data(self) -> dict[str, str]:
