@@ -347,8 +347,7 @@ def _notes(workflows: tuple[Workflow, ...], pipeline: Pipeline) -> Iterator[str]
                 continue
             yield (
                 "Bitbucket keeps schedules outside of the file. Add one under Pipelines > Schedules: the "
-                f"custom pipeline `{workflow.id}` on branch `{pipeline.ci.branch}`, cron `{pattern}` (UTC). "
-                "(A later version does that: `mlpipec schedules sync`.)"
+                f"custom pipeline `{workflow.id}` on branch `{pipeline.ci.branch}`, cron `{pattern}` (UTC)."
             )
     if any(len(level) > 1 for w in workflows for level in _levels(w)):
         yield "Bitbucket has no job graph: steps go by levels, and each waits for the whole level before."

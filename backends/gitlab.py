@@ -253,7 +253,7 @@ def _notes(workflows: tuple[Workflow, ...], pipeline: Pipeline) -> Iterator[str]
             yield (
                 f"GitLab keeps schedules outside of the file. Add one under Build > Pipeline schedules: cron "
                 f"`{event.cron}`, time zone {event.zone or 'UTC'}, branch `{pipeline.ci.branch}`, "
-                f"variable {SCHEDULE} = {event.id}. (A later version does that: `mlpipec schedules sync`.)"
+                f"variable {SCHEDULE} = {event.id}."
             )
     if any(w.event.kind == "pull_request" for w in workflows):
         yield (

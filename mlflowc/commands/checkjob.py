@@ -51,15 +51,18 @@ def _reports(ws: Workspace, names: tuple[str, ...], results: list[GateResult]) -
             files[f"{report.name}.html"] = html.render(document).encode()
         else:
             files[f"{report.name}.md"] = markdown.render(document).encode()
-        _write(folder, files)
+        _write(folder, files, report.name)
         print(f"report {report.name}: {', '.join(f'{FOLDER}/{n}' for n in sorted(files))}")
         texts.append(markdown.render(document, limit_bytes=SUMMARY_LIMIT // len(names)))
     return texts
 
 
-def _write(folder: Path, files: dict[str, bytes]) -> None:
+def _write(folder: Path, files: dict[str, bytes], report: str) -> None:
     try:
         ignored_folder(folder)
+        for old in folder.glob(f"{report}-[0-9]*"):  # pictures that an earlier form of the report had
+            if old.name not in files:
+                old.unlink()
         for name, data in files.items():
             (folder / name).write_bytes(data)
     except OSError as e:

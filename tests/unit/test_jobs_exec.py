@@ -225,8 +225,13 @@ def test_without_an_event_a_stage_a_gate_or_a_report(machines: Machines) -> None
         assert here.mlpipec("exec", stage).worked == [stage]
         assert here.mlpipec("exec", stage).worked == []
     assert "1 of 1 hold" in here.mlpipec("exec", "quality").out
+    old, other = (here.path / "mlpipe-report" / name for name in ("review-77-gone.png", "reviews-1-x.png"))
+    old.parent.mkdir()
+    old.touch()
+    other.touch()
     here.mlpipec("exec", "review")
     assert "accuracy" in here.read("mlpipe-report/review.md")
+    assert (old.exists(), other.exists()) == (False, True)
     assert here.git("status", "--short", "--untracked-files=normal").split() == ["??", "mlpipe.lock"]
 
 
