@@ -13,6 +13,7 @@ from mlflowc.importing.coverage import Coverage, Place
 _REDIRECT = re.compile(
     r"^(.*?)\s*(?:&>>?|(?<![\d&])1?>>?)\s*(['\"]?)([^\s'\"&|;<>]+)\2\s*(?:2>&1)?\s*$", re.DOTALL
 )
+_VALUE = re.compile(r"[A-Za-z_]\w*=.*", re.DOTALL)
 _ASSIGNED = re.compile(r"^(?:\w+=\S*\s+)+")
 _TOOLS = re.compile(
     r"(?:dvc|cml|pip|wheel|setuptools|uv|poetry|virtualenv|mlflowc)(?:\[[\w,-]*\])?(?:[=<>~!].*)?"
@@ -69,6 +70,8 @@ _CONTROL = (
 
 
 _NOWHERE = Place("", 0)
+_OPENS = ("if", "for", "while", "until", "case", "function", "{")
+_CLOSES = ("fi", "done", "esac", "}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,7 @@ class Steps:
             if w.endswith((".md", ".markdown"))
         } | {"report.md"}
         self._last: str | None = None
+        self._depth = 0
         self.effect = Effect()
 
     def read(self) -> Effect:
@@ -131,8 +135,12 @@ class Steps:
         if not said:
             return
         name = posixpath.basename(said[0])
-        if name in _CONTROL:
-            self._left(line, "write it as the command of a stage")
+        if self._depth or name in _CONTROL:
+            if not self._depth:
+                self._left(line, "this, and what stands in it: write it as the command of a stage")
+            self._depth = max(0, self._depth + (name in _OPENS) - (name in _CLOSES))
+        elif len(said) == 1 and _VALUE.fullmatch(said[0]):
+            self._left(line, "write its value where it is used")
         elif name == "dvc":
             self._dvc(line, said)
         elif name == "cml" or name.startswith("cml-"):
@@ -247,6 +255,11 @@ class Steps:
         plain = [w for w in rest if not w.startswith((">", "-")) and w not in before.split()]
         # The first revision is what is compared with.
         vs = plain[0].removeprefix("origin/") if command.endswith("diff") and plain else ""
+        if "$" in vs:
+            self._coverage.changed(
+                "run", line.place, f"compared with `main`, where `{vs}` was", "see `vs` in the report"
+            )
+            vs = "main"
         kind = command.split()[0]
         if kind == "plots":
             self._carried(line, "the report")

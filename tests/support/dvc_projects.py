@@ -87,13 +87,13 @@ vars:
   - suffix: v1
 stages:
   split:
-    foreach: [de, fr, en-us]
+    foreach: [de, en-us]
     do:
       cmd: python3 tool.py out/${item}.txt -- raw.txt ${item}
       deps: [raw.txt]
       outs: ["out/${item}.txt"]
   count:
-    foreach: [de, fr, en-us]
+    foreach: [de, en-us]
     do:
       cmd: python3 tool.py out/count-${item}.json -- out/${item}.txt --lang=${item} ${settings.mode}
       deps: ["out/${item}.txt"]
@@ -128,7 +128,7 @@ stages:
     matrix:
       lr: [0.1, 0.01]
       data: [a, b]
-      deep: [true, false]
+      deep: [true]
     cmd: >-
       python3 tool.py out/${item.lr}-${item.data}-${item.deep}.csv --
       raw.txt ${item.lr} ${item.data} ${item.deep}

@@ -160,6 +160,37 @@ deploy:
     assert imported.left == {("schedule", 8), ("run", 16)}
 
 
+def test_what_the_shell_decides_is_left_out_as_one(tmp_path: Path) -> None:
+    job = """\
+on: pull_request
+jobs:
+  report:
+    runs-on: ubuntu-latest
+    steps:
+      - run: |
+          if [ $GITHUB_REF = refs/heads/main ]; then
+            OLD=HEAD~1
+          else
+            OLD=main
+          fi
+          X=1
+          dvc repro
+          dvc metrics diff --md $OLD > report.md
+          cml comment create report.md
+"""
+    files = {
+        "params.yaml": "lr: 0.1\n",
+        "m.json": '{"auc": 0.5}',
+        "dvc.yaml": DVC,
+        "prepare.py": "",
+        "train.py": "",
+    }
+    imported = project(tmp_path / "demo", {**files, ".github/workflows/a.yml": job})
+    assert imported.left == {("run", 7), ("run", 12)}
+    assert imported.pipeline.reports[0].items[0].vs == "main"
+    assert imported.pipeline.events[0].run == ("train", "review")
+
+
 def test_several_files_give_one_pipeline(tmp_path: Path) -> None:
     job = "jobs: {a: {runs-on: ubuntu-latest, steps: "
     one = f"on: [push]\n{job}[{{run: python train.py}}]}}}}\n"
