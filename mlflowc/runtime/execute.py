@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from mlflowc.errors import Failure
 from mlflowc.runtime import inuse, targets
 from mlflowc.runtime.events import Listener, Outcome, RunResult, Silent, StageResult
+from mlflowc.runtime.index import Run
 from mlflowc.runtime.lockfile import LockFile, StageEntry
 from mlflowc.runtime.plan import Action, Outputs, Plan, Step
 from mlflowc.runtime.resources import Resources, Share
@@ -76,12 +77,16 @@ def run(
 def remember(ws: Workspace, plan: Plan, result: RunResult) -> None:
     """Writes the results into `mlpipe.lock` (beside what another process wrote meanwhile), and the index."""
     entries = {}
+    commit = functools.cache(lambda: _commit(ws))
     for r in result.stages:
         if r.outcome.good:
             params = {p: ws.params[p] for p in ws.stage(r.stage).params}
             entry = StageEntry(r.key, r.outputs, r.metrics, params)
-            if ws.lock.stage(r.stage) != entry:
+            before = ws.lock.stage(r.stage)
+            if before != entry:
                 entries[r.stage] = entry
+            if r.outcome is Outcome.KEPT and before is not None and before.key != r.key:
+                ws.index.remember_run(Run(r.stage, r.key, ws.clock.now(), 0.0, "kept", commit=commit()))
     stale = any(kind == "stage" and name not in ws.stages for kind, name in ws.lock.entries)
     if entries or stale or ws.lock is not ws.lock_read:
         ws.prepare()

@@ -38,10 +38,20 @@ CREATE TABLE tree (path TEXT PRIMARY KEY, walk TEXT, hash TEXT, size INT, files 
 CREATE TABLE object (hash TEXT PRIMARY KEY, size INT, mtime INT, ctime INT, inode INT, boot TEXT);
 CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 CREATE TABLE history (
-  id INTEGER PRIMARY KEY, stage TEXT, key TEXT, finished REAL, seconds REAL, outcome TEXT
+  id INTEGER PRIMARY KEY, stage TEXT, key TEXT, finished REAL, seconds REAL, outcome TEXT,
+  run INT, at TEXT, note TEXT
 );
 CREATE INDEX history_stage ON history (stage, id);
+CREATE INDEX history_run ON history (run);
 """
+# What a file of before has to be given, and keeps its history.
+_YOUNGER = (
+    "ALTER TABLE history ADD COLUMN run INT",
+    "ALTER TABLE history ADD COLUMN at TEXT",
+    "ALTER TABLE history ADD COLUMN note TEXT",
+    "CREATE INDEX history_run ON history (run)",
+)
+_RUN = "stage, key, finished, seconds, outcome, run, at, note"
 
 
 class Signature(NamedTuple):
@@ -70,13 +80,26 @@ class TreeRow(NamedTuple):
 
 
 class Run(NamedTuple):
-    """A line of the history. `outcome` is `ran`, `restored` or `failed`; `finished` in seconds since 1970."""
+    """A line of the history. `finished` is in seconds since 1970.
+
+    `outcome` is `ran`, `restored`, `kept` (another result than before was in place already) or `failed`, and
+    then `note` says why. `run` numbers the runs of this project; stages of one `mlpipec run` have the same.
+    It is None until it is written down, and for what was written before there were numbers. `commit` was
+    checked out.
+    """
 
     stage: str
     key: str
     finished: float
     seconds: float
     outcome: str
+    run: int | None = None
+    commit: str | None = None
+    note: str = ""
+
+
+def _run(row: Sequence[Any]) -> Run:
+    return Run(*row)._replace(note=row[7] or "")
 
 
 def boot_id() -> str:
@@ -131,6 +154,7 @@ class StatIndex:
         self._new_trees: dict[str, TreeRow] = {}
         self._new_objects: dict[str, tuple[Signature, str | None]] = {}
         self._new_runs: list[Run] = []
+        self._run: int | None = None
         self._gone: set[str] = set()
         self._settled_ns = 0
         self._boot: str | None = None
@@ -245,23 +269,40 @@ class StatIndex:
 
     def history(self, stage: str, limit: int = 50) -> list[Run]:
         """The stage's runs, latest first."""
-        with self._guard:
-            rows = self._read(
-                "SELECT stage, key, finished, seconds, outcome FROM history"
-                " WHERE stage = ? ORDER BY id DESC LIMIT ?",
-                (stage, limit),
-            )
-            new = [r for r in reversed(self._new_runs) if r.stage == stage]
-        return [*new, *(Run(*row) for row in rows)][:limit]
+        return self.runs([stage], limit)
 
-    def last_uses(self) -> dict[str, float]:
-        """When the result of each key was last made or restored, in seconds since 1970."""
+    def runs(self, stages: Sequence[str] | None = None, limit: int = 50) -> list[Run]:
+        """The runs of those stages (None: of all), latest first."""
         with self._guard:
-            query = "SELECT key, MAX(finished) FROM history WHERE outcome != 'failed' GROUP BY key"
-            rows = self._read(query, ())
-            found = {key: float(finished) for key, finished in rows}
-            found.update({r.key: r.finished for r in self._new_runs if r.outcome != "failed"})
-        return found
+            wanted = "" if stages is None else f" WHERE stage IN ({', '.join('?' * len(stages))})"
+            rows = self._read(
+                f"SELECT {_RUN} FROM history{wanted} ORDER BY id DESC LIMIT ?", (*(stages or ()), limit)
+            )
+            new = [r for r in reversed(self._new_runs) if stages is None or r.stage in stages]
+        return [*new, *(_run(row) for row in rows)][:limit]
+
+    def last_run(self) -> int | None:
+        """The number of the latest run, None where there was none."""
+        rows = self._read("SELECT MAX(run) FROM history", ())
+        return rows[0][0] if rows else None
+
+    def as_of(self, run: int) -> list[Run]:
+        """What each stage's latest result was when that run had ended."""
+        rows = self._read(
+            f"SELECT {_RUN} FROM history WHERE id IN (SELECT MAX(id) FROM history"
+            " WHERE (run IS NULL OR run <= ?) AND outcome != 'failed' GROUP BY stage) ORDER BY id",
+            (run,),
+        )
+        return [_run(row) for row in rows]
+
+    def keys(self, start: str) -> list[Run]:
+        """Successful runs whose key begins with `start` (hexadecimal), latest first, one a key."""
+        rows = self._read(
+            f"SELECT {_RUN} FROM history WHERE id IN (SELECT MAX(id) FROM history"
+            " WHERE key >= ? AND key < ? AND outcome != 'failed' GROUP BY key) ORDER BY id DESC",
+            (start, start + "g"),
+        )
+        return [_run(row) for row in rows]
 
     # --- the file
 
@@ -318,9 +359,11 @@ class StatIndex:
             [(h, *signature, boot) for h, (signature, boot) in self._new_objects.items()],
         )
         db.executemany("DELETE FROM object WHERE hash = ?", [(h,) for h in self._gone])
+        if self._new_runs and self._run is None:
+            self._run = db.execute("SELECT COALESCE(MAX(run), 0) + 1 FROM history").fetchone()[0]
         db.executemany(
-            "INSERT INTO history (stage, key, finished, seconds, outcome) VALUES (?, ?, ?, ?, ?)",
-            self._new_runs,
+            f"INSERT INTO history ({_RUN}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [(*r[:5], self._run, r.commit, r.note or None) for r in self._new_runs],
         )
         db.executemany(
             "INSERT OR REPLACE INTO fact VALUES (?, ?)",
@@ -384,6 +427,13 @@ class StatIndex:
             version = db.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()
             if version is None or version[0] != _VERSION:
                 raise ValueError("an index of another version")
+            if (
+                "run INT"
+                not in db.execute("SELECT sql FROM sqlite_master WHERE name = 'history'").fetchone()[0]
+            ):
+                with contextlib.suppress(sqlite3.OperationalError):  # another process was faster
+                    for statement in _YOUNGER:
+                        db.execute(statement)
             db.execute("PRAGMA synchronous = NORMAL")
         except BaseException:
             db.close()

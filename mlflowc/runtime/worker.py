@@ -160,7 +160,7 @@ def _restore(shared: Shared, step: Step) -> StageResult | None:
         return None
     seconds = ws.clock.monotonic() - began
     saved = step.record.seconds if step.record else 0.0
-    ws.index.remember_run(Run(step.stage.id, step.key, ws.clock.now(), seconds, "restored"))
+    ws.index.remember_run(_ended(shared, step.stage, step.key, seconds, "restored"))
     return StageResult(step.stage.id, Outcome.RESTORED, step.key, step.outputs, step.metrics, seconds, saved)
 
 
@@ -169,6 +169,11 @@ def _bring(ws: Workspace, outputs: Outputs) -> bool:
     if publish.restore(ws, outputs):
         return True
     return ws.remote is not None and ws.remote.fetch(outputs) and publish.restore(ws, outputs)
+
+
+def _ended(shared: Shared, stage: Stage, key: str, seconds: float, outcome: str, note: str = "") -> Run:
+    now = shared.ws.clock.now()
+    return Run(stage.id, key, now, seconds, outcome, commit=shared.commit(), note=note)
 
 
 def _upstream_outputs(stage: Stage, upstream: Mapping[str, Outputs | None]) -> list[OutputRecord]:
@@ -219,7 +224,7 @@ def _run(
         failure = tried.failure or Failure("it was interrupted")
         outcome = Outcome.CANCELLED if shared.cancel.is_set() else Outcome.FAILED
         left = publish.put_back(ws, stage, log)
-        ws.index.remember_run(Run(stage.id, step.key, ws.clock.now(), tried.seconds, "failed"))
+        ws.index.remember_run(_ended(shared, stage, step.key, tried.seconds, "failed", failure.message))
         seconds = ws.clock.monotonic() - began
         return StageResult(
             stage.id,
@@ -268,7 +273,7 @@ def _finish(shared: Shared, step: Step, tried: Try, started: float, began: float
     )
     ws.store.put_record(record)
     publish.forget_aside(ws, stage)
-    ws.index.remember_run(Run(stage.id, step.key, ws.clock.now(), tried.seconds, "ran"))
+    ws.index.remember_run(_ended(shared, stage, step.key, tried.seconds, "ran"))
     seconds = ws.clock.monotonic() - began
     return StageResult(
         stage.id,
