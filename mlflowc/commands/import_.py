@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 
 import click
 
@@ -12,6 +11,7 @@ from mlflowc import terminal
 from mlflowc.errors import Failure
 from mlflowc.importing import assemble, show
 from mlflowc.importing.coverage import Coverage
+from mlflowc.overwrite import overwrite
 from mlflowc.project import DEFAULT
 
 
@@ -41,8 +41,7 @@ def command(
     """Make a pipeline file of a dvc.yaml, or of CI files.
 
     FILE is a `dvc.yaml` (the default, if there is one), a `.github/workflows/*.yml` or a
-    `.gitlab-ci.yml`. What
-    could not be carried over is listed with its place, and with what to do.
+    `.gitlab-ci.yml`. What could not be carried over is listed with its place, and with what to do.
     """
     if to_stdout and take_cache:
         raise Failure("`--cache` needs a file that is written, and `--stdout` writes none", code=2)
@@ -57,7 +56,7 @@ def command(
     if to_stdout:
         click.echo(made.text, nl=False)
     else:
-        _write(plan.target, made.text)
+        overwrite(plan.target, made.text.encode())
     if take_cache:
         _take(plan, made, coverage)
     if as_json:
@@ -79,13 +78,3 @@ def _take(plan: assemble.Plan, made: assemble.Made, coverage: Coverage) -> None:
     from mlflowc.importing import takeover  # the runtime: only where it is needed
 
     takeover.take(plan.target, made.project, made.built, coverage)
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, "utf-8")
-    except OSError as e:
-        raise Failure(
-            f"cannot write `{path}`: {e.strerror or e}", help="check permissions and free space"
-        ) from e
