@@ -35,13 +35,14 @@ def check(path: Path, kind: str, type: FileType) -> Verdict:
         return plain.check(path, kind, type)
     if any(c.type.name == "list" and _is_unique(c) for c in type.columns):
         return plain.check(path, kind, type)
-    try:
-        with duck.connection(path) as (con, link):
+    with duck.connection(path) as (con, link):
+        try:
             if kind == "jsonl":
                 return _objects(con, link, path, type)
             return _table(con, link, path, kind, type, names)
-    except (duckdb.InvalidInputException, duckdb.ConversionException):
-        return plain.check(path, kind, type)
+        except (duckdb.InvalidInputException, duckdb.ConversionException):
+            pass
+    return plain.check(path, kind, type)
 
 
 def _is_unique(column: Column) -> bool:

@@ -72,11 +72,11 @@ def connection(path: Path) -> Iterator[tuple[DuckDBPyConnection, Path]]:
             "temp_directory": str(Path(folder, "spilled")),
             "autoinstall_known_extensions": "false",
             "preserve_insertion_order": "false",
-            # It would write into the output of the run.
-            "enable_progress_bar": "false",
         }
         con = duckdb.connect(config=settings)
         try:
+            # It would write into the output of the run.
+            con.execute("SET enable_progress_bar = false")
             yield con, link
         finally:
             con.close()

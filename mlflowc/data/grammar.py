@@ -10,7 +10,6 @@ import re
 
 from mlflowc.syntax.units import UNITS
 
-BLANKS = " \t\n\r\v\f"
 _B = r"[ \t\n\r\v\f]*"
 
 
