@@ -23,6 +23,11 @@ def style(text: str, *styles: str, stream: TextIO | None = None) -> str:
     """`text` in some styles (`bold dim red green yellow blue cyan`) where `stream` (stdout) takes colour."""
     if not styles or not text or not coloured(stream or sys.stdout):
         return text
+    return paint(text, *styles)
+
+
+def paint(text: str, *styles: str) -> str:
+    """`text` in some styles, whatever reads it."""
     return f"\x1b[{';'.join(_CODES[s] for s in styles)}m{text}\x1b[0m"
 
 

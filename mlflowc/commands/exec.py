@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from mlflowc import terminal
+from mlflowc import project, quick, terminal
 from mlflowc.commands import complete, sharing
 from mlflowc.commands.options import file_option, remote_option, sandbox_option
 from mlflowc.errors import Failure
@@ -19,12 +19,21 @@ from mlflowc.jobs import handover
 from mlflowc.jobs.handover import Arrived
 from mlflowc.jobs.lower import lower
 from mlflowc.jobs.model import Job, JobKind, Workflow
-from mlflowc.runtime import execute, progress, targets
-from mlflowc.runtime.events import RunResult, StageResult
+from mlflowc.runtime import execute, laststate, progress, targets
+from mlflowc.runtime.events import Outcome, RunResult, StageResult
 from mlflowc.runtime.plan import Action, Plan, make_plan
 from mlflowc.runtime.remotes.link import Link
 from mlflowc.runtime.workspace import Workspace, open_workspace
 from mlflowc.spell import nearest
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the command line says; `plain` where it says no more than these."""
+
+    job: str
+    event: str | None
+    plain: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +46,8 @@ class _Work:
     job: Job
     arrived: Arrived
     link: Link | None
-    sandbox: str = "off"
+    sandbox: str
+    asked: _Asked
 
 
 @click.command("exec")
@@ -77,8 +87,6 @@ def command(
     does exactly its own part, and leaves mlpipe-bundles/JOB.tar. Without --on, JOB is a stage,
     a gate or a report, and what comes before must be there.
     """
-    from mlflowc import project
-
     if (target is None) != (form is None):
         raise click.UsageError("--outputs and --format go together")
     loaded = project.load(file)
@@ -87,7 +95,8 @@ def command(
             raise click.UsageError("--outputs belongs to the job `plan` of an event: give --on")
         ws = open_workspace(loaded.root, loaded.pipeline)
         try:
-            return _local(ws, job, sharing.attach(ws, remote), sandbox)
+            asked = _Asked(job, None, plain=file is None and remote is None and sandbox == "off")
+            return _local(ws, asked, sharing.attach(ws, remote), sandbox)
         finally:
             ws.close()
     given = _given(lower(loaded.pipeline, targets.event(loaded.pipeline, event)), os.environ)
@@ -105,7 +114,9 @@ def command(
             print(
                 terminal.style("warning", "bold", "yellow", stream=sys.stderr) + f": {text}", file=sys.stderr
             )
-        work = _Work(ws, pipeline, workflow, found, arrived, sharing.attach(ws, remote), sandbox)
+        plain = file is None and remote is None and sandbox == "off" and not given and not arrived.bad
+        asked = _Asked(job, event, plain)
+        work = _Work(ws, pipeline, workflow, found, arrived, sharing.attach(ws, remote), sandbox, asked)
         return _do(work, target, form)
     finally:
         ws.close()
@@ -220,8 +231,34 @@ def _stages(work: _Work) -> int:
     code = _report(ws, result, work.sandbox)
     _share(work.link, ws, result)
     size = handover.depart(ws, job, plan, result, deep)
-    print(f"{handover.FOLDER}/{job.id}.tar: {progress.size(size)}")
+    last = f"{handover.FOLDER}/{job.id}.tar: {progress.size(size)}"
+    print(last)
+    variables = tuple(i.variable for i in work.workflow.inputs)
+    _keep(ws, plan, result, work.asked, [last], laststate.Also((handover.FOLDER,), variables))
     return code
+
+
+def _keep(
+    ws: Workspace,
+    plan: Plan,
+    result: RunResult,
+    asked: _Asked,
+    more: list[str],
+    also: laststate.Also = laststate.NOTHING_ELSE,
+) -> None:
+    """Keeps what was said where there was nothing to do: see `mlflowc.quick`."""
+    kept = all(r.outcome is Outcome.KEPT for r in result.stages)
+    if not (asked.plain and kept and ws.remote is None):
+        return
+    # Before the state is described, the index has to know what was found out.
+    ws.index.flush()
+    found = project.fingerprint()
+    if found is not None:
+        lines = progress.summary(result)
+        plain = "".join(f"{line}\n" for line in [*lines, *more])
+        coloured = "".join(f"{line}\n" for line in [*(terminal.paint(x, "bold") for x in lines), *more])
+        name = quick.exec_name(asked.job, asked.event)
+        laststate.save(ws, plan.planner, found[1], laststate.Said(plain, coloured), name=name, also=also)
 
 
 def _share(link: Link | None, ws: Workspace, result: RunResult) -> None:
@@ -274,14 +311,16 @@ def _act(work: _Work) -> int:
 # --- without an event
 
 
-def _local(ws: Workspace, name: str, link: Link | None, sandbox: str) -> int:
+def _local(ws: Workspace, asked: _Asked, link: Link | None, sandbox: str) -> int:
     """A stage by id, or a gate or a report: the targets of the Makefile."""
+    name = asked.job
     stage = ws.stages.get(name)
     if stage is not None:
         plan = handover.plan_for(ws, [name], [name], None)
         result = _run(ws, plan, sandbox)
         code = _report(ws, result, sandbox)
         _share(link, ws, result)
+        _keep(ws, plan, result, asked, [])
         return code
     from mlflowc.commands import checkjob
 

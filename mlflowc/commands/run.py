@@ -1,12 +1,13 @@
 """`mlpipec run`: brings stages up to date, then decides the gates.
 
-With nothing to do it is over before anything heavy is imported: see `mlflowc.runtime.laststate`.
+With nothing to do it is over before anything heavy is imported: see `mlflowc.quick`.
 """
 
 from __future__ import annotations
 
 import click
 
+from mlflowc import quick
 from mlflowc.commands import complete
 from mlflowc.commands.options import file_option, overrides, remote_option, sandbox_option, set_option
 
@@ -65,7 +66,7 @@ def command(
     """
     given = overrides(settings)
     if not (names or event or force or dry or as_json or fix or sandbox != "off"):
-        fresh = _fresh(file, given)
+        fresh = quick.run(file, given)
         if fresh is not None:
             return fresh
     # The planner, the scanner of imports, and all that: only when there may be something to do.
@@ -75,20 +76,3 @@ def command(
         names, jobs, given, event, force, keep_going, dry, as_json, file, gpus, sandbox, fix, remote=remote
     )
     return bring_up_to_date(asked)
-
-
-def _fresh(file: str | None, given: dict[str, str]) -> int | None:
-    """The exit code, when all stages are known to be up to date without a plan; else None."""
-    from mlflowc import project, terminal
-    from mlflowc.runtime import laststate
-
-    found = project.fingerprint(file, overrides=given)
-    state = laststate.is_fresh(*found) if found else None
-    if state is None:
-        return None
-    if state.gates:
-        from mlflowc.commands.running import Asked, decide_gates
-
-        return decide_gates(Asked(settings=given, file=file), state.stages)
-    print(terminal.style(laststate.nothing_to_do(state.stages), "bold"))
-    return 0

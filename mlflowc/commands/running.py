@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from mlflowc import project, terminal
 from mlflowc.commands import sharing
 from mlflowc.errors import Failure
-from mlflowc.ir.model import Pipeline
+from mlflowc.ir.model import Pipeline, Rows
 from mlflowc.runtime import execute, laststate, progress, targets
+from mlflowc.runtime.baseline import Snapshot
 from mlflowc.runtime.events import Listener, RunResult, StageResult
-from mlflowc.runtime.gates import GateResult, check
+from mlflowc.runtime.gates import GateResult, check, kinds_of
 from mlflowc.runtime.plan import Plan
 from mlflowc.runtime.workspace import Workspace, open_workspace
 
@@ -57,9 +58,10 @@ def bring_up_to_date(asked: Asked) -> int:
             return 0
         options = execute.Options(asked.jobs, asked.keep_going, guard, asked.gpus)
         result = execute.run(ws, plan, options, _listener(plan, asked.as_json))
+        git = laststate.git_looks(ws.root) if ws.pipeline.gates else None
         gates = _gates(ws, plan) if result.ok else []
         if result.ok and len(plan.steps) == len(ws.stages) and not asked.force:
-            _keep_state(ws, plan, asked)
+            _keep_state(ws, plan, asked, gates, git)
         shared = sharing.share(link, ws, result)
     finally:
         ws.close()
@@ -81,25 +83,39 @@ def bring_up_to_date(asked: Asked) -> int:
     return 0 if result.ok and all(g.passed for g in gates) else 1
 
 
-def decide_gates(asked: Asked, stages: int) -> int:
-    """All `stages` are known to be up to date: decides and shows the gates alone."""
-    loaded = project.load(asked.file, overrides=asked.settings or {})
-    ws = open_workspace(loaded.root, loaded.pipeline)
-    gates = [check(ws, g) for g in ws.pipeline.gates]
-    ws.close()
-    _show_gates(gates)
-    print(terminal.style(laststate.nothing_to_do(stages), "bold"))
-    return _gate_failures(gates)
-
-
-def _keep_state(ws: Workspace, plan: Plan, asked: Asked) -> None:
+def _keep_state(
+    ws: Workspace, plan: Plan, asked: Asked, gates: list[GateResult], git: tuple[object, ...] | None
+) -> None:
+    """Keeps what the next run says when nothing changes: that nothing is to be done, and the gates."""
     if asked.event is not None or asked.names:
+        return
+    kinds = {k for g in ws.pipeline.gates for r in g.requirements for k in kinds_of(r.expr)}
+    based = Snapshot in kinds
+    # Where a baseline or a table was not to be had, that may have reasons which cannot be watched.
+    if (based and git is None) or (kinds & {Snapshot, Rows} and any(r.note for g in gates for r in g.rows)):
         return
     # Before the state is described, the index has to know what was found out.
     ws.index.flush()
     found = project.fingerprint(asked.file, overrides=asked.settings or {})
     if found is not None:
-        laststate.save(ws, plan.planner, found[1])
+        also = laststate.Also(git=git if based else None)
+        laststate.save(ws, plan.planner, found[1], _said(plan, gates), also=also)
+
+
+def _said(plan: Plan, gates: list[GateResult]) -> laststate.Said:
+    last = laststate.nothing_to_do(len(plan.steps))
+    failed = _not_passed(gates)
+    if not gates:
+        return laststate.Said(f"{last}\n", terminal.paint(last, "bold") + "\n")
+    # Tables of gates are only for those who have gates.
+    from mlflowc.runtime.gate_table import render
+
+    width = terminal.width()
+    plain = "".join(render(g, width) for g in gates)
+    coloured = "".join(render(g, width, colour=terminal.paint) for g in gates)
+    return laststate.Said(
+        f"{plain}{last}\n", f"{coloured}{terminal.paint(last, 'bold')}\n", failed, width, 1 if failed else 0
+    )
 
 
 def _under_event(pipeline: Pipeline, asked: Asked) -> tuple[Pipeline, tuple[str, ...]]:
@@ -161,10 +177,15 @@ def _show_gates(gates: list[GateResult]) -> None:
 
 
 def _gate_failures(gates: list[GateResult]) -> int:
-    failed = [g.name for g in gates if not g.passed]
+    failed = _not_passed(gates)
     if failed:
-        terminal.error(f"gate{'s' if len(failed) > 1 else ''} not passed: {', '.join(failed)}")
+        terminal.error(failed)
     return 1 if failed else 0
+
+
+def _not_passed(gates: list[GateResult]) -> str:
+    failed = [g.name for g in gates if not g.passed]
+    return f"gate{'s' if len(failed) > 1 else ''} not passed: {', '.join(failed)}" if failed else ""
 
 
 def _show_plan(plan: Plan, as_json: bool) -> None:

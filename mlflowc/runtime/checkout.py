@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import marshal
 import os
 import stat
 import threading
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mlflowc.errors import Failure
-from mlflowc.runtime import tree
+from mlflowc.runtime import tree, walking
 from mlflowc.runtime.hashing import hash_bytes, hash_file, hash_files
 from mlflowc.runtime.index import Signature, StatIndex, TreeRow
 
@@ -44,6 +43,7 @@ class Checkout:
         self._index = index
         self._seen: dict[tuple[str, bool], Seen | None] = {}
         self._folders: set[tuple[str, bool]] = set()
+        self._outward: set[tuple[str, bool]] = set()
         self._globs: dict[str, tuple[str, ...]] = {}
         self._guard = threading.Lock()
 
@@ -70,7 +70,10 @@ class Checkout:
         try:
             if seen.kind == "file":
                 return Signature.of(os.stat(full)) == seen.looks  # noqa: PTH116
-            return walk_hash(tree.walk(full, tree.DROPPINGS if source else frozenset())) == seen.looks
+            return (
+                walking.walk_hash(walking.walk(full, walking.DROPPINGS if source else frozenset()))
+                == seen.looks
+            )
         except OSError:
             return False
 
@@ -83,8 +86,8 @@ class Checkout:
             st = os.stat(full)  # noqa: PTH116
             if not stat.S_ISDIR(st.st_mode):
                 return f"{st.st_size} {st.st_mtime_ns} {st.st_ino}"
-            found = tree.walk(full, tree.DROPPINGS if source else frozenset())
-            return walk_hash([f._replace(ctime_ns=0) for f in found])
+            found = walking.walk(full, walking.DROPPINGS if source else frozenset())
+            return walking.walk_hash([f._replace(ctime_ns=0) for f in found])
         except OSError:
             return ""
 
@@ -107,7 +110,7 @@ class Checkout:
                 p.replace(os.sep, "/")
                 for p in found
                 if os.path.isfile(self._prefix + p)  # noqa: PTH113
-                and tree.DROPPINGS.isdisjoint(p.split(os.sep))  # noqa: PTH206
+                and walking.DROPPINGS.isdisjoint(p.split(os.sep))  # noqa: PTH206
             }
             self._globs[pattern] = tuple(sorted(files))
         return self._globs[pattern]
@@ -136,11 +139,11 @@ class Checkout:
 
     def _look_folder(self, path: str, full: str, source: bool, ours: bool) -> Seen:
         started = time.time_ns()
-        found = tree.walk(full, tree.DROPPINGS if source else frozenset())
-        walk = walk_hash(found)
+        found = walking.walk(full, walking.DROPPINGS if source else frozenset())
+        walk = walking.walk_hash(found)
         row_name = path if source else path + "/"
         row = self._index.tree(row_name)
-        leads_out = any(f.kind == "l" and tree.link_hash(full, f.path, f.target) for f in found)
+        leads_out = self._leads_out(path, source, full, found)
         if row is not None and row.walk == walk and not leads_out:
             return Seen(path, "dir", row.hash, row.size, False, walk)
         entries, row = self._hash_folder(full, found, walk, row)
@@ -149,7 +152,7 @@ class Checkout:
         return Seen(path, "dir", row.hash, tree.total_size(entries), False, walk)
 
     def _hash_folder(
-        self, full: str, found: list[tree.Found], walk: str, row: TreeRow | None
+        self, full: str, found: list[walking.Found], walk: str, row: TreeRow | None
     ) -> tuple[list[tree.Entry], TreeRow]:
         known = row.files if row else {}
         files = [f for f in found if f.kind in "fx"]
@@ -167,7 +170,7 @@ class Checkout:
     def entries(self, path: str) -> list[tree.Entry]:
         """The listing of an output's folder, from what `look` has just found out; hashes what it must."""
         full = self._prefix + path.rstrip("/")
-        found = tree.walk(full)
+        found = walking.walk(full)
         return self._hash_folder(full, found, "", self._index.tree(path.rstrip("/") + "/"))[0]
 
     def learn_file(self, path: str, digest: str) -> Seen:
@@ -179,14 +182,15 @@ class Checkout:
 
     def learn_folder(self, path: str, digest: str, entries: list[tree.Entry]) -> Seen:
         """As `learn_file`, for a folder with those entries."""
-        found = tree.walk(self._prefix + path)
+        found = walking.walk(self._prefix + path)
+        self._leads_out(path, False, self._prefix + path, found)
         hashes = {e.path: e.hash for e in entries}
         files = {
             f.path: ((f.size, f.mtime_ns, f.ctime_ns, f.inode), hashes[f.path])
             for f in found
             if f.kind in "fx" and f.path in hashes
         }
-        row = TreeRow(walk_hash(found), digest, tree.total_size(entries), files)
+        row = TreeRow(walking.walk_hash(found), digest, tree.total_size(entries), files)
         self._index.remember_tree(path + "/", row, max((f.ctime_ns for f in found), default=0), 0, ours=True)
         return self._learn(Seen(path, "dir", digest, row.size, False, row.walk))
 
@@ -194,6 +198,22 @@ class Checkout:
         """Everything that was looked at: path, whether as a source, and what was there."""
         with self._guard:
             return [(path, source, seen) for (path, source), seen in self._seen.items()]
+
+    def watchable(self, path: str, seen: Seen, *, source: bool) -> bool:
+        """Whether a change to what was seen must show in its looks: nothing in it was too young when it was
+        hashed, and it has no links to what lies elsewhere.
+        """
+        if isinstance(seen.looks, str):
+            row = self._index.tree(path if source else path + "/")
+            return row is not None and row.walk == seen.looks and (path, source) not in self._outward
+        return self._index.file(path, seen.looks) is not None
+
+    def _leads_out(self, path: str, source: bool, full: str, found: list[walking.Found]) -> bool:
+        if any(f.kind == "l" and tree.link_hash(full, f.path, f.target) for f in found):
+            self._outward.add((path, source))
+            return True
+        self._outward.discard((path, source))
+        return False
 
     def all_globs(self) -> tuple[str, ...]:
         """Every pattern that was asked for."""
@@ -209,9 +229,3 @@ class Checkout:
         with self._guard:
             self._keep(seen.path, False, seen)
         return seen
-
-
-def walk_hash(found: list[tree.Found]) -> str:
-    """A hash of what `tree.walk` found: the same while nothing in the folder changes."""
-    # Version 2 of the format: later ones write equal values differently, by how often they are referred to.
-    return hash_bytes(marshal.dumps([tuple(f) for f in found], 2))

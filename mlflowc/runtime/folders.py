@@ -7,7 +7,7 @@ import posixpath
 from collections.abc import Iterable
 from pathlib import Path
 
-from mlflowc.runtime.tree import DROPPINGS
+from mlflowc.runtime.walking import DROPPINGS
 
 
 class Tree:

@@ -117,6 +117,22 @@ def check(ws: Workspace, gate: ir.Gate) -> GateResult:
     return evaluate(gate, Facts(now, before, ws.params, rows))
 
 
+def kinds_of(expr: ir.Expr) -> Iterable[type]:
+    """The classes of all parts of an expression; `ir.Metric` with a baseline gives `Snapshot`, too."""
+    yield type(expr)
+    match expr:
+        case ir.Metric() if expr.baseline is not None:
+            yield Snapshot
+        case ir.Unary():
+            yield from kinds_of(expr.operand)
+        case ir.Binary():
+            yield from kinds_of(expr.left)
+            yield from kinds_of(expr.right)
+        case ir.Call():
+            for part in (*expr.args, *(value for _, value in expr.options)):
+                yield from kinds_of(part)
+
+
 # --- evaluation --------------------------------------------------------------------------------
 
 

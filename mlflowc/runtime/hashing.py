@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from blake3 import blake3
 
@@ -42,6 +41,9 @@ def hash_files(paths: Sequence[str]) -> list[str]:
     """The hashes of many files, in their order, several at a time. Raises the first `OSError`."""
     if len(paths) < 16:
         return [hash_file(p) for p in paths]
+    # Brings `logging` along: only where there are many files.
+    from concurrent.futures import ThreadPoolExecutor
+
     workers = min(8, os.cpu_count() or 1)
     batch = max(1, len(paths) // (workers * 8))
     batches = [paths[i : i + batch] for i in range(0, len(paths), batch)]

@@ -1,10 +1,11 @@
 """The quick answer to "is there anything to do?": everything that the last good run looked at, by stat.
 
-After a run that left every stage of the pipeline up to date, `.mlpipe/state` holds what all of it was decided
-from: each file's size, mtime, ctime and inode, a hash of each folder's walk, the names in each folder in
-which code was searched, the host's variables and interpreters that count. While all of that is the same there
-is nothing to do, and no key needs to be computed: no lock file, index, record or pipeline is read. Whatever
-is different, or cannot be watched this way, gives no answer, and the planner decides as always.
+After a run that left every stage of the pipeline up to date, `.mlpipe/state` holds what that run said and
+what all of it was decided from: each file's size, mtime, ctime and inode, a hash of each folder's walk, the
+names in each folder in which code was searched, the host's variables and interpreters that count. While all
+of that is the same there is nothing to do, and no key needs to be computed: no lock file, index, record or
+pipeline is read. Whatever is different, or cannot be watched this way, gives no answer, and the planner
+decides as always. `.mlpipe/states/` has the same for single jobs.
 
 This module imports little, for what it saves is time.
 """
@@ -31,16 +32,45 @@ if TYPE_CHECKING:
     from mlflowc.runtime.workspace import Workspace
 
 _TICK = 20_000_000
-_MAGIC = f"1 {__version__} {sys.version_info.major}.{sys.version_info.minor}"
+# Variables of git that change no name's meaning: they say who commits, and how to ask and print.
+_HARMLESS = frozenset(
+    f"GIT_{name}"
+    for name in (
+        *(f"{who}_{what}" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL", "DATE")),
+        *("EDITOR", "SEQUENCE_EDITOR", "PAGER", "ASKPASS", "TERMINAL_PROMPT", "OPTIONAL_LOCKS"),
+    )
+)
+_MAGIC = f"2 {__version__} {sys.version_info.major}.{sys.version_info.minor}"
 
 _Signature = tuple[int, int, int, int]
 
 
-class Fresh(NamedTuple):
-    """All `stages` of the pipeline are up to date; `gates` says whether it has gates to decide."""
+RUN = "run"
 
-    stages: int
-    gates: bool
+
+class Said(NamedTuple):
+    """What a command that found nothing to do wrote: on stdout, `plain` or `coloured`, and `error` as an
+    error. `width` is that of the terminal, where lines were broken for it; else 0. `code` is the exit code.
+    """
+
+    plain: str
+    coloured: str
+    error: str = ""
+    width: int = 0
+    code: int = 0
+
+
+class Also(NamedTuple):
+    """What it depended on beside stages: `folders` by all that is in them, `variables`, and `git`, if the
+    names of commits count: what `git_looks` gave before they were asked for.
+    """
+
+    folders: tuple[str, ...] = ()
+    variables: tuple[str, ...] = ()
+    git: tuple[object, ...] | None = None
+
+
+NOTHING_ELSE = Also()
 
 
 def nothing_to_do(stages: int) -> str:
@@ -48,35 +78,48 @@ def nothing_to_do(stages: int) -> str:
     return f"nothing to do: {stages} stage{'' if stages == 1 else 's'} up to date"
 
 
-def is_fresh(root: Path, token: str) -> Fresh | None:
-    """How many stages are up to date, when all are; None when that is not certain.
+def is_fresh(root: Path, token: str, name: str = RUN) -> Said | None:
+    """What was said when there was nothing to do, if that is so still; None when it is not certain.
 
-    `token` stands for the pipeline as compiled now: its sources, parameters and settings.
+    `token` stands for the pipeline as compiled now: its sources, parameters and settings; `name` for what was
+    asked.
     """
-    state = _read(root)
-    if state is None or state["token"] != token:
+    state = _read(_place(root, name))
+    if state is None or (state["token"], state["name"]) != (token, name):
         return None
     prefix = os.fspath(root) + "/"
-    return Fresh(state["stages"], state["gates"]) if _same(prefix, state) else None
+    if state["git"] is not None and git_looks(root) != state["git"]:
+        return None
+    return Said(*state["said"]) if _same(prefix, state) else None
 
 
-def save(ws: Workspace, planner: Planner, token: str) -> None:
-    """Keeps the state after a run that left every stage up to date; does nothing where it cannot be
-    watched.
+def save(
+    ws: Workspace, planner: Planner, token: str, said: Said, *, name: str = RUN, also: Also = NOTHING_ELSE
+) -> None:
+    """Keeps what was said together with all that it depended on; nothing where that cannot be watched.
+
+    All that `planner` decided about must be up to date.
     """
-    state = _describe(ws, planner, token)
-    path = ws.state / "state"
+    state = _describe(ws, planner, also)
+    path = _place(ws.root, name)
     with contextlib.suppress(OSError):
         if state is None:
             path.unlink(missing_ok=True)
             return
-        data = marshal.dumps(state)
+        data = marshal.dumps({**state, "magic": _MAGIC, "token": token, "name": name, "said": tuple(said)})
+        ws.fs.make_folder(path.parent)
         ws.fs.write(path, blake3(data).digest() + data)
 
 
-def _read(root: Path) -> dict[str, Any] | None:
+def _place(root: Path, name: str) -> Path:
+    if name == RUN:
+        return root / ".mlpipe" / "state"
+    return root / ".mlpipe" / "states" / blake3(name.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+def _read(path: Path) -> dict[str, Any] | None:
     try:
-        content = (root / ".mlpipe" / "state").read_bytes()
+        content = path.read_bytes()
         if blake3(content[32:]).digest() == content[:32]:
             state = marshal.loads(content[32:])
             if state["magic"] == _MAGIC:
@@ -109,15 +152,36 @@ def _same(prefix: str, state: dict[str, Any]) -> bool:
 
 
 def _same_trees(prefix: str, trees: list[tuple[str, bool, str]]) -> bool:
-    from mlflowc.runtime.checkout import walk_hash
-    from mlflowc.runtime.tree import DROPPINGS, walk
+    from mlflowc.runtime.walking import DROPPINGS
 
     try:
-        return all(
-            walk_hash(walk(prefix + p, DROPPINGS if source else frozenset())) == h for p, source, h in trees
-        )
+        return all(_walked(prefix + p, DROPPINGS if source else frozenset()) == h for p, source, h in trees)
     except OSError:
         return False
+
+
+def _walked(path: str, ignore: frozenset[str]) -> str:
+    # Pipelines without folders never need them.
+    from mlflowc.runtime.walking import walk, walk_hash
+
+    return walk_hash(walk(path, ignore))
+
+
+def git_looks(root: Path) -> tuple[object, ...] | None:
+    """What the names of commits mean, by the looks of the files that say it; None where that is uncertain."""
+    if any(name.startswith("GIT_") and name not in _HARMLESS for name in os.environ):
+        return None
+    folder = next((f for p in (root, *root.parents) if os.path.lexists(f := os.path.join(p, ".git"))), None)  # noqa: PTH118
+    if folder is None:
+        return ("none",)
+    # A worktree's or submodule's `.git` is a file; references may be kept in tables.
+    if not os.path.isdir(folder) or os.path.lexists(f"{folder}/reftable"):  # noqa: PTH112
+        return None
+    files = tuple(_folder(f"{folder}/{name}") for name in ("HEAD", "packed-refs", "shallow", "config"))
+    try:
+        return (folder, files, _walked(f"{folder}/refs", frozenset()))
+    except OSError:
+        return None
 
 
 def _folder(path: str) -> _Signature | None:
@@ -155,7 +219,7 @@ def _interpreter(name: str) -> tuple[object, ...] | None:
 # --- describing
 
 
-def _describe(ws: Workspace, planner: Planner, token: str) -> dict[str, Any] | None:
+def _describe(ws: Workspace, planner: Planner, also: Also) -> dict[str, Any] | None:
     watched = planner.watched()
     files: dict[str, _Signature] = {}
     trees: list[tuple[str, bool, str]] = []
@@ -163,16 +227,18 @@ def _describe(ws: Workspace, planner: Planner, token: str) -> dict[str, Any] | N
     for path, source, seen in ws.checkout.all_seen():
         if seen is None:
             missing.append(path)
+        elif not ws.checkout.watchable(path, seen, source=source):
+            return None
         elif isinstance(seen.looks, str):
             trees.append((path, source, seen.looks))
-        elif ws.index.file(path, seen.looks) is None:
-            # Racy: not even the index would believe it.
-            return None
         else:
             size, mtime, ctime, inode = seen.looks
             files[path] = (size, mtime, ctime, inode)
     more = [e for e in watched.env_files if e not in files]
-    folders = _folders(ws, watched.folders, ["mlpipe.lock", *more])
+    within = [os.path.relpath(p, ws.root) for f in also.folders for p in sorted((ws.root / f).rglob("*"))]
+    folders = _folders(ws, watched.folders, ["mlpipe.lock", *more, *within])
+    if also.git is not None and git_looks(ws.root) != also.git:
+        return None
     interpreters = [(name, _interpreter(name)) for name in watched.interpreters]
     if folders is None or not watched.simple or any(looks is None for _, looks in interpreters):
         return None
@@ -182,16 +248,15 @@ def _describe(ws: Workspace, planner: Planner, token: str) -> dict[str, Any] | N
             return None
         files[path] = signature
     prefix = os.fspath(ws.root) + "/"
+    trees += [(path, False, _walked(prefix + path, frozenset())) for path in also.folders]
+    variables = (*watched.variables, *also.variables)
     return {
-        "magic": _MAGIC,
-        "token": token,
-        "stages": len(ws.stages),
-        "gates": bool(ws.pipeline.gates),
+        "git": also.git,
         "files": [(path, *signature) for path, signature in files.items()],
         "missing": missing,
         "folders": folders,
         "globs": [(pattern, _globbed(prefix, pattern)) for pattern in watched.globs],
-        "variables": [(name, os.environ.get(name)) for name in watched.variables],
+        "variables": [(name, os.environ.get(name)) for name in variables],
         "interpreters": interpreters,
         "trees": trees,
     }

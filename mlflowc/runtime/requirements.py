@@ -12,7 +12,7 @@ from pathlib import Path
 from blake3 import blake3
 
 from mlflowc.errors import Failure
-from mlflowc.runtime.tree import DROPPINGS
+from mlflowc.runtime.walking import DROPPINGS
 
 _OPTIONS = re.compile(
     r"(?:-i|--index-url|--extra-index-url|-f|--find-links|--no-index|--no-binary|--only-binary|--pre"

@@ -15,18 +15,14 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 import unicodedata
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from mlflowc.errors import Failure
 from mlflowc.runtime.hashing import hash_bytes, hash_file
+from mlflowc.runtime.walking import DROPPINGS, Found, walk
 
 _HEADER = "mlpipe-tree 1"
-
-# Left out of folders that are *inputs*: droppings of interpreters, file managers and version control.
-DROPPINGS = frozenset({"__pycache__", ".git", ".mlpipe", ".DS_Store", ".ipynb_checkpoints"})
 
 
 class Entry(NamedTuple):
@@ -36,18 +32,6 @@ class Entry(NamedTuple):
     kind: str
     hash: str = ""
     size: int = 0
-    target: str = ""
-
-
-class Found(NamedTuple):
-    """Something found on disk in a folder: its relative path, its kind and what `lstat` says of it."""
-
-    path: str
-    kind: str
-    size: int
-    mtime_ns: int
-    ctime_ns: int
-    inode: int
     target: str = ""
 
 
@@ -114,39 +98,6 @@ def harmless(entries: list[Entry]) -> list[Entry]:
 def total_size(entries: list[Entry]) -> int:
     """Bytes of all files."""
     return sum(e.size for e in entries)
-
-
-def walk(folder: str, ignore: frozenset[str] = frozenset()) -> list[Found]:
-    """Everything in a folder, sorted by path; folders only when empty. Raises `OSError`, and `Failure` for a
-    socket, a pipe or a device. Names in `ignore` are left out wherever they occur."""
-    found = list(_walk(folder, "", ignore))
-    found.sort()
-    return found
-
-
-def _walk(folder: str, prefix: str, ignore: frozenset[str]) -> Iterator[Found]:
-    empty = True
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            name = entry.name
-            if name in ignore:
-                continue
-            empty = False
-            path = prefix + name
-            st = entry.stat(follow_symlinks=False)
-            mode = st.st_mode
-            if stat.S_ISDIR(mode):
-                yield from _walk(entry.path, path + "/", ignore)
-            elif stat.S_ISREG(mode):
-                kind = "x" if mode & 0o100 else "f"
-                yield Found(path, kind, st.st_size, st.st_mtime_ns, st.st_ctime_ns, st.st_ino)
-            elif stat.S_ISLNK(mode):
-                target = os.readlink(entry.path)  # noqa: PTH115
-                yield Found(path, "l", 0, st.st_mtime_ns, st.st_ctime_ns, st.st_ino, target)
-            else:
-                raise Failure(f"`{entry.path}` is neither a file, a folder nor a link")
-    if empty and prefix:
-        yield Found(prefix[:-1], "d", 0, 0, 0, 0)
 
 
 def link_hash(folder: str, path: str, target: str, depth: int = 0) -> str:

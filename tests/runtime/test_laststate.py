@@ -17,6 +17,8 @@ from mlflowc.runtime.plan import make_plan
 from tests.runtime.lab import DIR, Lab, stage
 from tests.support.ir import place
 
+SAID = laststate.Said("all is well\n", "all is well\n")
+
 
 @pytest.fixture
 def ready(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Lab:
@@ -48,7 +50,7 @@ def ready(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Lab:
     assert keep(lab)
     # What was written just before the first run is too young to be believed then.
     assert keep(lab)
-    assert laststate.is_fresh(lab.root, "token") == (4, False)
+    assert laststate.is_fresh(lab.root, "token") == SAID
     return lab
 
 
@@ -57,7 +59,7 @@ def keep(lab: Lab) -> bool:
     ws = lab.open()
     plan = make_plan(ws)
     result = run(ws, plan)
-    laststate.save(ws, plan.planner, "token")
+    laststate.save(ws, plan.planner, "token", SAID)
     ws.close()
     return result.ok
 
@@ -109,4 +111,12 @@ def test_the_state_comes_back_after_the_change(ready: Lab) -> None:
     ready.write("raw.txt", "2\n")
     assert keep(ready)
     assert keep(ready)
-    assert laststate.is_fresh(ready.root, "token") == (4, False)
+    assert laststate.is_fresh(ready.root, "token") == SAID
+
+
+def test_a_link_out_of_a_folder_cannot_be_watched(ready: Lab) -> None:
+    ready.write("elsewhere.txt", "1\n")
+    (ready.root / "folder" / "link").symlink_to("../elsewhere.txt")
+    assert keep(ready)
+    assert keep(ready)
+    assert laststate.is_fresh(ready.root, "token") is None

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from mlflowc.errors import Failure
 from mlflowc.runtime.hashing import hash_bytes, hash_file, hash_files
-from mlflowc.runtime.tree import DROPPINGS, Entry, decode, encode, scan, total_size, walk
+from mlflowc.runtime.tree import Entry, decode, encode, scan, total_size
+from mlflowc.runtime.walking import DROPPINGS, walk
 
 names = st.text(
     st.characters(exclude_characters="/\0", exclude_categories=("Cs",)), min_size=1, max_size=5

@@ -1,0 +1,29 @@
+"""The program: what can be answered at once is; everything else goes through the command line."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from mlflowc import quick
+
+
+def main() -> None:
+    """Runs `mlpipec` with the words of the command line, and exits."""
+    try:
+        code = quick.answer(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader went away: nothing to say, and nobody to say it to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    if code is None:
+        # The parser of command lines takes longer to import than a quick answer.
+        from mlflowc import cli
+
+        cli.main()
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()
