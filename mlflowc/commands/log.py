@@ -21,7 +21,8 @@ from mlflowc.runtime.workspace import Workspace, open_workspace
 from mlflowc.spell import nearest
 
 _COLOURS = {"ran": "green", "restored": "cyan", "kept": "dim", "failed": "red"}
-_NARROW = 100
+# Below so many columns the commit is left out, then the key.
+_NARROW, _TIGHT = 100, 72
 
 
 @click.command("log")
@@ -97,20 +98,22 @@ def table(runs: Sequence[Run], columns: int) -> list[str]:
         return []
     wide = columns >= _NARROW
     rows = [_cells(run, wide) for run in runs]
-    head = ["run", "when", "stage", "outcome", "took", "key", "commit"][: 7 if wide else 6]
+    head = ["run", "when", "stage", "outcome", "took", "key", "commit"]
+    head = head[: 7 if wide else 6 if columns >= _TIGHT else 5]
     widths = [max(width(r[n]) for r in [head, *(row[: len(head)] for row in rows)]) for n in range(len(head))]
     room = columns - sum(w for n, w in enumerate(widths) if n != 2) - 2 * (len(widths) - 1)
     widths[2] = max(8, min(widths[2], room))
     lines = [terminal.style(_line(head, widths).rstrip(), "dim")]
     for run, row in zip(runs, rows, strict=True):
         cells = [*row]
-        cells[2] = _cut(row[2], widths[2])
+        cells[2] = cut(row[2], widths[2])
         text = _line(cells[: len(head)], widths)
         word = cells[3].ljust(widths[3])
         before, _, after = text.rpartition(f"  {word}  ")
-        lines.append(f"{before}  {terminal.style(word, _COLOURS.get(run.outcome, 'bold'))}  {after}".rstrip())
+        painted = terminal.style(word, _COLOURS.get(run.outcome, "bold"))
+        lines.append(f"{before}  {painted}  {after}".rstrip())
         if run.note:
-            lines.append(terminal.style(_cut(f"{'':{widths[0]}}  {plain(run.note)}", columns), "dim"))
+            lines.append(terminal.style(cut(f"{'':{widths[0]}}  {plain(run.note)}", columns), "dim"))
     return lines
 
 
@@ -131,7 +134,8 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join(c + " " * (w - width(c)) for c, w in zip(cells, widths, strict=True))
 
 
-def _cut(text: str, columns: int) -> str:
+def cut(text: str, columns: int) -> str:
+    """`text` in at most so many columns, with `…` where it was cut."""
     if width(text) <= columns:
         return text
     while width(text) > columns - 1:
