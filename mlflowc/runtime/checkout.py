@@ -43,8 +43,9 @@ class Checkout:
         self._index = index
         self._seen: dict[tuple[str, bool], Seen | None] = {}
         self._folders: set[tuple[str, bool]] = set()
-        self._outward: set[tuple[str, bool]] = set()
         self._globs: dict[str, tuple[str, ...]] = {}
+        # Folders (and whether as a source) with links that lead out of them: their stat does not say all.
+        self._outward: set[tuple[str, bool]] = set()
         self._guard = threading.Lock()
 
     def look(self, path: str, *, source: bool = True, ours: bool = False) -> Seen | None:
@@ -65,7 +66,9 @@ class Checkout:
         return seen
 
     def same(self, seen: Seen, *, source: bool = True) -> bool:
-        """Whether it looks as it did, by stat alone."""
+        """Whether it looks as it did, by stat alone; False for a folder with links that lead out of it."""
+        if (seen.path, source) in self._outward:
+            return False
         full = self._prefix + seen.path
         try:
             if seen.kind == "file":
@@ -146,13 +149,13 @@ class Checkout:
         leads_out = self._leads_out(path, source, full, found)
         if row is not None and row.walk == walk and not leads_out:
             return Seen(path, "dir", row.hash, row.size, False, walk)
-        entries, row = self._hash_folder(full, found, walk, row)
+        entries, row = self._hash_folder(full, found, walk, row, exact=not source)
         changed = max((f.ctime_ns for f in found), default=0)
         self._index.remember_tree(row_name, row, changed, started, ours=ours)
         return Seen(path, "dir", row.hash, tree.total_size(entries), False, walk)
 
     def _hash_folder(
-        self, full: str, found: list[walking.Found], walk: str, row: TreeRow | None
+        self, full: str, found: list[walking.Found], walk: str, row: TreeRow | None, *, exact: bool
     ) -> tuple[list[tree.Entry], TreeRow]:
         known = row.files if row else {}
         files = [f for f in found if f.kind in "fx"]
@@ -163,27 +166,39 @@ class Checkout:
                 hashes[f.path] = before[1]
         missing = [f.path for f in files if f.path not in hashes]
         hashes.update(zip(missing, hash_files([f"{full}/{p}" for p in missing]), strict=True))
-        entries = [tree.to_entry(full, f, hashes.get(f.path, "")) for f in found]
+        entries = [tree.to_entry(full, f, hashes.get(f.path, ""), exact=exact) for f in found]
         files_row = {f.path: ((f.size, f.mtime_ns, f.ctime_ns, f.inode), hashes[f.path]) for f in files}
         return entries, TreeRow(walk, hash_bytes(tree.encode(entries)), tree.total_size(entries), files_row)
 
-    def entries(self, path: str) -> list[tree.Entry]:
-        """The listing of an output's folder, from what `look` has just found out; hashes what it must."""
-        full = self._prefix + path.rstrip("/")
+    def measure(self, path: str) -> tuple[list[walking.Found], list[tree.Entry]]:
+        """An output's folder: what is in it, and its listing, in the same order; hashes what it must."""
+        full = self._prefix + path
         found = walking.walk(full)
-        return self._hash_folder(full, found, "", self._index.tree(path.rstrip("/") + "/"))[0]
+        return found, self._hash_folder(full, found, "", self._index.tree(path + "/"), exact=True)[0]
 
-    def learn_file(self, path: str, digest: str) -> Seen:
-        """The file at `path` has that content: its writer has ended, and it was hashed just now."""
+    def learn_file(self, path: str, digest: str, before: os.stat_result | None = None) -> bool:
+        """The file at `path` has that content: its writer has ended, and it was hashed just now.
+
+        False, learning nothing, when it was written since it looked as `before`.
+        """
         st = os.lstat(self._prefix + path)
+        if before is not None and _written(before) != _written(st):
+            return False
         now = Signature.of(st)
         self._index.remember_file(path, now, digest, 0, ours=True)
-        return self._learn(Seen(path, "file", digest, st.st_size, bool(st.st_mode & 0o100), now))
+        self._learn(Seen(path, "file", digest, st.st_size, bool(st.st_mode & 0o100), now))
+        return True
 
-    def learn_folder(self, path: str, digest: str, entries: list[tree.Entry]) -> Seen:
+    def learn_folder(
+        self, path: str, digest: str, entries: list[tree.Entry], before: list[walking.Found] | None = None
+    ) -> bool:
         """As `learn_file`, for a folder with those entries."""
         found = walking.walk(self._prefix + path)
         self._leads_out(path, False, self._prefix + path, found)
+        if before is not None and [f._replace(ctime_ns=0) for f in before] != [
+            f._replace(ctime_ns=0) for f in found
+        ]:
+            return False
         hashes = {e.path: e.hash for e in entries}
         files = {
             f.path: ((f.size, f.mtime_ns, f.ctime_ns, f.inode), hashes[f.path])
@@ -192,7 +207,8 @@ class Checkout:
         }
         row = TreeRow(walking.walk_hash(found), digest, tree.total_size(entries), files)
         self._index.remember_tree(path + "/", row, max((f.ctime_ns for f in found), default=0), 0, ours=True)
-        return self._learn(Seen(path, "dir", digest, row.size, False, row.walk))
+        self._learn(Seen(path, "dir", digest, row.size, False, row.walk))
+        return True
 
     def all_seen(self) -> list[tuple[str, bool, Seen | None]]:
         """Everything that was looked at: path, whether as a source, and what was there."""
@@ -224,8 +240,12 @@ class Checkout:
         if seen is not None and seen.kind == "dir":
             self._folders.add((path, source))
 
-    def _learn(self, seen: Seen) -> Seen:
+    def _learn(self, seen: Seen) -> None:
         self.forget(seen.path)
         with self._guard:
             self._keep(seen.path, False, seen)
-        return seen
+
+
+def _written(st: os.stat_result) -> tuple[int, int, int, int]:
+    # Not its ctime: linking it into the cache changes that.
+    return st.st_size, st.st_mtime_ns, st.st_ino, st.st_mode & 0o100

@@ -110,6 +110,15 @@ def boot_id() -> str:
         return str(int(time.time() - time.monotonic()) // 60)
 
 
+def _storable(path: str) -> bool:
+    """Whether SQLite takes the name as text: one that is not UTF-8 is found out again each time."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def racy(changed_ns: int, hashed_ns: int) -> bool:
     """Whether a file last changed at `changed_ns` may have changed unseen after it was hashed at
     `hashed_ns`.
@@ -347,10 +356,12 @@ class StatIndex:
         db.execute("BEGIN IMMEDIATE")
         db.executemany(
             "INSERT OR REPLACE INTO stat VALUES (?, ?, ?, ?, ?, ?)",
-            [(path, *signature, digest) for path, (signature, digest) in self._new_stats.items()],
+            [(p, *signature, digest) for p, (signature, digest) in self._new_stats.items() if _storable(p)],
         )
         trees = []
         for path, row in self._new_trees.items():
+            if not _storable(path):
+                continue
             data = marshal.dumps(row.files)
             trees.append((path, row.walk, row.hash, row.size, hash_bytes(data).encode() + data))
         db.executemany("INSERT OR REPLACE INTO tree VALUES (?, ?, ?, ?, ?)", trees)

@@ -23,9 +23,7 @@ from mlflowc.runtime.ports import FileSystem
 from mlflowc.runtime.records import Metrics, OutputRecord
 
 NAME = "mlpipe.lock"
-_HEADER = (
-    "# Written by mlpipec; commit it. After a conflict: `mlpipec lock --resolve`, then `mlpipec run`.\n"
-)
+_HEADER = "# Written by mlpipec; commit it. After a conflict: `mlpipec lock --resolve`, then `mlpipec run`.\n"
 _PLAIN = re.compile(r"[\w.\-\[\],=]+")
 _decoder = json.JSONDecoder()
 

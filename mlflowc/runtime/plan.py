@@ -373,7 +373,7 @@ class Planner:
 
     def _cached(self, key: str, outputs: Outputs) -> bool:
         ws = self._ws
-        return all(ws.store.has_output(o) for o in outputs) or (
+        return all(ws.store.has_output(o, ws.root / o.path) for o in outputs) or (
             ws.remote is not None and ws.remote.available(key, outputs)
         )
 

@@ -49,7 +49,7 @@ class LocalFileSystem:
 
     def write(self, path: Path, data: bytes | memoryview, *, sync: bool = False) -> None:
         """Replaces `path` by `data`, all or nothing: temporary file beside it, then rename."""
-        temporary = f"{path}.{os.getpid()}.{threading.get_ident()}.tmp"
+        temporary = f"{path}.{os.urandom(8).hex()}.tmp"
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         try:
             try:

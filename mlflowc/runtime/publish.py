@@ -194,21 +194,20 @@ def _store(ws: Workspace, output: Output) -> OutputRecord:
     if not stat.S_ISDIR(before.st_mode):
         digest = hash_file(full)
         executable = bool(before.st_mode & 0o100)
-        ws.store.put_output_file(full, digest, executable)
-        after = os.lstat(full)
-        # Not its ctime: linking it into the cache changes that.
-        if (after.st_mtime_ns, after.st_size) != (before.st_mtime_ns, before.st_size):
+        stored = ws.store.put_output_file(full, digest, executable, before.st_mtime_ns)
+        if not stored or not ws.checkout.learn_file(path, digest, before):
             raise _still_written(output)
-        ws.checkout.learn_file(path, digest)
         return OutputRecord(output.name, path, "file", digest, before.st_size, executable)
-    seen = ws.checkout.look(path, source=False, ours=True)
-    entries = tree.scan(str(full)) if seen is None else ws.checkout.entries(path)
+    found, entries = ws.checkout.measure(path)
     _refuse_links(ws, output, full, entries)
-    for entry in entries:
-        if entry.kind in "fx":
-            ws.store.put_output_file(full / entry.path, entry.hash, entry.kind == "x")
+    for there, entry in zip(found, entries, strict=True):
+        if entry.kind in "fx" and not ws.store.put_output_file(
+            full / entry.path, entry.hash, entry.kind == "x", there.mtime_ns
+        ):
+            raise _still_written(output)
     digest = ws.store.put_listing(entries)
-    ws.checkout.learn_folder(path, digest, entries)
+    if not ws.checkout.learn_folder(path, digest, entries, found):
+        raise _still_written(output)
     return OutputRecord(output.name, path, "dir", digest, tree.total_size(entries))
 
 

@@ -16,6 +16,7 @@ import contextlib
 import ctypes
 import itertools
 import os
+import re
 import stat
 import sys
 from collections.abc import Iterator
@@ -30,7 +31,10 @@ from mlflowc.runtime.records import OutputRecord, Record, decode, encode
 # Below this, a copy costs what a link costs, and leaves nothing that writing in place could spoil.
 _COPIED = 64 * 1024
 
+# The number of a process comes again, in containers on every run: what one left must not be in the way.
+_process = f"{os.getpid()}-{os.urandom(6).hex()}"
 _names = itertools.count()
+_NAME = re.compile(r"[0-9a-f]{62}")
 
 
 class Store:
@@ -79,9 +83,8 @@ class Store:
     def listing(self, digest: str) -> list[tree.Entry] | None:
         """The entries of a folder's listing; None when it is not there or damaged (and then dropped)."""
         path = self._path("trees", digest)
-        try:
-            data = path.read_bytes()
-        except OSError:
+        data = self._read(path)
+        if data is None:
             return None
         if hash_bytes(data) == digest:
             with contextlib.suppress(ValueError):
@@ -90,19 +93,24 @@ class Store:
             self._fs.remove(path)
         return None
 
-    def has_output(self, output: OutputRecord) -> bool:
-        """Whether all of an output's content is there and good."""
+    def has_output(self, output: OutputRecord, place: Path | None = None) -> bool:
+        """Whether all of an output's content is there and good.
+
+        With `place`, where it would be restored, also whether links that lead out of it lead to the same.
+        """
         if output.kind == "file":
             return self.has(output.hash)
         entries = self.listing(output.hash)
-        return entries is not None and all(self.has(e.hash) for e in entries if e.kind in "fx")
+        if entries is None or not all(self.has(e.hash) for e in entries if e.kind in "fx"):
+            return False
+        links = [e for e in entries if e.kind == "l"] if place is not None else []
+        return all(tree.link_hash(str(place), e.path, e.target) == e.hash for e in links)
 
     def record(self, key: str) -> Record | None:
         """The record of a key; None when there is none, or a damaged one (which is then dropped)."""
         path = self._path("records", key)
-        try:
-            data = path.read_bytes()
-        except OSError:
+        data = self._read(path)
+        if data is None:
             return None
         try:
             record = decode(data)
@@ -117,7 +125,8 @@ class Store:
     def records(self) -> Iterator[Record]:
         """All good records, in no useful order."""
         for path in sorted((self.root / "records").glob("??/*")):
-            record = self.record(path.parent.name + path.name)
+            # Beside them may stand what another process is about to rename.
+            record = self.record(path.parent.name + path.name) if _NAME.fullmatch(path.name) else None
             if record is not None:
                 yield record
 
@@ -170,20 +179,27 @@ class Store:
                 self._fs.remove(temporary)
             raise
 
-    def put_output_file(self, source: Path, digest: str, executable: bool) -> None:
+    def put_output_file(self, source: Path, digest: str, executable: bool, mtime_ns: int) -> bool:
         """Adds an output's file. A large one that cannot be cloned is linked: it becomes read-only in
-        place.
+        place. False when it was written since it had that `mtime_ns`, before it was hashed.
         """
         if self.has(digest):
-            return
-        size = os.stat(source, follow_symlinks=False).st_size  # noqa: PTH116
+            return True
         path = self._place("objects", digest)
         temporary = self._temporary()
         try:
-            small = size <= _COPIED
-            if small or not (self._fs.clone(source, temporary) or self._try_link(source, temporary)):
+            if os.stat(source, follow_symlinks=False).st_size <= _COPIED:  # noqa: PTH116
+                data = source.read_bytes()
+                if hash_bytes(data) != digest:
+                    return False
+                self._fs.write(temporary, data)
+            elif not (self._fs.clone(source, temporary) or self._try_link(source, temporary)):
                 self._fs.copy(source, temporary)
+            if os.stat(source, follow_symlinks=False).st_mtime_ns != mtime_ns:  # noqa: PTH116
+                self._fs.remove(temporary)
+                return False
             self._finish(temporary, path, digest, executable)
+            return True
         except BaseException:
             with contextlib.suppress(OSError):
                 self._fs.remove(temporary)
@@ -268,6 +284,17 @@ class Store:
 
     # --- places
 
+    def _read(self, path: Path) -> bytes | None:
+        try:
+            return path.read_bytes()
+        except IsADirectoryError:
+            # It would be in the way of what belongs there.
+            with contextlib.suppress(OSError):
+                self._fs.remove(path)
+        except OSError:
+            pass
+        return None
+
     def _path(self, kind: str, digest: str) -> Path:
         return self.root / kind / digest[:2] / digest[2:]
 
@@ -284,7 +311,7 @@ class Store:
         if "tmp" not in self._folders:
             self._fs.make_folder(folder)
             self._folders.add("tmp")
-        return folder / f"{os.getpid()}-{next(_names)}"
+        return folder / f"{_process}-{next(_names)}"
 
     def _finish(self, temporary: Path, path: Path, digest: str, executable: bool = False) -> None:
         self._fs.chmod(temporary, 0o555 if executable else 0o444)

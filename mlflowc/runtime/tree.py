@@ -8,7 +8,8 @@ A listing is text. Its first line is `mlpipe-tree 1`; then comes a line for each
     l "target" HASH "path"      one that leads out of it: what it leads to counts too
     d "path"                    a folder with nothing in it
 
-Paths are relative, POSIX, in Unicode's NFC, as JSON strings. The folder's hash is BLAKE3 of the listing.
+Paths are relative, POSIX, as JSON strings: those of inputs in Unicode's NFC, since checkouts of one commit
+may differ in that; those of outputs as the command wrote them. The folder's hash is BLAKE3 of the listing.
 """
 
 from __future__ import annotations
@@ -103,12 +104,13 @@ def total_size(entries: list[Entry]) -> int:
 def link_hash(folder: str, path: str, target: str, depth: int = 0) -> str:
     """For a link at `path` in `folder` that leads out of it, the hash of what it leads to; else "".
 
-    A link that leads nowhere, or round in circles, has the hash of its own words.
+    The link itself need not be there yet. One that leads nowhere, or round in circles, has the hash of its
+    own words.
     """
     inside = os.path.normpath(os.path.join(os.path.dirname(path), target))  # noqa: PTH118, PTH120
     if not target.startswith("/") and inside != ".." and not inside.startswith("../"):
         return ""
-    real = os.path.join(folder, path)  # noqa: PTH118
+    real = os.path.realpath(os.path.join(folder, os.path.dirname(path), target))  # noqa: PTH118, PTH120
     try:
         if not os.path.isdir(real):  # noqa: PTH112
             return hash_file(real)
@@ -129,9 +131,9 @@ def scan(folder: str, ignore: frozenset[str] = frozenset(), depth: int = 0) -> l
     ]
 
 
-def to_entry(folder: str, found: Found, digest: str, depth: int = 0) -> Entry:
-    """What was found, as an entry; `digest` is the hash of a file's content."""
-    path = found.path if found.path.isascii() else unicodedata.normalize("NFC", found.path)
+def to_entry(folder: str, found: Found, digest: str, depth: int = 0, *, exact: bool = False) -> Entry:
+    """What was found, as an entry; `digest` is the hash of a file's content. `exact`: its name as it is."""
+    path = found.path if exact or found.path.isascii() else unicodedata.normalize("NFC", found.path)
     if found.kind == "l":
         return Entry(path, "l", link_hash(folder, found.path, found.target, depth), 0, found.target)
     return Entry(path, found.kind, digest, found.size)

@@ -35,6 +35,7 @@ PREEMPTED = 75
 _PREEMPTIONS = 3
 _LONGEST_PAUSE = 60.0
 
+_process = f"{os.getpid()}-{os.urandom(6).hex()}"
 _names = itertools.count()
 
 
@@ -340,7 +341,7 @@ def _tries(
 
 
 def _log(shared: Shared, stage: Stage) -> Log:
-    path = shared.ws.state / "tmp" / f"{os.getpid()}-{next(_names)}.log"
+    path = shared.ws.state / "tmp" / f"{_process}-{next(_names)}.log"
     hidden = childenv.secrets(stage).values() if stage.secrets else ()
     return Log(path, lambda lines: shared.listener.output(stage.id, lines), hidden)
 

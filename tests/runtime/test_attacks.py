@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,9 +11,12 @@ import threading
 import time
 from dataclasses import replace
 
-from mlflowc.runtime.events import RunResult
+import pytest
+
+from mlflowc.runtime.events import Outcome, RunResult
 from mlflowc.runtime.execute import run
-from mlflowc.runtime.plan import make_plan
+from mlflowc.runtime.hashing import hash_file
+from mlflowc.runtime.plan import Action, make_plan
 from tests.runtime.lab import DIR, Lab, stage
 
 # --- several at once
@@ -98,3 +103,103 @@ def test_a_hang_up_that_is_ignored_stays_ignored(lab: Lab) -> None:
     lab.write("go", "")
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 0, out
+
+
+# --- outputs that do not keep still, and odd ones
+
+
+@pytest.mark.skipif(shutil.which("setsid") is None, reason="no setsid")
+def test_a_folder_that_a_daemon_goes_on_writing_into(lab: Lab) -> None:
+    """Whatever is kept is what its hash says, and what is restored is what was there."""
+    write = "while [ ! -e stop ]; do for n in 1 100 200; do echo $RANDOM > out/$n; done; done"
+    command = "mkdir {o:o}; for n in $(seq 200); do echo $n > {o:o}/$n; done; " + (
+        f"(setsid bash -c '{write}' >/dev/null 2>&1 & echo $! > daemon); until [ -s daemon ]; do :; done"
+    )
+    lab.stages = [stage("s", command, writes={"o": "out"}, types={"o": DIR})]
+    try:
+        result = lab.run().stage("s")
+    finally:
+        lab.write("stop", "")
+        subprocess.run(["pkill", "-P", lab.read("daemon").strip()], check=False)
+    assert result is not None
+    assert result.outcome is Outcome.RAN or "still being written" in result.message
+    for path in (lab.root / ".mlpipe/cache/objects").glob("??/*"):
+        assert hash_file(path) == path.parent.name + path.name
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are bytes")
+def test_names_come_back_as_they_were(lab: Lab) -> None:
+    names = [b"a\xcc\x88", b"\xc3\xa4", b"\xff\xfe", b"-n\nl", b" ", b"'\"$x"]
+    for name in names:
+        with open(os.fsencode(lab.root) + b"/" + name + b".in", "wb") as file:
+            file.write(name)
+    command = "mkdir {o:o}; cp -- {i:i} {o:o}"
+    lab.stages = [stage("s", command, reads={"i": "glob:*.in"}, writes={"o": "o"}, types={"o": DIR})]
+    assert lab.outcomes() == {"s": Outcome.RAN}
+    assert lab.outcomes() == {"s": Outcome.KEPT}
+    shutil.rmtree(lab.root / "o")
+    assert lab.outcomes() == {"s": Outcome.RESTORED}
+    folder = os.fsencode(lab.root / "o")
+    assert sorted(os.fsencode(p.name) for p in (lab.root / "o").iterdir()) == sorted(
+        name + b".in" for name in names
+    )
+    for name in names:
+        with open(folder + b"/" + name + b".in", "rb") as file:
+            assert file.read() == name
+
+
+def test_a_link_out_of_an_output_folder_leads_to_something_else(lab: Lab) -> None:
+    """The result is not what it was, and cannot be restored: the stage runs again, as the plan says."""
+    lab.write("other.txt", "one")
+    lab.stages = [
+        stage("s", "mkdir {o:o}; ln -s ../other.txt {o:o}/l", writes={"o": "o"}, types={"o": DIR}),
+        stage("t", "cat {i:d}/l > {o:o}", reads={"d": "s.o"}, writes={"o": "t"}),
+    ]
+    assert lab.run().ok
+    assert lab.plan().idle
+    lab.write("other.txt", "two")
+    assert lab.actions()["s"] is Action.RUN
+    assert lab.outcomes() == {"s": Outcome.RAN, "t": Outcome.RAN}
+    assert lab.read("t") == "two"
+    assert lab.plan().idle
+    shutil.rmtree(lab.root / "o")
+    assert lab.outcomes() == {"s": Outcome.RESTORED, "t": Outcome.KEPT}
+
+
+# --- a cache with strange things in it
+
+
+def test_what_a_killed_process_left_is_not_in_the_way(lab: Lab) -> None:
+    """In a container the process has the same number every time."""
+    lab.stages = [stage("s", "head -c 100000 /dev/zero > {o:o}", writes={"o": "o"})]
+    litter = lab.root / ".mlpipe/cache/tmp"
+    litter.mkdir(parents=True)
+    for n in range(10):
+        (litter / f"{os.getpid()}-{n}").write_text("half")
+        (litter / f"{os.getpid()}-{n}").chmod(0o444)
+    assert lab.run().ok
+
+
+@pytest.mark.parametrize("kind", ["records", "trees", "objects"])
+def test_a_folder_where_a_file_of_the_cache_belongs(lab: Lab, kind: str) -> None:
+    lab.stages = [stage("s", "mkdir {o:o}; echo 1 > {o:o}/x", writes={"o": "o"}, types={"o": DIR})]
+    lab.run()
+    for path in list((lab.root / ".mlpipe/cache" / kind).glob("??/*")):
+        path.unlink()
+        path.mkdir()
+        (path / "x").write_text("x")
+    (lab.root / "mlpipe.lock").unlink()
+    shutil.rmtree(lab.root / "o")
+    assert lab.run().ok
+    assert lab.read("o/x") == "1\n"
+    assert lab.plan().idle
+
+
+def test_what_another_process_is_writing_is_left_alone(chain: Lab) -> None:
+    chain.run()
+    ws = chain.open()
+    record = next((chain.root / ".mlpipe/cache/records").glob("??/*"))
+    half = record.with_name(record.name + ".0123456789abcdef.tmp")
+    half.write_bytes(b"half")
+    assert len(list(ws.store.records())) == 4
+    assert half.exists()

@@ -42,7 +42,7 @@ class NoClone(LocalFileSystem):
 def put(store: Store, path: Path, data: bytes, *, executable: bool = False) -> OutputRecord:
     path.write_bytes(data)
     digest = hash_bytes(data)
-    store.put_output_file(path, digest, executable)
+    assert store.put_output_file(path, digest, executable, path.stat().st_mtime_ns)
     return OutputRecord("o", path.name, "file", digest, len(data), executable)
 
 
