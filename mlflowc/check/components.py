@@ -63,7 +63,6 @@ class Binding:
 
     value: ast.Expr
     span: Span
-    is_param: bool = False
     param: str | None = None
     each: str | None = None
 
@@ -147,7 +146,7 @@ def _param(
             parameters.fitting(
                 ctx, name, found.value, type, limits, value.span, (Label(item.span, "declared here"),)
             )
-        return Binding(value, value.span, True, param=found.name)
+        return Binding(value, value.span, param=found.name)
     if given is not None and isinstance(at.base, ast.NameExpr) and not at.links:
         variable = next(
             ((n.text, options) for n, options in signature.axes if n.text == at.base.name.text), None
@@ -157,7 +156,7 @@ def _param(
                 declared = (Label(item.span, "declared here"),)
                 for option in variable[1]:
                     parameters.fitting(ctx, name, option, type, limits, value.span, declared)
-            return Binding(value, value.span, True, each=variable[0])
+            return Binding(value, value.span, each=variable[0])
     made = parameters.typed_literal(ctx, value, type)
     if isinstance(made, values.Bad):
         return None
@@ -168,7 +167,7 @@ def _param(
     )
     span = given.key.span if given else signature.entry.span
     params.add(ctx, Part(ir.Param(full, settled, made, None, limits), span, value.span))
-    return Binding(value, span, True, param=full)
+    return Binding(value, span, param=full)
 
 
 def _declared(
