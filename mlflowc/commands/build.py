@@ -16,6 +16,7 @@ from mlflowc.errors import Failure
 from mlflowc.ir.model import Pipeline, Place
 from mlflowc.jobs.lower import lower_all
 from mlflowc.jobs.unbuilt import unbuilt
+from mlflowc.overwrite import overwrite
 from mlflowc.span import Source, Span
 from mlflowc.target import Backend, Emission, Settings
 
@@ -257,16 +258,19 @@ def _write(states: list[_State], repository: Path, force: bool) -> None:
         )
     for state in states:
         path = repository / state.path
-        try:
-            if state.text is None:
-                path.unlink()
-            elif state.state != "ok":
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(state.text.encode())
-        except OSError as e:
-            raise Failure(f"cannot write {state.path}: {e.strerror}") from e
+        if state.text is None:
+            _remove(path)
+        elif state.state != "ok":
+            overwrite(path, state.text.encode())
         done = "unchanged" if state.state == "ok" else "removed" if state.text is None else "written"
         click.echo(f"{terminal.style(done, 'dim' if done == 'unchanged' else 'green')} {state.path}")
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink()
+    except OSError as e:
+        raise Failure(f"cannot remove `{path}`: {e.strerror}") from e
 
 
 def _read(path: Path) -> str:

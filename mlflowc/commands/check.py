@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +12,7 @@ import click
 from mlflowc import project, terminal
 from mlflowc.commands.options import file_option, overrides, set_option
 from mlflowc.errors import Failure
+from mlflowc.overwrite import overwrite
 
 if TYPE_CHECKING:
     from mlflowc.compile import Compiled
@@ -145,23 +144,12 @@ def _fixed(file: str | None, values: Mapping[str, str], compiled: Compiled) -> C
 
 
 def _replace(path: Path, before: str, after: str) -> None:
-    """Puts `after` in place of `before` at once: a reader sees the one or the other, never a part."""
+    """Puts `after` in place of `before`; refused when the file says something else by now."""
     try:
         data = path.read_bytes()
-        mark = b"\xef\xbb\xbf" if data.startswith(b"\xef\xbb\xbf") else b""
-        if data != mark + before.encode():
-            raise Failure(f"`{path.name}` was changed by someone else just now", help="run it again")
-        real = path.resolve()  # a link stays a link
-        fd, temporary = tempfile.mkstemp(dir=real.parent, prefix=f".{real.name}.")
-        try:
-            with os.fdopen(fd, "wb") as stream:
-                stream.write(mark + after.encode())
-                stream.flush()
-                os.fsync(stream.fileno())
-            Path(temporary).chmod(real.stat().st_mode & 0o7777)
-            Path(temporary).replace(real)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
     except OSError as e:
-        raise Failure(f"`{path.name}` cannot be written: {e.strerror}") from None
+        raise Failure(f"cannot read `{path.name}`: {e.strerror or e}") from e
+    mark = b"\xef\xbb\xbf" if data.startswith(b"\xef\xbb\xbf") else b""
+    if data != mark + before.encode():
+        raise Failure(f"`{path.name}` was changed by someone else just now", help="run it again")
+    overwrite(path, mark + after.encode())

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import os
 import sys
-import tempfile
 from pathlib import Path
 
 import click
@@ -13,6 +11,7 @@ import click
 from mlflowc import terminal
 from mlflowc.diagnostic import Diagnostic
 from mlflowc.errors import Failure
+from mlflowc.overwrite import overwrite
 from mlflowc.render import text as render
 from mlflowc.span import Source
 from mlflowc.syntax.decode import decode
@@ -63,7 +62,7 @@ def _deliver(name: str, source: Source, formatted: str, same: bool, *, check: bo
         sys.stdout.buffer.write(formatted.encode())
         sys.stdout.flush()
     elif not same:
-        _write(Path(name), formatted)
+        overwrite(Path(name), formatted.encode())
         print(f"formatted {name}")
 
 
@@ -113,21 +112,3 @@ def _show_diff(source: Source, formatted: str) -> None:
         print(terminal.style(ended, *([colour] if colour else [])))
         if not line.endswith("\n"):
             print("\\ No newline at end of file")
-
-
-def _write(path: Path, text: str) -> None:
-    """Replaces the file at once, so that nobody reads half of it; a link stays a link, the mode stays."""
-    target = path.resolve()
-    try:
-        mode = target.stat().st_mode & 0o7777
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(text.encode())
-            Path(temporary).chmod(mode)
-            Path(temporary).replace(target)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as e:
-        raise Failure(f"cannot write `{path}`: {e.strerror or e}") from e

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ from mlflowc.commands import complete
 from mlflowc.commands.options import file_option, overrides, set_option
 from mlflowc.errors import Failure
 from mlflowc.ir import model as ir
+from mlflowc.overwrite import overwrite
 from mlflowc.report import build, html, markdown, pictures
 from mlflowc.report.model import Document, Plot, to_json
 from mlflowc.runtime.workspace import open_workspace
@@ -66,7 +66,7 @@ def command(
     if as_json:
         print(json.dumps(to_json(document), indent=2, ensure_ascii=False, allow_nan=False))
     if page is not None:
-        _write(page, html.render(document).encode())
+        overwrite(page, html.render(document).encode())
     if text is not None:
         _write_markdown(text, document)
     if page is None and text is None and not as_json:
@@ -98,26 +98,13 @@ def _write_markdown(path: Path, document: Document) -> None:
     """Markdown and its pictures; plots are small tables where the library that draws is not installed."""
     plots = any(isinstance(s, Plot) and s.charts for s in document.sections)
     if plots and not pictures.available():
-        _write(path, markdown.render(document).encode())
+        overwrite(path, markdown.render(document).encode())
         note = "plots are written as tables: for pictures, pip install 'mlflowc[report]'"
         print(terminal.style("note", "bold", stream=sys.stderr) + f": {note}", file=sys.stderr)
         return
     for name, data in pictures.files(document, path.stem).items():
-        _write(path.parent / name, data)
-    _write(path, markdown.render(document, images="files", stem=path.stem).encode())
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Writes the file whole or not at all, making its folder."""
-    temporary = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    except OSError as e:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise Failure(f"cannot write `{path}`: {e.strerror or e}") from e
+        overwrite(path.parent / name, data)
+    overwrite(path, markdown.render(document, images="files", stem=path.stem).encode())
 
 
 def _coloured(text: str) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mlflowc.check import fixes
 from mlflowc.diagnostic import Diagnostic, Edit, Fix, Severity, has_errors
 from mlflowc.errors import Failure
+from mlflowc.overwrite import overwrite
 from mlflowc.runtime.sandbox.mend import Mend
 from mlflowc.span import Source, Span
 from mlflowc.syntax import ast
@@ -40,7 +39,7 @@ def write(root: Path, mends: Iterable[Mend]) -> tuple[list[Mend], list[Mend]]:
         if not isinstance(formatted, str):
             left += wanted
             continue
-        _replace(root / file, formatted)
+        overwrite(root / file, formatted.encode())
         done += added
         left += [m for m in wanted if m not in added]
     return done, left
@@ -94,21 +93,3 @@ def _read(root: Path, file: str) -> Source:
     if isinstance(found, Diagnostic):
         raise Failure(f"cannot read `{file}`: {found.message}")
     return found
-
-
-def _replace(path: Path, text: str) -> None:
-    """At once, so that nobody reads half of it; a link stays a link, the mode stays."""
-    target = path.resolve()
-    try:
-        mode = target.stat().st_mode & 0o7777
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(text.encode())
-            Path(temporary).chmod(mode)
-            Path(temporary).replace(target)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as e:
-        raise Failure(f"cannot write `{path.name}`: {e.strerror}") from e
