@@ -30,6 +30,7 @@ from mlflowc.syntax.places import (
 )
 from mlflowc.syntax.scan import Tok
 from mlflowc.syntax.structure import Chunk, Piece
+from mlflowc.syntax.units import UNITS
 
 # --- outside of blocks -------------------------------------------------------------------------------
 
@@ -300,7 +301,7 @@ def _not_a_name(line: _Line) -> Diagnostic | None:
 
 
 def _common(line: _Line) -> Diagnostic | None:
-    return _equals(line) or _colon(line) or _comma(line) or _quotes(line)
+    return _equals(line) or _colon(line) or _unit(line) or _instance(line) or _comma(line) or _quotes(line)
 
 
 def _equals(line: _Line) -> Diagnostic | None:
@@ -350,12 +351,49 @@ def _colon(line: _Line) -> Diagnostic | None:
     )
 
 
+def _unit(line: _Line) -> Diagnostic | None:
+    """`16 GiB` for `16GiB`."""
+    n = line.at
+    if n == 0 or line.kind(n - 1) != "number" or line.kind(n) != "word" or line.t(n) not in UNITS:
+        return None
+    if not line.t(n - 1)[-1].isdigit() or line.t(n + 1) in ("=", ":"):
+        return None
+    both = line.t(n - 1) + line.t(n)
+    return Diagnostic.of(
+        checks.SYNTAX,
+        f"in {line.place}: a unit stands right behind its number",
+        line.span(n - 1, n),
+        help=f"write `{both}`",
+        fix=Fix(f"write `{both}`", (Edit(line.span(n - 1, n), both),)),
+    )
+
+
+def _instance(line: _Line) -> Diagnostic | None:
+    """`in train["de"].model`: only a plain name says what the input is called."""
+    n = line.at
+    if line.t(0) != "in" or line.t(n) != "[" or any(line.t(k) in ("=", ":") for k in range(n)):
+        return None
+    last = line.tokens[-1]
+    name = line.t(len(line.tokens) - 1) if last.kind == "word" and line.t(len(line.tokens) - 2) == "." else ""
+    at = Span(line.source.name, line.tokens[1].start, line.tokens[1].start)
+    return Diagnostic.of(
+        checks.SYNTAX,
+        f"in {line.place}: an input that is read by an index needs a name of its own",
+        Span(line.source.name, at.start, line.tokens[n].end),
+        help=f"write `in {name or 'NAME'} = {line.text[at.start : last.end]}`",
+        fix=Fix("give it the name of the output", (Edit(at, f"{name} = "),)) if name else None,
+    )
+
+
 def _comma(line: _Line) -> Diagnostic | None:
     n = line.at
     if n == 0 or line.kind(n) not in ("word", "string", "number", "[", "("):
         return None
     between = "COMMA" in line.stop.accepts
-    items = "_SEP" in line.stop.accepts and line.kind(n) == "word" and line.t(n + 1) in ("=", ":")
+    begins = line.t(n + 1) in ("=", ":") or (
+        line.t(n) in (line.place.block or ()) and line.kind(n + 1) in ("word", "string")
+    )
+    items = "_SEP" in line.stop.accepts and line.kind(n) == "word" and begins
     if not between and not items:
         return None
     previous = line.tokens[n - 1]

@@ -131,6 +131,18 @@ CASES: dict[str, tuple[str, list[str]]] = {
         ["MLP110 3:9 the `[` that opens here is never closed"],
     ),
     "comma missing": (_stage('run = ["a" "b"]'), ['MLP119 3:14 between `"a"` and `"b"` a `,` is wanted']),
+    "two lines in one": (
+        _stage('in a = "a" out b = "b"', 'run = "x"'),
+        ["MLP119 3:14 between `\"a\"` and `out` a `,` or a new line is wanted"],
+    ),
+    "blank before a unit": (
+        _stage("timeout = 3 h"),
+        ["MLP101 3:13 a unit stands right behind its number"],
+    ),
+    "input by index": (
+        _stage('in train["de"].model\n  in other[*]'),
+        ["MLP101 3:6 an input that is read by an index needs a name of its own", "MLP101 4:6 an input"],
+    ),
     "comma missing over lines": (
         _stage('runner = aws(region = "x"', "spot = true)"),
         ['MLP119 4:3 between `"x"` and `spot` a `,` is wanted'],
