@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -228,7 +228,7 @@ def _stages(work: _Work) -> int:
     deep = handover.foresee(ws)
     plan = handover.plan_for(ws, job.stages, job.stages, work.workflow, work.arrived, deep)
     result = _run(ws, plan, work.sandbox)
-    code = _report(ws, result, work.sandbox)
+    code = _report(ws, result, work.sandbox, work.asked)
     _share(work.link, ws, result)
     size = handover.depart(ws, job, plan, result, deep)
     last = f"{handover.FOLDER}/{job.id}.tar: {progress.size(size)}"
@@ -254,9 +254,10 @@ def _keep(
     ws.index.flush()
     found = project.fingerprint()
     if found is not None:
-        lines = progress.summary(result)
-        plain = "".join(f"{line}\n" for line in [*lines, *more])
-        coloured = "".join(f"{line}\n" for line in [*(terminal.paint(x, "bold") for x in lines), *more])
+        plain, coloured = (
+            "".join(f"{line}\n" for line in [*_summary(result, asked, paint), *more])
+            for paint in (_plain, terminal.paint)
+        )
         name = quick.exec_name(asked.job, asked.event)
         laststate.save(ws, plan.planner, found[1], laststate.Said(plain, coloured), name=name, also=also)
 
@@ -277,12 +278,22 @@ def _run(ws: Workspace, plan: Plan, sandbox: str) -> RunResult:
     return execute.run(ws, plan, execute.Options(guard=guard), progress.Lines(sys.stdout))
 
 
-def _report(ws: Workspace, result: RunResult, sandbox: str) -> int:
+def _plain(text: str, *_: str) -> str:
+    return text
+
+
+def _summary(result: RunResult, asked: _Asked, paint: Callable[..., str]) -> list[str]:
+    # Under make, lines of several stages follow each other.
+    whose = f"{asked.job}: " if asked.event is None else ""
+    return [whose + paint(line, "bold") for line in progress.summary(result)]
+
+
+def _report(ws: Workspace, result: RunResult, sandbox: str, asked: _Asked) -> int:
     def left(r: StageResult) -> str:
         return str(r.left.relative_to(ws.root)) if r.left else ""
 
-    for line in progress.summary(result):
-        print(terminal.style(line, "bold"))
+    for line in _summary(result, asked, terminal.style):
+        print(line)
     for message, help in progress.failures(result, left):
         terminal.error(message, help)
     if sandbox == "audit":
@@ -318,7 +329,7 @@ def _local(ws: Workspace, asked: _Asked, link: Link | None, sandbox: str) -> int
     if stage is not None:
         plan = handover.plan_for(ws, [name], [name], None)
         result = _run(ws, plan, sandbox)
-        code = _report(ws, result, sandbox)
+        code = _report(ws, result, sandbox, asked)
         _share(link, ws, result)
         _keep(ws, plan, result, asked, [])
         return code
