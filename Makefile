@@ -5,6 +5,7 @@ PYTHON ?= python3
 WORKERS ?= auto
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+SECONDS = 20
 
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
@@ -13,7 +14,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo test check format docs bench e2e-containers clean
+.PHONY: help setup tools demo test check format docs fuzz bench e2e-containers clean
 
 help: ## This list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +53,10 @@ format: $(SETUP) ## Format and fix what can be fixed
 
 docs: $(SETUP) ## Check that what the documents show is true
 	@$(BIN)/pytest -q tests/docs $(PYTEST_ARGS)
+
+fuzz: $(SETUP) ## Coverage-guided fuzzing of compiler, formatter, importer; SECONDS=20 each
+	@$(BIN)/uv pip install -q --python $(BIN)/python atheris
+	@for part in compile format import; do $(BIN)/python -m tests.fuzz.fuzz $$part -max_total_time=$(SECONDS); done
 
 bench: $(SETUP) ## Figures beside make, ninja, doit, snakemake and DVC; BENCH_ARGS="--help" for sizes
 	@$(BIN)/python bench/compare.py $(BENCH_ARGS)
