@@ -129,6 +129,8 @@ stage train { run = "train" }
 CHECKS = (UNKNOWN, DUPLICATE, WRONG_KIND, STYLE)
 
 # The namespaces; `things` holds all that an event can run or a stage can read.
+# How one declares the first of a kind.
+_FIRST = {"env": 'env {} {{ requirements = "requirements.txt" }}', "runner": "runner {} {{ gpu = 1 }}"}
 _SPACES = {"type": "types", "env": "envs", "runner": "runners", "component": "components"}
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _TYPE_NAME = re.compile(r"[A-Z][A-Za-z0-9_]*")
@@ -204,7 +206,7 @@ def unknown_text(text: str, span: Span, kind: str, candidates: list[str]) -> Dia
     elif candidates and len(candidates) <= 8:
         help = "there is " + ", ".join(f"`{c}`" for c in candidates)
     elif not candidates:
-        help = f"no {kind} is declared"
+        help = f"no {kind} is declared" + (f": write `{_FIRST[kind].format(text)}`" if kind in _FIRST else "")
     return Diagnostic.of(UNKNOWN, f"there is no {kind} `{text}`", span, help=help)
 
 
