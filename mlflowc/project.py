@@ -300,7 +300,11 @@ def _fresh(cached: Path, root: Path, text: str) -> ir.Pipeline | None:
 def _current(cached: Path, root: Path, text: str) -> bytes | None:
     """The packed pipeline, if all that it was made of is as it was."""
     try:
-        asked, packed = marshal.loads(cached.read_bytes())
+        content = cached.read_bytes()
+        # A flipped bit would be another command.
+        if blake3(content[32:]).digest() != content[:32]:
+            return None
+        asked, packed = marshal.loads(content[32:])
         if asked["main"] != _digest(text) or not _same(asked, root) or not isinstance(packed, bytes):
             return None
         return packed
@@ -341,7 +345,7 @@ def _keep(cached: Path, compiled: Compiled, text: str) -> None:
             ignore.write_text("*\n")
         temporary = folder / f".new-{os.getpid()}-{cached.name}"
         try:
-            temporary.write_bytes(data)
+            temporary.write_bytes(blake3(data).digest() + data)
             temporary.replace(cached)
         except BaseException:
             temporary.unlink(missing_ok=True)

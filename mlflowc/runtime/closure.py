@@ -14,7 +14,6 @@ they belong to the environment.
 
 from __future__ import annotations
 
-import os
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -273,7 +272,7 @@ class _Walk:
         path = self._local(call, word)
         if path is None or not self._may_count(path):
             return
-        if not first and not word.endswith(_SCRIPTS) and not os.access(self.tree.root / path, os.X_OK):
+        if not first and not word.endswith(_SCRIPTS) and not self.tree.is_program(path):
             return  # a data file; after `timeout 60` or `nice` a program may stand anywhere
         if path.endswith((".sh", ".bash")):
             self._shell_file(call, path, after)

@@ -7,6 +7,7 @@ import posixpath
 from collections.abc import Iterable
 from pathlib import Path
 
+from mlflowc.runtime.kinds import kind
 from mlflowc.runtime.walking import DROPPINGS
 
 
@@ -19,7 +20,7 @@ class Tree:
         self._produced = frozenset(clean(p) for p in produced)
         self._listed: dict[str, dict[str, bool]] = {}
         self._extensions: dict[str, dict[str, list[str]]] = {}
-        self._files: dict[str, bool] = {}
+        self._kinds: dict[str, str] = {}
 
     def entries(self, folder: str) -> dict[str, bool]:
         """Names in `folder` and whether each is a folder; empty where there is no such folder."""
@@ -58,15 +59,26 @@ class Tree:
         if folder in self._listed:
             return self._listed[folder].get(name) is False
         # A word of a command may lie in a folder of many thousand files: do not list that for one of them.
-        known = self._files.get(path)
-        if known is None:
-            known = self._files[path] = inside(path) and os.path.isfile(self._prefix + path)  # noqa: PTH113
-        return known
+        return self._kind(path) in "fx"
+
+    def is_program(self, path: str) -> bool:
+        """Whether `path` is a file that may be started."""
+        return self._kind(path) == "x"
 
     def is_folder(self, path: str) -> bool:
         if not path:
             return True
-        return inside(path) and (self.root / path).is_dir()
+        return self._kind(path) == "d"
+
+    def asked(self) -> list[tuple[str, str]]:
+        """Every path that was asked for by its name alone, with its kind (see `mlflowc.runtime.kinds`)."""
+        return list(self._kinds.items())
+
+    def _kind(self, path: str) -> str:
+        known = self._kinds.get(path)
+        if known is None:
+            known = self._kinds[path] = kind(self._prefix + path) if inside(path) else "-"
+        return known
 
     def below(self, folder: str) -> list[str]:
         """The files in `folder` and in the folders in it, hidden ones and what stages write left out."""

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from blake3 import blake3
 
 from mlflowc import __version__
+from mlflowc.runtime.kinds import kind
 
 if TYPE_CHECKING:
     from mlflowc.runtime.plan import Planner
@@ -40,7 +41,7 @@ _HARMLESS = frozenset(
         *("EDITOR", "SEQUENCE_EDITOR", "PAGER", "ASKPASS", "TERMINAL_PROMPT", "OPTIONAL_LOCKS"),
     )
 )
-_MAGIC = f"2 {__version__} {sys.version_info.major}.{sys.version_info.minor}"
+_MAGIC = f"3 {__version__} {sys.version_info.major}.{sys.version_info.minor}"
 
 _Signature = tuple[int, int, int, int]
 
@@ -139,6 +140,8 @@ def _same(prefix: str, state: dict[str, Any]) -> bool:
     except OSError:
         return False
     if any(os.path.lexists(prefix + path) for path in state["missing"]):
+        return False
+    if any(kind(prefix + path) != was for path, was in state["kinds"]):
         return False
     if any(_folder(prefix + path) != looks for path, looks in state["folders"]):
         return False
@@ -254,6 +257,7 @@ def _describe(ws: Workspace, planner: Planner, also: Also) -> dict[str, Any] | N
         "git": also.git,
         "files": [(path, *signature) for path, signature in files.items()],
         "missing": missing,
+        "kinds": watched.kinds,
         "folders": folders,
         "globs": [(pattern, _globbed(prefix, pattern)) for pattern in watched.globs],
         "variables": [(name, os.environ.get(name)) for name in variables],

@@ -63,11 +63,8 @@ class LockFile:
                 kind, title, entry = _parse_line(line)
             except (ValueError, TypeError):
                 raise _damaged(name, number, "not an entry") from None
-            if kind == "stage":
-                try:
-                    _stage_entry(entry)
-                except (KeyError, TypeError, AttributeError):
-                    raise _damaged(name, number, f"not the entry of a stage: `{title}`") from None
+            if kind == "stage" and not _sound(entry):
+                raise _damaged(name, number, f"not the entry of a stage: `{title}`")
             entries[kind, title] = entry
         return cls(entries)
 
@@ -149,6 +146,31 @@ def _parse_line(line: str) -> tuple[str, str, Entry]:
     if not isinstance(entry, dict) or not isinstance(title, str):
         raise ValueError(line)
     return kind, title, entry
+
+
+def _sound(raw: Entry) -> bool:
+    """Whether it is the entry of a stage, down to the type of every value."""
+    outputs, numbers, params = raw.get("outputs"), raw.get("metrics", {}), raw.get("params", {})
+    return (
+        isinstance(raw.get("key"), str)
+        and isinstance(outputs, dict)
+        and all(isinstance(o, dict) and _sound_output(o) for o in outputs.values())
+        and isinstance(numbers, dict)
+        and all(isinstance(m, dict) and all(map(_is_number, m.values())) for m in numbers.values())
+        and isinstance(params, dict)
+    )
+
+
+def _sound_output(raw: Entry) -> bool:
+    return (
+        all(isinstance(raw.get(field), str) for field in ("path", "kind", "hash"))
+        and isinstance(raw.get("size"), int)
+        and isinstance(raw.get("exec", False), bool)
+    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float)
 
 
 def _stage_entry(raw: Entry) -> StageEntry:

@@ -26,6 +26,7 @@ class Log:
         self._show = show
         lines = {line for s in secrets for line in s.splitlines() if line}
         self._secrets = sorted((line.encode() for line in lines), key=len, reverse=True)
+        self._longest_secret = len(self._secrets[0]) if self._secrets else 1
         self._file: BinaryIO | None = None
         self._broken = False
         self._part = b""
@@ -38,10 +39,13 @@ class Log:
         """Takes the next piece."""
         data = self._part + data
         end = data.rfind(b"\n") + 1
-        if not end and len(data) < _LONGEST_LINE:
-            self._part = data
-            return
-        end = end or len(data)
+        if not end:
+            if len(data) < _LONGEST_LINE:
+                self._part = data
+                return
+            # What may be the beginning of a secret waits for the rest.
+            data = self._hide(data)
+            end = len(data) - self._longest_secret + 1
         self._part = data[end:]
         self._take(data[:end])
 
@@ -71,11 +75,15 @@ class Log:
             self._take(part + b"\n")
 
     def _take(self, lines: bytes) -> None:
-        for secret in self._secrets:
-            if secret in lines:
-                lines = lines.replace(secret, _HIDDEN)
+        lines = self._hide(lines)
         self._keep(lines)
         self._show(lines)
+
+    def _hide(self, text: bytes) -> bytes:
+        for secret in self._secrets:
+            if secret in text:
+                text = text.replace(secret, _HIDDEN)
+        return text
 
     def _keep(self, lines: bytes) -> None:
         if self._kept < HEAD:

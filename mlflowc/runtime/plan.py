@@ -133,11 +133,13 @@ def pin_environments(ws: Workspace) -> None:
 
 
 class Watched(NamedTuple):
-    """What decisions depended on: folders searched for code (with their names), globs, files and variables of
-    environments, interpreters by name. `simple` unless an environment depends on more than that.
+    """What decisions depended on: folders searched for code (with their names), paths that were looked for
+    (with their kinds), globs, files and variables of environments, interpreters by name. `simple` unless an
+    environment depends on more than that.
     """
 
     folders: list[tuple[str, frozenset[str]]]
+    kinds: list[tuple[str, str]]
     globs: tuple[str, ...]
     env_files: tuple[str, ...]
     variables: tuple[str, ...]
@@ -212,6 +214,7 @@ class Planner:
         files = {f for e in used for f in (e.requirements, e.lock) if f}
         return Watched(
             folders=self._scanner.tree.listed() if self._scanner else [],
+            kinds=self._scanner.tree.asked() if self._scanner else [],
             globs=ws.checkout.all_globs(),
             env_files=tuple(sorted(files)),
             variables=tuple(sorted({name for e in used for name in e.passed})),

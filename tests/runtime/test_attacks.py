@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -9,13 +10,21 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from mlflowc import project
+from mlflowc.errors import Failure
 from mlflowc.runtime.events import Outcome, RunResult
 from mlflowc.runtime.execute import run
 from mlflowc.runtime.hashing import hash_file
+from mlflowc.runtime.lockfile import LockFile
+from mlflowc.runtime.logs import Log
 from mlflowc.runtime.plan import Action, make_plan
 from tests.runtime.lab import DIR, Lab, stage
 
@@ -203,3 +212,79 @@ def test_what_another_process_is_writing_is_left_alone(chain: Lab) -> None:
     half.write_bytes(b"half")
     assert len(list(ws.store.records())) == 4
     assert half.exists()
+
+
+@given(st.data())
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_damaged_compiled_form_is_not_believed(tmp_path: Path, data: st.DataObject) -> None:
+    """One flipped bit could be another command."""
+    (tmp_path / "pipeline.mlpipe").write_text(
+        'mlpipe 1\npipeline x\nstage s {\n  out o: file = "o"\n  run = "echo > {{o}}"\n}\n'
+    )
+    file = str(tmp_path / "pipeline.mlpipe")
+    good = project.load(file).pipeline
+    kept = next((tmp_path / ".mlpipe/compiled").iterdir())
+    content = bytearray(kept.read_bytes())
+    at = data.draw(st.integers(0, len(content) - 1))
+    if data.draw(st.booleans()):
+        content[at] ^= 1 << data.draw(st.integers(0, 7))
+    else:
+        del content[at:]
+    kept.write_bytes(content)
+    assert project.load(file).pipeline == good
+
+
+_ODD = [None, 5, "x", [], {}, [1], {"a": 1}, {"a": {"b": "c"}}, 1.5, ["x", {}]]
+
+
+def _odd(value: object) -> Iterator[object]:
+    """`value` with one thing in it replaced by something of another type."""
+    yield from _ODD
+    if isinstance(value, dict):
+        for name in value:
+            yield from ({**value, name: odd} for odd in _odd(value[name]))
+            yield {n: v for n, v in value.items() if n != name}
+
+
+def test_a_lock_with_values_of_other_types(chain: Lab) -> None:
+    """Each is refused by a message with its line, or does no harm."""
+    chain.run()
+    lines = chain.read("mlpipe.lock").splitlines()
+    at = next(n for n, line in enumerate(lines) if line.startswith("stage clean "))
+    entry = {**json.loads(lines[at].split(" ", 2)[2]), "metrics": {"m": {"x": 1}}}
+    refused = 0
+    for odd in _odd(entry):
+        chain.write(
+            "mlpipe.lock", "\n".join([*lines[:at], f"stage clean {json.dumps(odd)}", *lines[at + 1 :]])
+        )
+        try:
+            lock = LockFile.read(chain.root)
+        except Failure as e:
+            assert f"line {at + 1}" in e.message
+            refused += 1
+            continue
+        assert LockFile.parse(lock.render()) == lock
+        chain.plan()
+    assert refused > 50
+
+
+# --- secrets
+
+
+@given(st.lists(st.integers(1, 70_000), max_size=6), st.integers(0, 3))
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_secret_is_hidden_however_output_comes_in_pieces(
+    tmp_path: Path, cuts: list[int], ends: int
+) -> None:
+    secret = "hunter2-hunter3"
+    text = b"x" * 65_530 + (secret.encode() + b"y" * 40) * 3 + b"\n" * ends + secret.encode()
+    shown = bytearray()
+    log = Log(tmp_path / "log", shown.extend, [secret])
+    places = [0, *sorted(c for c in cuts if c < len(text)), len(text)]
+    for a, b in zip(places, places[1:], strict=False):
+        log(text[a:b])
+    kept = log.close()
+    assert kept is not None
+    for out in (bytes(shown), kept.read_bytes()):
+        assert b"hunter" not in out
+        assert out.count(b"***") == 4

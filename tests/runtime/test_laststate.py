@@ -120,3 +120,17 @@ def test_a_link_out_of_a_folder_cannot_be_watched(ready: Lab) -> None:
     assert keep(ready)
     assert keep(ready)
     assert laststate.is_fresh(ready.root, "token") is None
+
+
+def test_a_program_that_was_looked_for_and_comes_later(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    (lab.root / "tools").mkdir()
+    command = "if [ -e tools/extra.sh ]; then bash tools/extra.sh > {o:o}; else echo none > {o:o}; fi"
+    lab.stages = [stage("s", command, writes={"o": "o"})]
+    assert keep(lab)
+    assert keep(lab)
+    assert laststate.is_fresh(lab.root, "token") is not None
+    lab.write("tools/extra.sh", "echo extra\n")
+    assert laststate.is_fresh(lab.root, "token") is None
+    assert lab.run().ok
+    assert lab.read("o") == "extra\n"
