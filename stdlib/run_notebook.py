@@ -8,11 +8,14 @@ make equal files: no times and no random ids are written.
 import argparse
 import json
 import os
+import re
 import sys
 import tempfile
 
 NEEDS = "nbconvert and ipykernel"
 INJECTED = "injected-parameters"
+# IPython colours its tracebacks, and a log is read in many places.
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 # Folders of Jupyter, and their names in a private one.
 SHORT = {"JUPYTER_CONFIG_DIR": "c", "JUPYTER_DATA_DIR": "d", "JUPYTER_RUNTIME_DIR": "r", "IPYTHONDIR": "i"}
 # A socket's path can have 104 bytes on macOS; a kernel's is `k-1` to `k-5` in the folder.
@@ -79,7 +82,7 @@ def run(options, private):
     try:
         client.execute()
     except (CellExecutionError, CellTimeoutError) as e:
-        failure = str(e).rstrip()
+        failure = COLOURS.sub("", str(e)).rstrip()
     except DeadKernelError:
         failure = "the kernel died: the machine may have run out of memory"
     except RuntimeError as e:

@@ -367,6 +367,7 @@ def test_notebook_that_fails_is_left_for_a_look(noted: Checkout) -> None:
     assert "notes/explore.ipynb failed" in done.out and "ValueError: too bad" in done.out
     assert "Traceback (most recent call last)" in done.out  # the cell's own
     assert "run_notebook.py" not in done.out
+    assert "\x1b" not in done.out
     assert "BEFORE" in noted.read(".mlpipe/failed/explore/executed/explore.html")
     noted.write({"notes/explore.ipynb": "{}"})
     assert "is no notebook" in noted.mlpipec("run", code=1).out
