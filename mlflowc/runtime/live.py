@@ -1,5 +1,8 @@
 """A run on a terminal: lines as elsewhere, and below them the stages that are running, with their time.
 
+Where many stages run, those that begin and end well say nothing of themselves: what their commands write,
+what fails and what is worth a note goes by, and the region below shows how far it is.
+
 Drawn by hand, with three escape sequences: what commands write must pass through as fast as the terminal
 takes it, a gigabyte if need be, and libraries for live displays parse and lay out every line.
 """
@@ -10,8 +13,8 @@ import threading
 import time
 from typing import TextIO
 
-from mlflowc.runtime.events import RunResult, StageResult
-from mlflowc.runtime.plan import Plan
+from mlflowc.runtime.events import Outcome, RunResult, StageResult
+from mlflowc.runtime.plan import Action, Plan
 from mlflowc.runtime.progress import Lines, duration
 from mlflowc.terminal import width
 
@@ -19,6 +22,13 @@ _SHOWN = 8
 _EVERY = 0.125
 _FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _BAR = 24
+# From so many stages on, those that end well leave no line.
+_MANY = 60
+# More than that is passed on as it comes, and the region below comes back a little later.
+_LITTLE = 4096
+# Before so many stages and seconds, nobody can tell how long it will take.
+_GUESS_STAGES, _GUESS_SECONDS = 10, 3.0
+_UNREMARKABLE = frozenset({Outcome.RAN, Outcome.RESTORED, Outcome.KEPT, Outcome.SKIPPED})
 
 
 class LiveLines(Lines):
@@ -31,12 +41,16 @@ class LiveLines(Lines):
         self._total = self._done = 0
         self._drawn = 0
         self._whole_line = True
+        self._quiet = False
+        self._began = time.monotonic()
+        self._frame = 0
         self._over = threading.Event()
         self._ticker: threading.Thread | None = None
 
     def planned(self, plan: Plan) -> None:
         """Opens the region."""
-        self._total = len(plan.steps)
+        self._total = sum(s.action is not Action.KEEP for s in plan.steps)
+        self._quiet = self._total >= _MANY
         if not plan.idle:
             self._ticker = threading.Thread(target=self._tick, daemon=True, name="display")
             self._ticker.start()
@@ -45,14 +59,16 @@ class LiveLines(Lines):
         """Adds the stage to the region."""
         with self._guard:
             self._running[stage] = time.monotonic()
-        super().started(stage, reason)
+        if not self._quiet:
+            super().started(stage, reason)
 
     def finished(self, result: StageResult) -> None:
         """Takes it out again."""
         with self._guard:
             self._running.pop(result.stage, None)
             self._done += 1
-        super().finished(result)
+        if not (self._quiet and result.outcome in _UNREMARKABLE):
+            super().finished(result)
 
     def ended(self, result: RunResult) -> None:
         """Closes the region."""
@@ -63,21 +79,28 @@ class LiveLines(Lines):
             super().raw(self._erased())
 
     def raw(self, data: bytes) -> None:
-        """Writes above the region, which comes back with the next tick."""
+        """Writes above the region, which follows at once behind a little text, else with the next tick."""
         with self._guard:
-            super().raw(self._erased() + data)
+            shown = self._drawn > 0
+            text = self._erased() + data
             self._whole_line = data.endswith(b"\n")
+            if shown and len(data) <= _LITTLE and not self._over.is_set():
+                text += self._drawing()
+            super().raw(text)
 
     def _tick(self) -> None:
-        frame = 0
         while not self._over.wait(_EVERY):
-            frame += 1
+            self._frame += 1
             with self._guard:
-                if self._running and self._whole_line:
-                    erased = self._erased()
-                    lines = self._region(_FRAMES[frame % len(_FRAMES)])
-                    self._drawn = len(lines)
-                    super().raw(erased + "".join(line + "\n" for line in lines).encode())
+                super().raw(self._erased() + self._drawing())
+
+    def _drawing(self) -> bytes:
+        """The region, to be written where nothing is behind the cursor; nothing where there cannot be one."""
+        if not self._running or not self._whole_line:
+            return b""
+        lines = self._region(_FRAMES[self._frame % len(_FRAMES)])
+        self._drawn = len(lines)
+        return "".join(line + "\n" for line in lines).encode("utf-8", "replace")
 
     def _erased(self) -> bytes:
         drawn, self._drawn = self._drawn, 0
@@ -92,5 +115,14 @@ class LiveLines(Lines):
         filled = _BAR * self._done // max(1, self._total)
         left = max(0, self._total - self._done - len(running))
         bar = "━" * filled + "╌" * (_BAR - filled)
-        lines.append(f"{bar} {self._done} done, {len(running)} running, {left} to go"[:columns])
+        lines.append(
+            f"{bar} {self._done} done, {len(running)} running, {left} to go{self._guess(now)}"[:columns]
+        )
         return [self.paint(line, "dim") for line in lines]
+
+    def _guess(self, now: float) -> str:
+        """How long it will still take, as far as the stages until now say."""
+        passed, left = now - self._began, self._total - self._done
+        if self._done < _GUESS_STAGES or passed < _GUESS_SECONDS or left <= 0:
+            return ""
+        return f", about {duration(passed / self._done * left)}"
