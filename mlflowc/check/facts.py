@@ -7,6 +7,7 @@ import posixpath
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, TypeAlias
@@ -14,6 +15,7 @@ from typing import NamedTuple, TypeAlias
 from mlflowc.check import shellwords
 from mlflowc.check.model import Checked, Part, Step, Text
 from mlflowc.check.shellwords import Command, Word
+from mlflowc.cron import Cron, CronError, parse_cron
 from mlflowc.ir import model as ir
 from mlflowc.resolve.loader import Loader
 from mlflowc.span import Span
@@ -68,12 +70,32 @@ def within(path: str, folder: str) -> bool:
     return path == folder or folder == "." or path.startswith(folder + "/")
 
 
+class Schedule(NamedTuple):
+    """An event that a cron starts: how that is written, what it means, and where it stands."""
+
+    text: str
+    cron: Cron
+    span: Span
+
+
 @dataclass(frozen=True)
 class Facts:
     """A typed pipeline, its project's files, and what follows from both."""
 
     typed: Checked
     loader: Loader
+
+    @cached_property
+    def schedules(self) -> tuple[Schedule, ...]:
+        """All events with a cron that can be read, in the order of the source."""
+        found = []
+        for event in self.typed.events:
+            if event.value.cron is None:
+                continue
+            with suppress(CronError):  # another rule's
+                cron = parse_cron(event.value.cron)
+                found.append(Schedule(event.value.cron, cron, event.settings.get("cron", event.span)))
+        return tuple(found)
 
     @cached_property
     def written(self) -> tuple[Written, ...]:

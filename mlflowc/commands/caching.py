@@ -152,17 +152,7 @@ def verify_local(file: str | None) -> Told:
     """Hashes all of the cache again."""
     with _workspace(file) as ws:
         found = survey.verify(ws.store)
-    lines = [f"damaged, and dropped: {d}" for d in found.damaged]
-    if found.incomplete:
-        lines.append(f"without all of their content: {count(len(found.incomplete), 'result')}")
-    lines.append(f"{count(found.files, 'file')} read, {size(found.bytes)}: {len(found.damaged)} damaged")
-    values = {
-        "files": found.files,
-        "bytes": found.bytes,
-        "damaged": found.damaged,
-        "incomplete": found.incomplete,
-    }
-    return lines, values
+    return _surveyed(found, "damaged, and dropped")
 
 
 def verify_remote(file: str | None, remote: str | None, *, drop: bool) -> Told:
@@ -174,7 +164,11 @@ def verify_remote(file: str | None, remote: str | None, *, drop: bool) -> Told:
         if drop:
             hub.pusher()  # refuses where nothing may be written
             hub.engine.each(hub.engine.remove, found.damaged)
-    lines = [f"damaged{', and removed' if drop else ''}: {d}" for d in found.damaged]
+    return _surveyed(found, "damaged, and removed" if drop else "damaged")
+
+
+def _surveyed(found: survey.Survey, damaged: str) -> Told:
+    lines = [f"{damaged}: {d}" for d in found.damaged]
     if found.incomplete:
         lines.append(f"without all of their content: {count(len(found.incomplete), 'result')}")
     lines.append(f"{count(found.files, 'file')} read, {size(found.bytes)}: {len(found.damaged)} damaged")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mlflowc.check.facts import Facts
-from mlflowc.cron import CronError, parse_cron
 from mlflowc.diagnostic import Check, Diagnostic, Severity, explanation
 
 CHECK = Check(
@@ -37,19 +36,13 @@ CHECK = Check(
 
 def check(facts: Facts) -> Iterator[Diagnostic]:
     """Schedules that start at minute 0 only."""
-    for event in facts.typed.events:
-        if event.value.cron is None:
-            continue
-        try:
-            cron = parse_cron(event.value.cron)
-        except CronError:
-            continue
-        if cron.minutes == {0}:
+    for schedule in facts.schedules:
+        if schedule.cron.minutes == {0}:
             minute = 11 + sum(map(ord, facts.typed.name)) % 38
-            rest = " ".join(event.value.cron.split()[1:])
+            rest = " ".join(schedule.text.split()[1:])
             yield Diagnostic.of(
                 CHECK,
                 "at minute 0 the services are congested: starts come late or not at all",
-                event.settings.get("cron", event.span),
+                schedule.span,
                 help=f"choose another minute, as in `{minute} {rest}`",
             )

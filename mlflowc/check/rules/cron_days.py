@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mlflowc.check.facts import Facts
-from mlflowc.cron import CronError, parse_cron
 from mlflowc.diagnostic import Check, Diagnostic, Severity, explanation
 
 CHECK = Check(
@@ -39,17 +38,11 @@ CHECK = Check(
 
 def check(facts: Facts) -> Iterator[Diagnostic]:
     """Schedules with both day fields set."""
-    for event in facts.typed.events:
-        if event.value.cron is None:
-            continue
-        try:
-            cron = parse_cron(event.value.cron)
-        except CronError:
-            continue
-        if not cron.any_day and not cron.any_weekday:
+    for schedule in facts.schedules:
+        if not schedule.cron.any_day and not schedule.cron.any_weekday:
             yield Diagnostic.of(
                 CHECK,
                 "a day of the month or a day of the week, whichever fits, starts this schedule",
-                event.settings.get("cron", event.span),
+                schedule.span,
                 help="write two schedules when both are meant, else `*` for one of them",
             )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mlflowc.check.facts import Facts
-from mlflowc.cron import CronError, parse_cron
 from mlflowc.diagnostic import Check, Diagnostic, Severity, explanation
 
 _LEAST = 5  # minutes: what GitHub and GitLab.com document as the shortest interval
@@ -39,17 +38,12 @@ CHECK = Check(
 
 def check(facts: Facts) -> Iterator[Diagnostic]:
     """The smallest gap between two starts."""
-    for event in facts.typed.events:
-        if event.value.cron is None:
-            continue
-        try:
-            gap = parse_cron(event.value.cron).gap() // 60
-        except CronError:
-            continue
+    for schedule in facts.schedules:
+        gap = schedule.cron.gap() // 60
         if gap < _LEAST:
             yield Diagnostic.of(
                 CHECK,
                 f"the schedule comes every {gap} min; services start one every {_LEAST} min at most",
-                event.settings.get("cron", event.span),
+                schedule.span,
                 help=f"leave at least {_LEAST} minutes between two starts, as in `*/{_LEAST} * * * *`",
             )
