@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path, PurePosixPath
 
 import click
@@ -79,6 +81,20 @@ def command(targets: tuple[str, ...], check: bool, to_stdout: bool, force: bool,
     for name, emission in emissions.items():
         for note in emission.notes:
             click.echo(f"note ({name}): {note}")
+    if set(wanted) - {"make"} and pipeline.ci.install is None and _installed_from() is not None:
+        click.echo(
+            f"note: the jobs install mlflowc=={__version__} from the package index, and this one came from "
+            f"{_installed_from()}; say what they install with ci {{ install = … }}"
+        )
+
+
+def _installed_from() -> str | None:
+    """What this tool was installed from, if not by name and version from a package index (PEP 610)."""
+    try:
+        origin = metadata.distribution("mlflowc").read_text("direct_url.json")
+        return str(json.loads(origin)["url"]) if origin else None
+    except (metadata.PackageNotFoundError, OSError, ValueError, KeyError):
+        return None
 
 
 def repository_root(root: Path) -> Path:

@@ -42,6 +42,15 @@ def test_all_targets_and_again_only_those(here: Checkout) -> None:
     assert "up to date: github, gitlab, bitbucket, make" in here.mlpipec("build", "--check").out
 
 
+def test_jobs_that_would_install_another_tool_than_this_one(here: Checkout) -> None:
+    """The tests' mlpipec comes from a checkout, and no package index has that."""
+    assert "say what they install with ci { install" in here.mlpipec("build", "--target", "gitlab").out
+    assert "say what they install" not in here.mlpipec("build", "--target", "make").out
+    with (here.path / "pipeline.mlpipe").open("a") as file:
+        file.write('ci { install = "wheels/mlflowc.whl" }\n')
+    assert "say what they install" not in here.mlpipec("build", "--target", "gitlab").out
+
+
 def test_without_a_target_there_must_be_files(here: Checkout) -> None:
     assert "--target github" in here.mlpipec("build", code=2).err
 
