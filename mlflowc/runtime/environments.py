@@ -31,7 +31,7 @@ from mlflowc.runtime.lockfile import LockFile
 
 # `requirements`, `venvs` and `uvtool` are imported where a pipeline has environments: many have none.
 if TYPE_CHECKING:
-    from mlflowc.runtime.requirements import Requirements
+    from mlflowc.runtime.requirements import Places, Requirements
     from mlflowc.runtime.venvs import Recipe
 
 Log: TypeAlias = Callable[[str], None]
@@ -103,6 +103,31 @@ def pinned(
             for name, pins in resolution.packages.items():
                 entries["package", f"{env.name}.{name}"] = {"pins": pins}
     return lock if entries == lock.entries else LockFile(entries)
+
+
+def places(root: Path, envs: Iterable[Env]) -> Places | None:
+    """Where that lies which decides `envs`; None where it cannot be watched. Raises `Failure`."""
+    from mlflowc.runtime import requirements
+
+    files: set[str] = set()
+    folders: set[str] = set()
+    absent: set[str] = set()
+    for env in envs:
+        if env.lock is not None:
+            files.add(env.lock)
+        if env.requirements is not None:
+            found = requirements.places(root, env.requirements)
+            if found is None:
+                return None
+            files.update(found.files)
+            folders.update(found.folders)
+            absent.update(found.absent)
+    return requirements.Places(tuple(sorted(files)), tuple(sorted(folders)), tuple(sorted(absent)))
+
+
+def host_names(env: Env) -> tuple[str, ...]:
+    """The interpreters on PATH that the key of an environment depends on, whatever a command names."""
+    return ("python3", "python") if _own_python(env) and env.python is None else ()
 
 
 def is_current(root: Path, env: Env, lock: LockFile) -> bool:

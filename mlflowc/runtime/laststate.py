@@ -211,10 +211,51 @@ def _interpreter(name: str) -> tuple[object, ...] | None:
     try:
         with open(real, "rb") as file:
             # A version manager's script: what it starts is decided elsewhere.
-            if file.read(2) == b"#!":
-                return None
+            start = file.read(4096)
+            if start.startswith(b"#!"):
+                return _pyenv(path, start)
         settings = _folder(f"{os.path.dirname(os.path.dirname(path))}/pyvenv.cfg")  # noqa: PTH120
         return (path, real, _signature(os.stat(real)), settings)  # noqa: PTH116
+    except OSError:
+        return None
+
+
+def _pyenv(path: str, script: bytes) -> tuple[object, ...] | None:
+    """What decides which interpreter a script of pyenv starts; None for another's script, or one that goes on
+    to search PATH.
+    """
+    root = os.path.dirname(os.path.dirname(path))  # noqa: PTH120
+    if f'exec "{root}/libexec/pyenv" exec "$program"'.encode() not in script:
+        return None
+    if any(os.environ.get(f"PYENV_{n}") for n in ("DIR", "HOOK_PATH", "VIRTUAL_ENV")):
+        return None
+    version, folder = os.environ.get("PYENV_VERSION"), os.getcwd()  # noqa: PTH109
+    if os.environ.get("PWD", folder) != folder and os.path.realpath(os.environ["PWD"]) == folder:
+        return None  # its folders are searched by another name
+    files = [f"{root}/version"]
+    while True:
+        files.insert(-1, f"{folder}/.python-version")
+        if folder == os.path.dirname(folder):  # noqa: PTH120
+            break
+        folder = os.path.dirname(folder)  # noqa: PTH120
+    said = [version.encode() if version else None, *map(_content, files)]
+    chosen = next((s for s in said if s is not None), b"system")
+    # `system`, or a version that is not there, is whatever PATH leads to next.
+    names = chosen.replace(b":", b" ").split()
+    versions = [os.fsdecode(n) for n in names]
+    looks = tuple(_folder(f"{root}/versions/{v}/bin/{os.path.basename(path)}") for v in versions)  # noqa: PTH119
+    if not versions or looks[0] is None or any(v == "system" or v.startswith(("/", ".")) for v in versions):
+        return None
+    places = [f"{root}/{p}" for p in ("versions", "plugins", "pyenv.d", "libexec/pyenv")]
+    # Where others may have put words of their own.
+    places += ["/etc/pyenv.d", "/usr/etc/pyenv.d", "/usr/local/etc/pyenv.d", "/usr/lib/pyenv/hooks"]
+    return (path, script, tuple(said), looks, tuple(map(_folder, places)))
+
+
+def _content(path: str) -> bytes | None:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
     except OSError:
         return None
 
@@ -238,7 +279,8 @@ def _describe(ws: Workspace, planner: Planner, also: Also) -> dict[str, Any] | N
             size, mtime, ctime, inode = seen.looks
             files[path] = (size, mtime, ctime, inode)
     more = [e for e in watched.env_files if e not in files]
-    within = [os.path.relpath(p, ws.root) for f in also.folders for p in sorted((ws.root / f).rglob("*"))]
+    whole = [*also.folders, *watched.env_folders]
+    within = [os.path.relpath(p, ws.root) for f in whole for p in sorted((ws.root / f).rglob("*"))]
     folders = _folders(ws, watched.folders, ["mlpipe.lock", *more, *within])
     if also.git is not None and git_looks(ws.root) != also.git:
         return None
@@ -251,7 +293,11 @@ def _describe(ws: Workspace, planner: Planner, also: Also) -> dict[str, Any] | N
             return None
         files[path] = signature
     prefix = os.fspath(ws.root) + "/"
-    trees += [(path, False, _walked(prefix + path, frozenset())) for path in also.folders]
+    trees += [(path, False, _walked(prefix + path, frozenset())) for path in whole]
+    missing += watched.env_absent
+    # What was just looked at must be what was decided on, and not what became of it meanwhile.
+    if not planner.environments_same():
+        return None
     variables = (*watched.variables, *also.variables)
     return {
         "git": also.git,

@@ -13,7 +13,6 @@ import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from mlflowc.errors import Failure
@@ -134,14 +133,16 @@ def pin_environments(ws: Workspace) -> None:
 
 class Watched(NamedTuple):
     """What decisions depended on: folders searched for code (with their names), paths that were looked for
-    (with their kinds), globs, files and variables of environments, interpreters by name. `simple` unless an
-    environment depends on more than that.
+    (with their kinds), globs, what decides environments (`simple` unless that is more), their variables,
+    interpreters by name.
     """
 
     folders: list[tuple[str, frozenset[str]]]
     kinds: list[tuple[str, str]]
     globs: tuple[str, ...]
     env_files: tuple[str, ...]
+    env_folders: tuple[str, ...]
+    env_absent: tuple[str, ...]
     variables: tuple[str, ...]
     interpreters: tuple[str, ...]
     simple: bool
@@ -211,16 +212,31 @@ class Planner:
         """What its decisions depend on, beside the files that the checkout was asked for."""
         ws = self._ws
         used = [ws.envs[name] for name, _ in self._envs if name]
-        files = {f for e in used for f in (e.requirements, e.lock) if f}
+        places = environments.places(ws.root, used)
+        pythons = {python for _, python in self._envs if python}
+        pythons.update(name for e in used for name in environments.host_names(e))
         return Watched(
             folders=self._scanner.tree.listed() if self._scanner else [],
             kinds=self._scanner.tree.asked() if self._scanner else [],
             globs=ws.checkout.all_globs(),
-            env_files=tuple(sorted(files)),
+            env_files=places.files if places else (),
+            env_folders=places.folders if places else (),
+            env_absent=places.absent if places else (),
             variables=tuple(sorted({name for e in used for name in e.passed})),
-            interpreters=tuple(sorted({python for _, python in self._envs if python})),
-            simple=all(_plain_requirements(ws.root / e.requirements) for e in used if e.requirements),
+            interpreters=tuple(sorted(pythons)),
+            simple=places is not None,
         )
+
+    def environments_same(self) -> bool:
+        """Whether environments and interpreters are still what they were when it decided."""
+        ws = self._ws
+        for (name, python), parts in self._envs.items():
+            env = ws.envs[name] if name else None
+            if env is not None and not environments.is_current(ws.root, env, ws.lock):
+                return False
+            if environments.key_parts(ws.root, env, ws.lock, python=python) != parts:
+                return False
+        return True
 
     # --- the key
 
@@ -472,20 +488,6 @@ def _from_folder(stage: Stage, path: str) -> str:
     """A project path as the command must say it, which runs in the stage's `dir`."""
     path = path.rstrip("/")
     return posixpath.relpath(path, stage.dir) if stage.dir else path
-
-
-def _plain_requirements(path: Path) -> bool:
-    """Whether a requirements file only names packages: it includes no file, and takes nothing from a
-    folder.
-    """
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return False
-    return path.suffix != ".toml" and all(
-        line[:1] in ("", "#") or (line[0].isalnum() and "/" not in line.partition("#")[0])
-        for line in (text.strip() for text in lines)
-    )
 
 
 def _content(checkout: Checkout, path: str) -> str:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from blake3 import blake3
 
@@ -37,7 +38,7 @@ class Requirements:
 
     `lines` are its requirements without comments, in order; `limits` those of constraint files; `options`
     say where packages come from; `local` are the digests of files and folders of the project that it
-    installs, by path; `editable` the folders installed as editable.
+    installs, by path; `editable` the folders installed as editable; `files` all files that were read.
     """
 
     path: str
@@ -46,6 +47,7 @@ class Requirements:
     options: list[str] = field(default_factory=list)
     local: dict[str, str] = field(default_factory=dict)
     editable: list[str] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
 
     @property
     def pinned(self) -> bool:
@@ -73,10 +75,43 @@ def read(root: Path, path: str) -> Requirements:
     """Reads the file at `path` below `root`. Raises `Failure` when it, or one it includes, is missing."""
     found = Requirements(path)
     if path.endswith(".toml"):
+        found.files.append(path)
         found.lines = [_project_requirements(root, path)]
     else:
         _read(root, path, found, constraint=False, above=())
     return found
+
+
+class Places(NamedTuple):
+    """Where that lies which decides a resolution: files, folders with all in them, and files that are not
+    there and would count.
+    """
+
+    files: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+
+
+def places(root: Path, path: str) -> Places | None:
+    """What has to be looked at to see whether `read` gives the same; None where paths lead out of `root`, or
+    there are links. Raises `Failure` as `read`.
+    """
+    found = read(root, path)
+    files, folders = list(found.files), []
+    for target in found.local:
+        place = posixpath.normpath(target)
+        if not (root / place).is_dir():
+            files.append(place)
+        elif place in found.editable:
+            files += [posixpath.join(place, name) for name in _BUILD_FILES]
+        else:
+            folders.append(place)
+            if any(p.is_symlink() for p in (root / place).rglob("*")):
+                return None
+    if any(p.startswith(("/", "..")) for p in (*files, *folders)):
+        return None
+    absent = tuple(f for f in files if not (root / f).exists())
+    return Places(tuple(f for f in files if f not in absent), tuple(folders), absent)
 
 
 def pins(text: str, root: Path) -> tuple[dict[str, list[str]], list[str]]:
@@ -99,6 +134,7 @@ def canonical_name(name: str) -> str:
 def _read(root: Path, path: str, found: Requirements, *, constraint: bool, above: tuple[str, ...]) -> None:
     if path in above:
         return
+    found.files.append(path)
     for line in _logical_lines(_text(root, path, above)):
         if include := _INCLUDE.fullmatch(line):
             # As pip and uv do: beside the file that includes it.
