@@ -200,11 +200,14 @@ class _Schedule:
 
     def _start(self, pool: ThreadPoolExecutor) -> None:
         passed: list[str] = []
+        refused: set[str] = set()
         while self._ready and not self._stopping and not self._resources.full:
             stage = self._ready.popleft()
             step = self._steps[stage]
-            share = self._resources.take(self.ws.runners.get(step.stage.runner or ""))
+            runner = step.stage.runner or ""
+            share = None if runner in refused else self._resources.take(self.ws.runners.get(runner))
             if share is None:
+                refused.add(runner)
                 passed.append(stage)
                 continue
             upstream = {s: self._outputs.get(s) for s in targets.upstream(step.stage)}

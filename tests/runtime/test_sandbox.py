@@ -17,7 +17,7 @@ from mlflowc.ir.model import Env, Input, Keep, StageOutput
 from mlflowc.runtime.events import Outcome, StageResult
 from mlflowc.runtime.execute import Options, run
 from mlflowc.runtime.plan import make_plan
-from mlflowc.runtime.sandbox import landlock, trace
+from mlflowc.runtime.sandbox import access, landlock, trace
 from mlflowc.runtime.sandbox.guard import Guard
 from mlflowc.runtime.sandbox.mend import mends
 from mlflowc.runtime.sandbox.model import Finding, Mode
@@ -238,6 +238,40 @@ def test_programs_beside_the_project_are_part_of_its_environment(
 
 
 @needs_landlock
+@pytest.mark.parametrize("name", ["PATH", "LD_LIBRARY_PATH"])
+@pytest.mark.parametrize("entry", ["", "bin", ".."])
+def test_variables_that_lead_to_the_project_do_not_open_it(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, name: str, entry: str
+) -> None:
+    lab.write("secret.txt", "s")
+    lab.write("bin/tool", "#!/bin/sh\necho\n").chmod(0o755)
+    place = os.path.normpath(lab.root / entry)
+    monkeypatch.setenv(name, f"{place}:{os.environ.get(name, '')}")
+    lab.stages = [stage("a", "cat secret.txt > {o:x}", writes={"x": "x.txt"})]
+    assert enforced(lab).outcome is Outcome.FAILED
+    assert b"denied" in lab.heard.text
+    if not trace.missing():
+        assert audited(lab) == [("read", "secret.txt")]
+
+
+@needs_landlock
+def test_a_project_in_a_system_folder_is_no_part_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "srv/p").mkdir(parents=True)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/words").write_text("w\n")
+    (tmp_path / "srv/words").write_text("w\n")
+    monkeypatch.setattr(access, "_SYSTEM", (*access._SYSTEM, str(tmp_path)))
+    lab = Lab(tmp_path / "srv/p")
+    lab.write("secret.txt", "s")
+    lab.stages = [stage("a", "cat ../words ../../other/words > {o:x}", writes={"x": "x.txt"})]
+    assert enforced(lab).outcome is Outcome.RAN, lab.heard.text
+    lab.stages = [stage("a", "cat secret.txt > {o:x}", writes={"x": "x.txt"})]
+    assert enforced(lab).outcome is Outcome.FAILED
+
+
+@needs_landlock
 def test_a_timeout_ends_a_confined_command(lab: Lab) -> None:
     lab.stages = [stage("a", "sleep 60 & sleep 60", writes={"x": "x.txt"}, timeout=1)]
     assert "longer than its timeout" in enforced(lab).message
@@ -275,8 +309,6 @@ def test_older_kernels_are_asked_for_what_they_know() -> None:
 def test_a_container_is_out_of_reach(lab: Lab) -> None:
     if trace.missing():
         pytest.skip("no strace")
-    from mlflowc.runtime.sandbox import access
-
     lab.envs = (Env("box", stage("x", "").place, image="debian@sha256:0"),)
     lab.stages = [stage("a", "echo > {o:x}", writes={"x": "x.txt"})]
     ws = lab.open()
@@ -394,6 +426,13 @@ def test_a_tracer_that_may_not_trace_is_no_silent_pass(
         assert "strace may not trace: strace: ptrace(PTRACE_SEIZE)" in trace.missing()
     finally:
         trace.missing.cache_clear()
+
+
+def test_a_trace_of_nothing_is_no_silent_pass(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trace, "missing", lambda: "")
+    monkeypatch.setattr(trace, "command", lambda log: ("sh", "-c", f': > "{log}"; exec "$@"', "sh"))
+    lab.stages = [stage("a", "echo > {o:x}", writes={"x": "x.txt"})]
+    assert "strace did not trace it" in tried(lab, Mode.AUDIT).message
 
 
 def test_lines_of_a_trace_that_are_cut_in_two(tmp_path: Path) -> None:

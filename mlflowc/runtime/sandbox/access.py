@@ -98,7 +98,8 @@ def of(
     declared = [posixpath.normpath(f"{root}/{path}") for path in _declared(step)]
     reads = {*declared, *(t for path in declared for t in _led_out(path))}
     reads |= {os.path.realpath(path) for path in reads}
-    reads |= {p for folder in _environment(variables) for p in (folder, os.path.realpath(folder))}
+    for programs in _environment(variables, root):
+        reads |= {p for place in (programs, os.path.realpath(programs)) for p in outside(place, root)}
     writes = {temporary, os.path.realpath(temporary)}
     placeholders: list[tuple[str, bool]] = []
     for output in stage.outputs:
@@ -166,7 +167,7 @@ def _led_out(path: str) -> Iterator[str]:
                 yield os.path.realpath(full)
 
 
-def _environment(variables: Mapping[str, str]) -> set[str]:
+def _environment(variables: Mapping[str, str], root: str) -> set[str]:
     """Folders of the programs that a command finds, and of what they are made of."""
     found: set[str] = set()
     home = os.path.realpath(variables.get("HOME") or "/nonexistent")
@@ -178,12 +179,22 @@ def _environment(variables: Mapping[str, str]) -> set[str]:
             places.append(os.path.dirname(os.path.realpath(f"{entry}/python")))  # noqa: PTH120
         for place in places:
             above, name = os.path.split(place.rstrip("/"))
+            if _below(os.path.realpath(place), root):
+                # Scripts of the project are code, wherever PATH leads; an environment in it is one.
+                found |= {above} if _is_environment(above, name) else set()
+                continue
             whole = name in _PROGRAM_FOLDERS and os.path.realpath(above) not in ("/", home)
             found.add(above if whole else place)
     for name in ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"):
         found |= {p for p in variables.get(name, "").split(":") if p.startswith("/")}
-    found |= {variables[n] for n in ("SSL_CERT_FILE", "SSL_CERT_DIR") if variables.get(n)}
-    return found - {"/"}
+    return found | {variables[n] for n in ("SSL_CERT_FILE", "SSL_CERT_DIR") if variables.get(n)}
+
+
+def _is_environment(folder: str, programs: str) -> bool:
+    marks = ("pyvenv.cfg", "conda-meta")
+    return any(os.path.exists(f"{folder}/{m}") for m in marks) or (  # noqa: PTH110
+        programs == ".bin" and posixpath.basename(folder) == "node_modules"
+    )
 
 
 def _own_folder(root: str, stage: Stage, path: str, owners: Owners, reads: Iterable[str]) -> str | None:

@@ -78,12 +78,16 @@ def missing() -> str:
 
 
 def read(log: Path, folder: str) -> list[Touch]:
-    """What is in a log of a command that began in `folder`. Raises `Failure` when it was not written."""
+    """What is in a log of a command that began in `folder`. Raises `Failure` when it was not traced."""
     try:
         with log.open(encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
-            return list(dict.fromkeys(_touches(lines, folder)))
+            touches = list(dict.fromkeys(_touches(lines, folder)))
     except OSError as e:
         raise Failure(f"the audit's trace cannot be read: {e.strerror}") from None
+    if not touches:
+        # Not even the start of the shell: that is no command without files.
+        raise Failure("the audit saw nothing of the command: strace did not trace it")
+    return touches
 
 
 def _touches(lines: Iterator[str], folder: str) -> Iterator[Touch]:
