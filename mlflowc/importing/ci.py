@@ -37,11 +37,15 @@ class Trigger:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A command of a job: one logical line of the shell, with the text of its here-document."""
+    """A command of a job: one logical line of the shell, with the text of its here-document.
+
+    `guard` is the condition under which alone it runs, as the service writes it.
+    """
 
     text: str
     place: Place
     here: str = ""
+    guard: str = ""
     secrets: tuple[str, ...] = ()
     vars: tuple[tuple[str, str], ...] = ()
 
@@ -68,8 +72,7 @@ _HERE = re.compile(r"<<-?\s*(['\"]?)(\w+)\1")
 
 def logical(script: str, place: Place, first: int = 1) -> list[Line]:
     """The lines of a script: those that `\\` continues are joined, here-documents go with their command.
-    `first`
-    is how far the first line stands below `place`."""
+    `first` is how far the first line stands below `place`."""
     found: list[Line] = []
     rows = script.split("\n")
     at = 0

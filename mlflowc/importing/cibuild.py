@@ -81,6 +81,14 @@ class CiBuilder:
                 "make it a stage; what is an effect is an `action`",
             )
             return None
+        if line.guard:  # an effect, more often than not: never started by more than it was
+            self._coverage.left(
+                "run",
+                line.place,
+                f"`{text}`, which runs only where `{line.guard}`",
+                "write it as an `action` or a stage, and name it in the event that it is for",
+            )
+            return None
         first = next((w for w in text.split() if "=" not in w), "")
         if not PROGRAMS.fullmatch(first):
             self._coverage.left(

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
+from mlflowc.importing import conditions
 from mlflowc.importing.ci import Job, Trigger, Wanted, is_variable, logical, minutes, python_version
 from mlflowc.importing.coverage import Coverage, Place
 from mlflowc.importing.literals import literal
@@ -146,8 +147,15 @@ class Reader:
         shared: tuple[dict[str, str], list[str]],
     ) -> Job:
         job = Job("github", name, place, list(triggers), vars=dict(shared[0]), secrets=list(shared[1]))
+        guard = ""
         for key, value, at in node.pairs():
-            if key in _TODO or key not in _JOB:
+            if key == "if" and value.is_scalar:
+                job.triggers, guard = conditions.apply(str(value.value), job.triggers)
+                if guard:
+                    self._coverage.left(key, at, f"`{guard}`, of job `{name}`", _TODO["if"])
+                else:
+                    self._coverage.carried(key, at, f"of job `{name}`: its events say it")
+            elif key in _TODO or key not in _JOB:
                 if value.value is not None:
                     self._coverage.left(key, at, f"of job `{name}`", _TODO.get(key, "see what it is for"))
             elif key in ("permissions", "needs", "outputs"):
@@ -158,7 +166,7 @@ class Reader:
         job.secrets += own_secrets
         steps = node.get("steps")
         for step in steps.items if steps is not None else []:
-            self._step(job, step)
+            self._step(job, step, guard)
         return job
 
     def _machine(self, job: Job, node: Node) -> None:
@@ -222,10 +230,15 @@ class Reader:
 
     # --- steps ---
 
-    def _step(self, job: Job, step: Node) -> None:
-        uses, run = step.get("uses"), step.get("run")
-        if "if" in step.mapping:
-            self._coverage.left("if", step.place_of("if"), f"of a step of job `{job.name}`", _TODO["if"])
+    def _step(self, job: Job, step: Node, guard: str) -> None:
+        uses, run, condition = step.get("uses"), step.get("run"), step.get("if")
+        if condition is not None and condition.is_scalar:
+            own = conditions.guard(str(condition.value))
+            guard = own or guard
+            if own:
+                self._coverage.left(
+                    "if", condition.place, f"`{own}`, of a step of job `{job.name}`", _TODO["if"]
+                )
         if uses is not None:
             self._uses(job, step, uses.text or "")
         if run is None or run.text is None:
@@ -238,7 +251,8 @@ class Reader:
         variables, secrets = self._env(step, "a step")
         below = 1 if "\n" in run.text else 0
         for line in logical(run.text, run.place, below):
-            job.lines.append(replace(line, secrets=tuple(secrets), vars=tuple(sorted(variables.items()))))
+            given = tuple(sorted(variables.items()))
+            job.lines.append(replace(line, secrets=tuple(secrets), vars=given, guard=guard))
 
     def _uses(self, job: Job, step: Node, written: str) -> None:
         action, place = written.partition("@")[0], step.place_of("uses")
