@@ -173,7 +173,8 @@ def _vary(ctx: Context, params: Params, item: ast.VaryItem) -> Part[ir.Vary] | N
             ends = (expr.args[0].value, expr.args[1].value)
             made = _between(param.name, *ends, scale)
     if made is None:
-        values.wrong(ctx, expr, "the values to try", "`[4, 6, 8]`, `0.1..0.9` or `log(1e-5, 1e-2)`")
+        help = "`[4, 6, 8]`, `0.1..0.9` or `log(1e-5, 1e-2)`"
+        values.wrong(ctx, expr, "a list or a range of values to try", help)
         return None
     for end in ends:
         value = values.literal(end)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -281,7 +282,7 @@ def test_a_secret_is_hidden_however_output_comes_in_pieces(
     shown = bytearray()
     log = Log(tmp_path / "log", shown.extend, [secret])
     places = [0, *sorted(c for c in cuts if c < len(text)), len(text)]
-    for a, b in zip(places, places[1:], strict=False):
+    for a, b in itertools.pairwise(places):
         log(text[a:b])
     kept = log.close()
     assert kept is not None
