@@ -298,7 +298,7 @@ class Inputs:
         return type, (source,), False
 
     def _reference(self, chain: Chain, wanted: _Wanted, each: dict[str, Scalar]) -> _Found | None:
-        reached = self._references.follow(chain, each)
+        reached = self._references.follow(chain, each, "stage or data")
         if reached is None:
             return None
         if reached.rest:

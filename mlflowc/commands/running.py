@@ -74,6 +74,8 @@ def bring_up_to_date(asked: Asked) -> int:
         print(json.dumps(shown, indent=2))
     else:
         _show(ws, result, gates)
+        for name in plan.wanted.actions:
+            print(f"action {name} was not run: that is for the job of an event, `mlpipec exec JOB --on EVENT`")
         for line in shared:
             print(line)
         if asked.sandbox == "audit":

@@ -56,6 +56,11 @@ report review {
   metrics train.scores vs "main"
 }
 
+action tell {
+  in  train.model
+  run = "cat {{model}} > told.txt"
+}
+
 on pull_request { run = [enough], with { train.top = 3 } }
 """
 
@@ -192,6 +197,9 @@ def test_targets(project: Path, call: Call) -> None:
     report = call("run", "review", "--json")
     assert set(report.outcomes()) == {"load", "train"}
     assert report.json["gates"] == []
+    action = call("run", "tell")
+    assert action.code == 0 and "action tell was not run" in action.out
+    assert not (project / "told.txt").exists()
     unknown = call("run", "trian")
     assert unknown.code == 2
     assert "there is no stage, gate or report `trian`" in unknown.err
