@@ -95,7 +95,7 @@ class Collector:
         return done
 
     def _results(self) -> list[_Result]:
-        uses = self._index.last_uses()
+        uses = {run.key: run.finished for run in self._index.keys("")}
         found = []
         for record in self._store.records():
             key = record.key

@@ -27,6 +27,7 @@ class FileSystem(Protocol):
 
     def make_folder(self, path: Path) -> None: ...
     def write(self, path: Path, data: bytes | memoryview, *, sync: bool = False) -> None: ...
+    def create(self, path: str, data: bytes | memoryview, mode: int) -> os.stat_result: ...
     def rename(self, source: Path, target: Path) -> None: ...
     def link(self, source: Path, target: Path) -> None: ...
     def clone(self, source: Path, target: Path) -> bool: ...
@@ -65,6 +66,25 @@ class LocalFileSystem:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)  # noqa: PTH108
             raise
+
+    def create(self, path: str, data: bytes | memoryview, mode: int) -> os.stat_result:
+        """A new file with that content, and what it looks like. Not all or nothing: whoever is killed here
+        leaves a part. Quicker than `write`, for many small files whose readers check what they find.
+
+        Raises `FileExistsError` when something is there.
+        """
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(fd, view) :]
+            return os.fstat(fd)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(path)  # noqa: PTH108
+            raise
+        finally:
+            os.close(fd)
 
     def rename(self, source: Path, target: Path) -> None:
         """Atomic; replaces a file at `target`."""

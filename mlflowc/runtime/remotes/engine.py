@@ -6,9 +6,9 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, cast
 
 from mlflowc.runtime.remotes.transport import AbsentError, Found, RemoteError, Transport
 
@@ -101,6 +101,22 @@ class Engine:
         except AbsentError:
             return None
 
+    def read_good(
+        self, name: str, decode: Callable[[bytes], T | None], limit: int | None = None
+    ) -> tuple[T | None, bool]:
+        """What `decode` makes of it (None: it is not good), and whether something is there.
+
+        What is not good is read a second time: bytes may have been changed on the way.
+        """
+        for _ in (1, 2):
+            data = self.read_or_none(name, limit)
+            if data is None:
+                return None, False
+            found = decode(data)
+            if found is not None:
+                return found, True
+        return None, True
+
     def size(self, name: str) -> int | None:
         """See `Transport`."""
         return self._patiently(lambda: self.transport.size(name))
@@ -127,16 +143,29 @@ class Engine:
         todo = list(items)
         if len(todo) <= 1:
             return [work(item) for item in todo]
-        with ThreadPoolExecutor(min(self.transport.width, len(todo)), thread_name_prefix="remote") as pool:
-            futures: list[Future[R]] = []
+        errors: list[BaseException] = []
+
+        def unless_failed(item: T) -> R | None:
+            if errors:
+                return None
             try:
-                futures = [pool.submit(work, item) for item in todo]
-                for done in as_completed(futures):
-                    done.result()
-                return [f.result() for f in futures]
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+                return work(item)
+            except BaseException as e:
+                errors.append(e)
+                return None
+
+        pool = ThreadPoolExecutor(min(self.transport.width, len(todo)), thread_name_prefix="remote")
+        try:
+            found = list(pool.map(unless_failed, todo))
+        except BaseException as e:
+            # An interrupt of the thread that waits.
+            errors.append(e)
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
+        if errors:
+            raise errors[0]
+        return cast("list[R]", found)
 
     def _patiently(self, ask: Callable[[], R]) -> R:
         tries = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import os
 import threading
 from collections.abc import Iterable, Iterator
@@ -31,8 +32,8 @@ _CHUNK = 1024 * 1024
 class Fetcher:
     """Reads one remote's namespaces `reads`, the first one first.
 
-    `bad` collects the hashes of contents that were there and not right. All raise `RemoteError` when the
-    remote does not answer, `OSError` when the store cannot be written.
+    `bad` collects the hashes of contents that were there and not right, and of packs with such. All raise
+    `RemoteError` when the remote does not answer, `OSError` when the store cannot be written.
     """
 
     def __init__(self, engine: Engine, store: Store, reads: tuple[str, ...], library: Library) -> None:
@@ -42,37 +43,44 @@ class Fetcher:
         self._reads = reads
         self._library = library
         self._guard = threading.Lock()
+        self._listings: dict[str, tuple[bytes, list[tree.Entry]]] = {}
 
     def entry(self, key: str) -> Entry | None:
         """What the remote has for a key: the first good entry of the namespaces that may be read."""
         for namespace in self._reads:
-            data = self._engine.read_or_none(names.record(namespace, key), entries.LARGEST)
-            if data is None:
-                continue
-            try:
-                return entries.decode(data, key, namespace)
-            except ValueError:
+            name = names.record(namespace, key)
+            decode = functools.partial(_entry, key=key, namespace=namespace)
+            found, there = self._engine.read_good(name, decode, entries.LARGEST)
+            if found is not None:
+                return found
+            if there:
                 self._is_bad(key)
         return None
 
     def outputs(self, entry: Entry, outputs: Iterable[OutputRecord]) -> bool:
         """Brings the content of outputs into the store. False when the remote has not all of it."""
-        outputs = list(outputs)
+        if self._outputs(entry, list(outputs)):
+            return True
+        # Who makes the result again is to push all of it.
+        self._is_bad(entry.record.key)
+        return False
+
+    def _outputs(self, entry: Entry, outputs: list[OutputRecord]) -> bool:
         where = self._places(entry)
         objects = {o.hash: o.size for o in outputs if o.kind == "file"}
-        listings: list[list[tree.Entry]] = []
+        listings: list[bytes] = []
         for output in outputs:
             if output.kind == "file":
                 continue
-            found = self._store.listing(output.hash) or self._listing(output.hash, where)
-            if found is None:
+            listing = self._listing(output.hash, where)
+            if listing is None:
                 return False
-            listings.append(found)
-            objects |= {e.hash: e.size for e in found if e.kind in "fx"}
+            listings.append(listing[0])
+            objects |= {e.hash: e.size for e in listing[1] if e.kind in "fx"}
         if not self._objects(objects, where):
             return False
-        for listing in listings:
-            self._store.put_listing(listing)
+        for text in listings:
+            self._store.put_listing_text(text)
         return True
 
     def log(self, entry: Entry) -> bool:
@@ -82,16 +90,22 @@ class Fetcher:
 
     def present(self, entry: Entry, outputs: Iterable[OutputRecord]) -> bool:
         """Whether the remote seems to have all content of outputs; fetches listings, no data."""
+        if self._present(entry, list(outputs)):
+            return True
+        self._is_bad(entry.record.key)
+        return False
+
+    def _present(self, entry: Entry, outputs: list[OutputRecord]) -> bool:
         where = self._places(entry)
         large: list[str] = []
         used: set[Pack] = set()
         for output in outputs:
             digests = [output.hash]
             if output.kind != "file":
-                found = self._store.listing(output.hash) or self._listing(output.hash, where)
-                if found is None:
+                listing = self._listing(output.hash, where)
+                if listing is None:
                     return False
-                digests = [e.hash for e in found if e.kind in "fx"]
+                digests = [e.hash for e in listing[1] if e.kind in "fx"]
             for digest in digests:
                 if digest in where:
                     used.add(where[digest][0])
@@ -112,27 +126,52 @@ class Fetcher:
 
     # --- listings
 
-    def _listing(self, digest: str, where: dict[str, tuple[Pack, Member]]) -> list[tree.Entry] | None:
+    def _listing(
+        self, digest: str, where: dict[str, tuple[Pack, Member]]
+    ) -> tuple[bytes, list[tree.Entry]] | None:
+        """A folder's listing, as text and as entries."""
+        with self._guard:
+            if digest in self._listings:
+                return self._listings[digest]
+        entries = self._store.listing(digest)
+        found = self._remote_listing(digest, where) if entries is None else (tree.encode(entries), entries)
+        if found is not None:
+            with self._guard:
+                self._listings[digest] = found
+        return found
+
+    def _remote_listing(
+        self, digest: str, where: dict[str, tuple[Pack, Member]]
+    ) -> tuple[bytes, list[tree.Entry]] | None:
         for data in self._versions(digest, where):
-            if hash_bytes(data) != digest:
-                self._is_bad(digest)
-                continue
             try:
-                return tree.harmless(tree.decode(data))
+                return data, tree.harmless(tree.decode(data))
             except ValueError:
                 self._is_bad(digest)
-                return None
         return None
 
     def _versions(self, digest: str, where: dict[str, tuple[Pack, Member]]) -> Iterator[bytes]:
+        """Contents of that hash, wherever they are."""
         if digest in where:
             pack, member = where[digest]
-            with contextlib.suppress(AbsentError):
-                yield self._engine.read_all(names.pack(*pack), member.start, member.length)
+            for _ in (1, 2):
+                with contextlib.suppress(AbsentError):
+                    data = self._engine.read_all(names.pack(*pack), member.start, member.length)
+                    if hash_bytes(data) == digest:
+                        yield data
+                        break
+            else:
+                self._is_bad(digest)
+                self._is_bad(pack[1])
         for namespace in self._reads:
-            data = self._engine.read_or_none(names.content(namespace, "trees", digest), _LARGEST_LISTING)
-            if data is not None:
-                yield data
+            name = names.content(namespace, "trees", digest)
+            found, there = self._engine.read_good(
+                name, lambda d: d if hash_bytes(d) == digest else None, _LARGEST_LISTING
+            )
+            if found is not None:
+                yield found
+            elif there:
+                self._is_bad(digest)
 
     # --- objects
 
@@ -174,8 +213,8 @@ class Fetcher:
             if not left:
                 return []
         self._library.forget(pack)
-        for member in left:
-            self._is_bad(member.digest)
+        for digest in (pack[1], *(m.digest for m in left)):
+            self._is_bad(digest)
         return [m.digest for m in left]
 
     def _large(self, wanted: tuple[str, int]) -> bool:
@@ -233,3 +272,10 @@ class Fetcher:
     def _is_bad(self, digest: str) -> None:
         with self._guard:
             self.bad.add(digest)
+
+
+def _entry(data: bytes, key: str, namespace: str) -> Entry | None:
+    try:
+        return entries.decode(data, key, namespace)
+    except ValueError:
+        return None

@@ -11,7 +11,7 @@ from pathlib import Path
 from mlflowc.runtime.hashing import hash_bytes
 from mlflowc.runtime.remotes import names, packs
 from mlflowc.runtime.remotes.engine import Engine
-from mlflowc.runtime.remotes.packs import Member
+from mlflowc.runtime.remotes.packs import Member, Sized
 
 Pack = tuple[str, str]  # its namespace and its hash
 
@@ -35,10 +35,9 @@ class Library:
                 return self._members[pack] or []
         found = self._kept(pack)
         if found is None:
-            data = self._engine.read_or_none(names.index(*pack), _LARGEST_INDEX)
-            found = self._decoded(data) if data is not None else None
-            if found is not None and data is not None:
-                self._keep(pack, data)
+            found, _ = self._engine.read_good(names.index(*pack), self._decoded, _LARGEST_INDEX)
+            if found is not None:
+                self._keep(pack, packs.encode_index(Sized(m.digest, m.length) for m in found))
         with self._guard:
             self._members[pack] = found
         return found or []

@@ -23,6 +23,7 @@ TRUSTED = "trusted"
 LARGE = 1024 * 1024
 
 _NAMESPACE = re.compile(r"trusted|untrusted/[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}")
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
@@ -38,10 +39,11 @@ def is_hash(text: str) -> bool:
 
 def untrusted(name: str) -> str:
     """The namespace of a pull request, a branch or a person. Different names never share one."""
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:80]
-    if plain != name:
-        plain = f"{plain or 'x'}.{hash_bytes(name.encode('utf-8', 'surrogateescape'))[:12]}"
-    return f"untrusted/{plain}"
+    if _PLAIN.fullmatch(name):
+        return f"untrusted/{name}"
+    # A dot, which plain names have none of, and the hash of what cannot be said plainly.
+    plain = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[:64] or "x"
+    return f"untrusted/{plain}.{hash_bytes(name.encode('utf-8', 'surrogatepass'))[:16]}"
 
 
 def record(namespace: str, key: str) -> str:

@@ -81,7 +81,7 @@ def spans(members: Sequence[Member]) -> list[Span]:
     """What to read of one pack to get these: neighbours in one request, none larger than a full pack."""
     found: list[Span] = []
     run: list[Member] = []
-    for member in sorted(members, key=lambda m: m.start):
+    for member in sorted(members, key=lambda m: (m.start, m.length)):
         end = run[-1].start + run[-1].length if run else 0
         if run and (member.start - end > _GAP or member.start + member.length - run[0].start > FULL):
             found.append(_span(run))

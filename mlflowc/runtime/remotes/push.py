@@ -70,6 +70,7 @@ class Pusher:
         self._library = library
         self._bad = bad
         self._lost: set[str] = set()
+        self._damaged: set[str] = set()
 
     def push(self, records: Iterable[Record]) -> Pushed:
         """Sends what the remote does not have of these results."""
@@ -85,6 +86,9 @@ class Pusher:
                 continue
             needs[record.key] = set(own)
             contents |= own
+            if record.key in self._damaged:
+                # One of them was bad: who knows about the others.
+                self._bad |= set(own)
         self._send_large({d: c for d, c in contents.items() if c.size >= names.LARGE}, done)
         where = self._send_small({d: c for d, c in contents.items() if c.size < names.LARGE}, done)
         self._send_records([r for r in wanted if r.key in needs], needs, where, done)
@@ -107,8 +111,11 @@ class Pusher:
         for record, found in zip(records, self._engine.each(there, records), strict=True):
             same = found is not None and found.outputs == record.outputs
             damaged = record.key in self._bad or any(o.hash in self._bad for o in record.outputs)
-            if found is None or damaged or (same and self._spoiled(record)):
+            damaged = damaged or (same and self._spoiled(record))
+            if found is None or damaged:
                 wanted.append(record)
+                if damaged:
+                    self._damaged.add(record.key)
             else:
                 done.there += 1
                 if not same:
@@ -179,6 +186,8 @@ class Pusher:
         found: dict[str, Pack] = {}
         for namespace in reversed(self._reads):
             for pack in self._library.all_of(namespace):
+                if pack[1] in self._bad:
+                    continue
                 for member in self._library.members(pack):
                     if member.digest in contents and member.digest not in self._bad:
                         found[member.digest] = pack
