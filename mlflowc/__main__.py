@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -10,6 +11,8 @@ from mlflowc import quick
 
 def main() -> None:
     """Runs `mlpipec` with the words of the command line, and exits."""
+    # A large folder is a hundred thousand new objects, none of them garbage.
+    gc.disable()
     try:
         code = quick.answer(sys.argv[1:])
         sys.stdout.flush()
@@ -17,6 +20,7 @@ def main() -> None:
         # The reader went away: nothing to say, and nobody to say it to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    gc.enable()
     if code is None:
         # The parser of command lines takes longer to import than a quick answer.
         from mlflowc import cli

@@ -14,6 +14,8 @@ import json
 import marshal
 import types
 import typing
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, cast
 
@@ -169,7 +171,20 @@ _ATOMS = frozenset((str, int, float, bool, type(None)))
 
 def pack(pipeline: ir.Pipeline) -> bytes:
     """The pipeline as bytes for `unpack` of the same version."""
-    return marshal.dumps(_packed(pipeline, {}))
+    with _no_collecting():
+        return marshal.dumps(_packed(pipeline, {}))
+
+
+@contextmanager
+def _no_collecting() -> Iterator[None]:
+    """Hundreds of thousands of new objects, none of them garbage: looking takes most of the time."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _packed(value: Any, shared: dict[Any, Any]) -> Any:
@@ -192,15 +207,11 @@ def _packed(value: Any, shared: dict[Any, Any]) -> Any:
 
 def unpack(data: bytes) -> ir.Pipeline:
     """The pipeline of packed bytes. Raises UndecodableError for bytes that are none."""
-    collecting = gc.isenabled()
-    gc.disable()  # a hundred thousand new objects, none of them garbage
     try:
-        made = _unpacked(marshal.loads(data), {})
+        with _no_collecting():
+            made = _unpacked(marshal.loads(data), {})
     except (ValueError, EOFError, TypeError, IndexError, KeyError, RecursionError) as e:
         raise UndecodableError(str(e)) from None
-    finally:
-        if collecting:
-            gc.enable()
     if not isinstance(made, ir.Pipeline):
         raise UndecodableError("not a pipeline")
     return made

@@ -24,6 +24,8 @@ from mlflowc.runtime.hashing import hash_bytes, hash_file
 from mlflowc.runtime.walking import DROPPINGS, Found, walk
 
 _HEADER = "mlpipe-tree 1"
+# What `json.dumps` does with a string, without all that it asks first.
+_quoted = json.encoder.encode_basestring_ascii
 
 
 class Entry(NamedTuple):
@@ -46,11 +48,11 @@ def encode(entries: list[Entry]) -> bytes:
                 f"two files are both named `{e.path}` once their names are normalised (Unicode NFC)"
             )
         last = e.path
-        path = json.dumps(e.path)
+        path = _quoted(e.path)
         if e.kind in "fx":
             lines.append(f"{e.kind} {e.hash} {e.size} {path}")
         elif e.kind == "l":
-            lines.append(" ".join(["l", json.dumps(e.target), *([e.hash] if e.hash else []), path]))
+            lines.append(" ".join(["l", _quoted(e.target), *([e.hash] if e.hash else []), path]))
         else:
             lines.append(f"d {path}")
     return ("\n".join(lines) + "\n").encode()
