@@ -75,7 +75,7 @@ def bring_up_to_date(asked: Asked) -> int:
     else:
         _show(ws, result, gates)
         for name in plan.wanted.actions:
-            print(f"action {name} was not run: that is for the job of an event, `mlpipec exec JOB --on EVENT`")
+            print(f"action {name} was not run: the job of an event does that, `mlpipec exec JOB --on EVENT`")
         for line in shared:
             print(line)
         if asked.sandbox == "audit":
