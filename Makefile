@@ -5,6 +5,7 @@ PYTHON ?= python3
 WORKERS ?= auto
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+EXAMPLES ?= 2000
 SECONDS = 20
 
 VENV := .venv
@@ -14,7 +15,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo test check format docs fuzz bench e2e-containers clean
+.PHONY: help setup tools demo test torture check format docs fuzz bench e2e-containers clean
 
 help: ## This list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +39,9 @@ demo: $(SETUP) ## A real project: run it, run it again, show its report and its 
 
 test: tools ## All tests; what is skipped is listed with the reason
 	@$(BIN)/pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+
+torture: $(SETUP) ## Many more random edits, kills and failing disks than `make test`: an hour or so
+	@MLPIPEC_TEST_EXAMPLES=$(EXAMPLES) $(BIN)/pytest -n $(WORKERS) tests/runtime/test_model.py tests/runtime/test_faults.py $(PYTEST_ARGS)
 
 e2e-containers: tools ## Only the tests that run generated CI in real containers (root and podman)
 	@$(BIN)/pytest -m containers -n $(WORKERS) $(PYTEST_ARGS)

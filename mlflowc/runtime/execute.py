@@ -18,7 +18,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, TypeAlias
 
 from mlflowc.errors import Failure
-from mlflowc.runtime import inuse, targets
+from mlflowc.runtime import inuse, publish, targets
 from mlflowc.runtime.events import Listener, Outcome, RunResult, Silent, StageResult
 from mlflowc.runtime.index import Run
 from mlflowc.runtime.lockfile import LockFile, StageEntry
@@ -68,6 +68,7 @@ def run(
         with inuse.using(ws.state):
             schedule.run()
     results = tuple(schedule.results[s.stage.id] for s in plan.steps)
+    publish.sweep(ws, (ws.stage(r.stage) for r in results if r.outcome.good))
     result = RunResult(results, ws.clock.monotonic() - began, schedule.interrupted)
     remember(ws, plan, result)
     told.ended(result)

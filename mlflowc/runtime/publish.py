@@ -7,12 +7,14 @@ import errno
 import os
 import shutil
 import stat
+import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from mlflowc.errors import Failure
 from mlflowc.ir.model import Output, Stage
-from mlflowc.runtime import checked, metrics, tree
+from mlflowc.runtime import checked, locks, metrics, tree
 from mlflowc.runtime.hashing import hash_bytes, hash_file
 from mlflowc.runtime.records import Metrics, OutputRecord
 from mlflowc.runtime.workspace import Workspace
@@ -60,6 +62,31 @@ def forget_aside(ws: Workspace, stage: Stage) -> None:
     for output in stage.outputs:
         with contextlib.suppress(OSError):
             ws.fs.remove(_aside(ws, output))
+
+
+def sweep(ws: Workspace, stages: Iterable[Stage]) -> None:
+    """Earlier outputs that a killed run left aside, of stages whose outputs are as they should be. Never
+    raises.
+    """
+    try:
+        names = {e.name for e in os.scandir(ws.state / "aside")}
+    except OSError:
+        return
+    at_once = threading.Event()
+    at_once.set()
+    for output in (o for s in stages for o in s.outputs) if names else ():
+        aside = _aside(ws, output)
+        if aside.name not in names:
+            continue
+        path = f"path {output.path.rstrip('/')}"
+        with contextlib.suppress(OSError, Failure):
+            # Whoever holds the lock is at work on it.
+            held = locks.acquire(ws.state / "locks", [path], [], ws.clock, at_once, lambda holder: None)
+            if held is not None:
+                try:
+                    ws.fs.remove(aside)
+                finally:
+                    held.release()
 
 
 def discard(ws: Workspace, stage: Stage) -> None:
@@ -113,9 +140,12 @@ def restore(ws: Workspace, outputs: tuple[OutputRecord, ...]) -> bool:
         target = ws.root / output.path
         aside = _aside_of(ws, output.path)
         had = os.path.lexists(target)
-        if had:
+        if os.path.lexists(aside):
+            # A killed run left it there: what stands at the place is a part of what was to be restored.
+            ws.fs.remove(target)
+            had = True
+        elif had:
             ws.fs.make_folder(aside.parent)
-            ws.fs.remove(aside)
             _move(ws, target, aside)
         done = False
         try:
