@@ -10,42 +10,21 @@ from pathlib import Path
 import pytest
 
 from mlflowc.check import registry
-from mlflowc.compile import compile_text
 from mlflowc.diagnostic import Check, Diagnostic, Severity
-from tests.support.loader import MemoryLoader
+from tests.support.checks_page import BLOCK, compiled, page, printed
 
 ROOT = Path(__file__).parent.parent.parent
 CHECKS = registry.all_checks()
-_BLOCK = re.compile(r"^```mlpipe( fails)?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-
-# The project that the examples of `docs/checks.md` stand in.
-FILES = {
-    ".git/HEAD": "ref: refs/heads/main\n",
-    "src/prepare.py": "print()\n",
-    "src/train.py": "print()\n",
-    "data/raw.csv": "id,age\n1,2\n",
-    "data/big.csv.dvc": "outs:\n- md5: 00000000000000000000000000000000\n  path: big.csv\n",
-    "params.yaml": "train:\n  lr: 0.1\n  epochs: 3\n",
-    "requirements.txt": "numpy\n",
-    "common.mlpipe": "mlpipe 1\ntype Scores = metrics { auc: float }\n",
-    "circle.mlpipe": 'mlpipe 1\nuse "./example.mlpipe"\n',
-    "stages.mlpipe": 'mlpipe 1\nstage train { run = "train" }\n',
-    "broken.yaml": "lr: 0.1\nlr: 0.2\n",
-    "train.py": "print()\n",
-    "fit.py": "print()\n",
-    "data.csv": "id,age\n1,2\n",
-    "prepare.py": "print()\n",
-}
 
 
 def examples(check: Check) -> tuple[list[str], list[str]]:
     """The failing and the right sources in an explanation."""
-    found = [(bool(m[1]), m[2]) for m in _BLOCK.finditer(check.explanation)]
+    found = [(bool(m[1]), m[2]) for m in BLOCK.finditer(check.explanation)]
     return [text for fails, text in found if fails], [text for fails, text in found if not fails]
 
 
 def diagnostics(text: str) -> tuple[Diagnostic, ...]:
-    return compile_text("example.mlpipe", text, MemoryLoader({**FILES, "example.mlpipe": text})).diagnostics
+    return compiled(text).diagnostics
 
 
 def test_codes_are_unique_and_in_a_known_phase() -> None:
@@ -59,7 +38,7 @@ def test_codes_are_unique_and_in_a_known_phase() -> None:
 @pytest.mark.parametrize("check", CHECKS, ids=lambda c: c.code)
 def test_each_says_what_and_why(check: Check) -> None:
     assert check.title and not check.title.endswith(".")
-    prose = _BLOCK.sub("", check.explanation).strip()
+    prose = BLOCK.sub("", check.explanation).strip()
     assert len(prose.split()) >= 8, "why it matters, in a sentence"
     assert prose.endswith((".", ":")), prose[-40:]
     assert check.severity in (Severity.ERROR, Severity.WARNING)
@@ -86,6 +65,18 @@ def test_its_examples_are_true(check: Check) -> None:
         assert check.code not in {d.code for d in diagnostics(text)}
 
 
+# Fetching what an event refreshes comes first.
+UNSHOWN = {"MLP117", "MLP118", "MLP512"}
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda c: c.code)
+def test_what_is_printed_is_shown(check: Check) -> None:
+    failing, right = examples(check)
+    if check.code not in UNSHOWN:
+        assert failing and all(f"[{check.code}]" in printed(check, text) for text in failing)
+        assert not any(printed(check, text) for text in right)
+
+
 def _modules() -> Iterator[str]:
     """The modules that declare a check, by their source."""
     roots = (("mlflowc", ROOT / "mlflowc"), ("mlflowc.backends", ROOT / "backends"))
@@ -109,5 +100,6 @@ def test_codes_are_found_however_they_are_written() -> None:
 
 
 def test_docs_checks_md_is_up_to_date() -> None:
-    page = (ROOT / "docs" / "checks.md").read_text("utf-8")
-    assert page == registry.page(), "run: python -m mlflowc.check.registry > docs/checks.md"
+    """With what is printed for every failing example."""
+    written = (ROOT / "docs" / "checks.md").read_text("utf-8")
+    assert written == page(), "run: python -m tests.support.checks_page > docs/checks.md"
