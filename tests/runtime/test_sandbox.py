@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -428,6 +429,30 @@ def test_a_tracer_that_may_not_trace_is_no_silent_pass(
         trace.missing.cache_clear()
 
 
+@needs_strace
+def test_a_command_that_opens_much_leaves_nothing_on_the_disk(lab: Lab) -> None:
+    lab.write("secret.txt", "s\n")
+    lab.write("other.txt", "o\n")
+    loop = "for i in $(seq 3000); do read -r x < {i:other}; done; read -r x < secret.txt; ls -s .mlpipe/tmp"
+    lab.stages = [
+        stage("a", f"{loop} || true; echo > {{o:x}}", reads={"other": "./other.txt"}, writes={"x": "x.txt"})
+    ]
+    assert ("read", "secret.txt") in audited(lab)
+    sizes = [line.split() for line in lab.heard.text.decode().splitlines()]
+    assert [s[0] for s in sizes if s[-1].endswith(".trace")] == ["0"]
+    assert not list((lab.root / ".mlpipe/tmp").glob("*.trace"))
+
+
+@needs_strace
+def test_what_a_command_leaves_running_elsewhere_does_not_hold_up_the_run(lab: Lab) -> None:
+    loop = "for i in $(seq 2000); do cat /dev/null; sleep 0.05; done"
+    command = f"setsid bash -c '{loop}' > /dev/null 2>&1 & echo $! > {{o:x}}"
+    lab.stages = [stage("a", command, writes={"x": "x.txt"})]
+    assert tried(lab, Mode.AUDIT).outcome is Outcome.RAN
+    # It goes on: neither did the run wait for it, nor did it end it.
+    os.kill(int(lab.read("x.txt")), signal.SIGKILL)
+
+
 def test_a_trace_of_nothing_is_no_silent_pass(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trace, "missing", lambda: "")
     monkeypatch.setattr(trace, "command", lambda log: ("sh", "-c", f': > "{log}"; exec "$@"', "sh"))
@@ -435,9 +460,8 @@ def test_a_trace_of_nothing_is_no_silent_pass(lab: Lab, monkeypatch: pytest.Monk
     assert "strace did not trace it" in tried(lab, Mode.AUDIT).message
 
 
-def test_lines_of_a_trace_that_are_cut_in_two(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    log.write_text(
+def test_lines_of_a_trace_that_are_cut_in_two() -> None:
+    text = (
         '7 openat(AT_FDCWD</p>, "a", O_RDONLY <unfinished ...>\n'
         '8 openat(AT_FDCWD</p>, "b", O_RDONLY) = -1 ENOENT (No such file or directory)\n'
         '9 chdir("s" <unfinished ...>\n'
@@ -449,7 +473,7 @@ def test_lines_of_a_trace_that_are_cut_in_two(tmp_path: Path) -> None:
         "9 +++ exited with 0 +++\n"
         "9 <... unknown"
     )
-    assert [tuple(t) for t in trace.read(log, "/p")] == [
+    assert [tuple(t) for t in trace.touches(text.splitlines(), "/p")] == [
         ("read", "/p/a", "/p/a"),
         ("both", "/p/s/c", "/p/s/c"),
         ("write", "/p/s/d", "/p/s/d"),

@@ -77,12 +77,13 @@ class Guard:
     def _audited(self, step: Step, allowed: Access, command: Command) -> Iterator[Guarded]:
         log = self._ws.state / "tmp" / f"{os.getpid()}-{id(command)}.trace"
         log.parent.mkdir(parents=True, exist_ok=True)
+        heard = trace.Trace(log, str(command.cwd))
         guarded = Guarded(replace(command, wrap=trace.command(log)))
         try:
             yield guarded
-            touches = trace.read(log, str(command.cwd))
-            guarded.findings = tuple(findings(step.stage.id, allowed, touches))
+            guarded.findings = tuple(findings(step.stage.id, allowed, heard.end()))
         finally:
+            heard.close()
             log.unlink(missing_ok=True)
 
 

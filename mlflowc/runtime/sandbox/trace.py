@@ -7,11 +7,16 @@ ends as it would, and may leave processes behind. Only calls that open, start, l
 from __future__ import annotations
 
 import codecs
+import math
+import os
 import posixpath
 import re
+import select
 import shutil
 import subprocess
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -33,6 +38,9 @@ _UNFINISHED = re.compile(r"(\w+)\((.*?),? <unfinished \.\.\.>")
 _RESUMED = re.compile(r"<\.\.\. (\w+) resumed>(.*)")
 _PLACE = re.compile(r'(?:(?:AT_FDCWD|\d+)(?:<((?:[^>\\]|\\.)*)>)?, )?"((?:[^"\\]|\\.)*)"')
 _FD = re.compile(r"\d+<((?:[^>\\]|\\.)*)>")
+_POLL_MS = 100
+_CHUNK = 1 << 16
+_LAST_WORDS = 2.0
 _ESCAPE = re.compile(r"\\(?:[0-7]{1,3}|x[0-9a-f]{2}|.)")
 
 
@@ -77,20 +85,74 @@ def missing() -> str:
     return f"cannot audit here: strace may not trace: {said[0] if said else f'exit code {done.returncode}'}"
 
 
-def read(log: Path, folder: str) -> list[Touch]:
-    """What is in a log of a command that began in `folder`. Raises `Failure` when it was not traced."""
-    try:
-        with log.open(encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
-            touches = list(dict.fromkeys(_touches(lines, folder)))
-    except OSError as e:
-        raise Failure(f"the audit's trace cannot be read: {e.strerror}") from None
-    if not touches:
-        # Not even the start of the shell: that is no command without files.
-        raise Failure("the audit saw nothing of the command: strace did not trace it")
-    return touches
+class Trace:
+    """Listens to the tracer while the command runs, through a pipe with a name: what a command that opens
+    a million files a minute touches must fit into memory once, and never on the disk.
+    """
+
+    def __init__(self, pipe: Path, folder: str) -> None:
+        """Makes `pipe`, which the tracer is to write into. The command begins in `folder`.
+
+        Raises `Failure` where that cannot be.
+        """
+        try:
+            os.mkfifo(pipe, 0o600)
+            # Without waiting for its writer, which may never come.
+            self._fd = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as e:
+            raise Failure(
+                f"cannot audit here: no pipe can be made in `{pipe.parent}`: {e.strerror}"
+            ) from None
+        self._over = threading.Event()
+        self._until = math.inf
+        self._found: dict[Touch, None] = {}
+        self._thread = threading.Thread(target=self._listen, args=(folder,), name="trace", daemon=True)
+        self._thread.start()
+
+    def end(self) -> list[Touch]:
+        """What was touched, each once, in order. To be called when the command has ended.
+
+        Raises `Failure` when it was not traced.
+        """
+        self.close()
+        if not self._found:
+            # Not even the start of the shell: that is no command without files.
+            raise Failure("the audit saw nothing of the command: strace did not trace it")
+        return list(self._found)
+
+    def close(self) -> None:
+        """Stops listening, when all has been said."""
+        self._until = min(self._until, time.monotonic() + _LAST_WORDS)
+        self._over.set()
+        self._thread.join()
+
+    def _listen(self, folder: str) -> None:
+        try:
+            for touch in touches(self._lines(), folder):
+                self._found[touch] = None
+        finally:
+            os.close(self._fd)
+
+    def _lines(self) -> Iterator[str]:
+        poller = select.poll()
+        poller.register(self._fd, select.POLLIN)
+        rest = b""
+        # What a command left running elsewhere may go on touching files for ever.
+        while not self._over.is_set() or time.monotonic() < self._until:
+            events = poller.poll(_POLL_MS)
+            data = os.read(self._fd, _CHUNK) if events else b""
+            if data:
+                *lines, rest = (rest + data).split(b"\n")
+                yield from (line.decode("utf-8", "surrogateescape") for line in lines)
+            elif self._over.is_set():
+                return
+            elif events:
+                # Its writer has gone, and another may come: a tracer begins anew for each try.
+                self._over.wait(_POLL_MS / 1000)
 
 
-def _touches(lines: Iterator[str], folder: str) -> Iterator[Touch]:
+def touches(lines: Iterable[str], folder: str) -> Iterator[Touch]:
+    """What the lines of a tracer say, as it comes, of a command that began in `folder`."""
     folders: dict[str, str] = {}
     begun: dict[str, str] = {}
     for line in lines:
