@@ -84,10 +84,13 @@ def as_text(value: Value) -> str:
 
 def extra_of(pipeline: Pipeline, job: Job) -> str:
     """The optional dependencies of ours that `job` needs: drawing plots takes more than running stages, and
-    so does checking files that Python alone cannot read.
+    so does checking files that Python alone cannot read, or asking a remote that is not a folder.
     """
     drawn = {r.name for r in pipeline.reports if any(i.kind == "plot" for i in r.items)}
     extras = ["report"] if job.kind is JobKind.CHECK and drawn & set(job.reports) else []
+    remote = pipeline.cache.remote or ""
+    if "://" in remote and not remote.startswith("file://") and job.kind is not JobKind.PLAN:
+        extras = ["remote", *extras]
     data = {d.name: d.type for d in pipeline.data}
     for stage in (s for s in pipeline.stages if s.id in job.stages):
         read = [data[s.data] for i in stage.inputs for s in i.sources if isinstance(s, DataRef)]

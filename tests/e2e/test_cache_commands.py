@@ -315,6 +315,16 @@ def test_policy(maker: Checkout) -> None:
     assert "is not one of aws" in maker("cache", "policy", "aws", code=2)
 
 
+def test_generated_jobs_install_what_the_remote_needs(tmp_path: Path) -> None:
+    for n, (address, count) in enumerate((("s3://bucket/x", 2), ("/mnt/cache", 0))):
+        checkout = Checkout(tmp_path / f"{n}" / "p").make(f'cache {{ remote = "{address}" }}')
+        subprocess.run(["git", "init", "-q"], cwd=checkout.root, check=True)
+        checkout("build", "--target", "github")
+        (file,) = (checkout.root / ".github" / "workflows").iterdir()
+        # The job that runs the stages and the one that decides the gates; not the plan.
+        assert file.read_text().count("mlflowc[remote]") == count
+
+
 def test_without_the_clients_a_run_goes_on(tmp_path: Path) -> None:
     hidden = tmp_path / "hidden"
     hidden.mkdir()
