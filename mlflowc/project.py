@@ -63,6 +63,14 @@ def load(file: str | None = None, *, overrides: Mapping[str, str] = _NONE) -> Pr
     return Project(root, compiled.pipeline)
 
 
+def repository_root(root: Path) -> Path:
+    """The folder with `.git` above (or at) `root`; `root` itself outside of a repository."""
+    for folder in (root, *root.parents):
+        if (folder / ".git").exists():
+            return folder
+    return root
+
+
 def fingerprint(file: str | None = None, *, overrides: Mapping[str, str] = _NONE) -> tuple[Path, str] | None:
     """The project folder and a name for what `load` would give, where that needs no compiling; else None.
 
@@ -144,7 +152,8 @@ def _others(folder: Path) -> str:
 def _text(root: Path, name: str) -> str:
     text = read_text(root / name)
     if not isinstance(text, str):
-        raise Failure(f"`{name}` cannot be read: {text.reason}", help="the pipeline file is text in UTF-8")
+        help = "the pipeline file is text in UTF-8" if "UTF-8" in text.reason else ""
+        raise Failure(f"`{name}` cannot be read: {text.reason}", help=help)
     if not text.strip():
         raise Failure(
             f"`{name}` is empty", help="`mlpipec init` writes a starter; a file begins with `mlpipe 1`"
