@@ -12,8 +12,8 @@ Sets of stages are ints used as bit sets: stage `i` of the topological order is 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass
 
+from mlflowc.frozen import dataclass
 from mlflowc.ir.model import Pipeline, Stage, StageOutput
 
 

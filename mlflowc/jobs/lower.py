@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
+from mlflowc.frozen import dataclass
 from mlflowc.ir.model import Action, Event, Pipeline, Runner, Stage, StageOutput
 from mlflowc.jobs.graph import Wanted, fuse, wanted
 from mlflowc.jobs.model import Job, JobKind, Workflow, WorkflowInput

@@ -5,9 +5,9 @@ Nothing here knows a service. The backends turn it into text; `mlpipec exec` loo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
+from mlflowc.frozen import dataclass
 from mlflowc.ir.model import Event, ScalarType, Value
 
 

@@ -24,12 +24,12 @@ import os
 import re
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple
 
 from blake3 import blake3
 
+from mlflowc.frozen import dataclass
 from mlflowc.runtime import records, tree
 from mlflowc.runtime.hashing import hash_bytes
 from mlflowc.runtime.ports import FileSystem

@@ -9,10 +9,10 @@ import shutil
 import stat
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from mlflowc.errors import Failure
+from mlflowc.frozen import dataclass
 from mlflowc.ir.model import Output, Stage
 from mlflowc.runtime import checked, locks, metrics, tree
 from mlflowc.runtime.hashing import hash_bytes, hash_file

@@ -7,9 +7,9 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
+from mlflowc.frozen import dataclass
 from mlflowc.ir.model import Runner
 
 

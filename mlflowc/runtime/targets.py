@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from mlflowc.errors import Failure
+from mlflowc.frozen import dataclass
 from mlflowc.ir.model import Event, Param, Pipeline, Stage, StageOutput
 from mlflowc.spell import nearest
 

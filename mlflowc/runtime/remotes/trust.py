@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from mlflowc.frozen import dataclass
 from mlflowc.runtime.remotes.names import TRUSTED, untrusted
 
 
