@@ -56,7 +56,7 @@ format: $(SETUP) ## Format and fix what can be fixed
 	@$(BIN)/ruff format -q .
 
 docs: $(SETUP) ## Check that what the documents show is true
-	@$(BIN)/pytest -q tests/docs $(PYTEST_ARGS)
+	@$(BIN)/pytest -q tests/docs tests/unit/test_registry.py $(PYTEST_ARGS)
 
 fuzz: $(SETUP) ## Coverage-guided fuzzing of compiler, formatter, importer; SECONDS=20 each
 	@$(BIN)/uv pip install -q --python $(BIN)/python atheris

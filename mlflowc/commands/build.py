@@ -19,6 +19,7 @@ from mlflowc.ir.model import Pipeline, Place
 from mlflowc.jobs.lower import lower_all
 from mlflowc.jobs.unbuilt import unbuilt
 from mlflowc.overwrite import overwrite
+from mlflowc.project import load, repository_root
 from mlflowc.span import Source, Span
 from mlflowc.target import Backend, Emission, Settings
 
@@ -58,8 +59,6 @@ def command(targets: tuple[str, ...], check: bool, to_stdout: bool, force: bool,
     The files hold no command of yours: their jobs run `mlpipec exec`. Commit them.
     Without --target, those are built again that were built before.
     """
-    from mlflowc.project import load
-
     if check and (to_stdout or force):
         raise click.UsageError("--check goes with neither --stdout nor --force")
     project = load(file)
@@ -95,14 +94,6 @@ def _installed_from() -> str | None:
         return str(json.loads(origin)["url"]) if origin else None
     except (metadata.PackageNotFoundError, OSError, ValueError, KeyError):
         return None
-
-
-def repository_root(root: Path) -> Path:
-    """The folder with `.git` above (or at) `root`; `root` itself outside of a repository."""
-    for folder in (root, *root.parents):
-        if (folder / ".git").exists():
-            return folder
-    return root
 
 
 def make_settings(root: Path, repository: Path, pipeline: Pipeline) -> Settings:

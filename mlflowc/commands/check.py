@@ -109,10 +109,8 @@ def _rendered(form: str, shown: Sequence[Diagnostic], compiled: Compiled, prefix
 
 def _prefix(root: Path) -> str:
     """The project folder below the root of its repository, as `sub/folder/`; empty where it is the root."""
-    for folder in (root, *root.parents):
-        if (folder / ".git").exists():
-            return "" if folder == root else root.relative_to(folder).as_posix() + "/"
-    return ""
+    below = root.relative_to(project.repository_root(root)).as_posix()
+    return "" if below == "." else f"{below}/"
 
 
 # --- fixes ---------------------------------------------------------------------------------------
