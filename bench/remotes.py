@@ -153,7 +153,8 @@ def obstore_client(work: Path, env: dict[str, str], size: int) -> Figure:
     )
     up = start + "obstore.put(s, 'bare.bin', Path('one.bin'), chunk_size=16 << 20, max_concurrency=4)"
     down = start + (
-        "f = open('two.bin', 'wb')\nfor c in obstore.get(s, 'bare.bin').stream(min_chunk_size=1 << 20): f.write(c)"
+        "f = open('two.bin', 'wb')\n"
+        "for c in obstore.get(s, 'bare.bin').stream(min_chunk_size=1 << 20): f.write(c)"
     )
     push = timed(lambda: call([sys.executable, "-c", up], work, env))
     pull = timed(lambda: call([sys.executable, "-c", down], work, env))

@@ -52,7 +52,7 @@ class KilledError(BaseException):
 class Faulty:
     """The real file system until its `at`-th change. Then it fails as `how` says:
 
-    `before` and `after`: the process dies before or after that change. `torn`: it dies when a part was written.
+    `before` and `after`: the process dies before or after that change. `torn`: when a part was written.
     `once`, `always`: the change, or each from then on, raises `number`.
     """
 

@@ -154,6 +154,5 @@ def test_what_does_not_fit_in_memory_goes_to_the_disk(
     type = FileType("csv", (Column("key", ScalarType("str"), (Constraint("unique"),)),))
     verdict = validate.check(path, type, path.name)
     assert findings.lines(verdict) == [
-        "`key` unique: 1 of 900,002 rows repeats an earlier value"
-        ' (line 900003: "twice" as in line 900002)'
+        '`key` unique: 1 of 900,002 rows repeats an earlier value (line 900003: "twice" as in line 900002)'
     ]
