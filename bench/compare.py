@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import shutil
 import subprocess
 import sys
@@ -40,11 +41,12 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """Seconds of the first run and of one with nothing to do."""
+    """Seconds: the first run, its processor time over all processes, and a run with nothing to do."""
 
     tool: str
     stages: int
     first: float
+    processor: float
     nothing: float
 
 
@@ -73,7 +75,10 @@ def main() -> None:
     figures = []
     for stages in options.stages:
         print(f"\n{stages:,} stages")
-        print(f"  {'':10} {'first run':>12} {'x make':>8} {'nothing to do':>14} {'x python':>9}")
+        print(
+            f"  {'':10} {'first run':>12} {'x make':>8} {'processor/stage':>16}"
+            f" {'nothing to do':>14} {'x python':>9}"
+        )
         row = []
         for tool in wanted:
             if tool.name == "dvc" and stages > options.dvc_most:
@@ -84,7 +89,8 @@ def main() -> None:
             make = next((f.first for f in row if f.tool == "make"), None)
             ratio = f"{figure.first / make:8.1f}" if make else f"{'':8}"
             print(
-                f"  {tool.name:10} {figure.first:10.2f} s {ratio} {figure.nothing * 1000:11.0f} ms"
+                f"  {tool.name:10} {figure.first:10.2f} s {ratio} {figure.processor / stages * 1000:13.1f} ms"
+                f" {figure.nothing * 1000:11.0f} ms"
                 f" {figure.nothing / pause:9.1f}",
                 flush=True,
             )
@@ -117,7 +123,9 @@ def _measure(tool: Tool, stages: int, repeat: int) -> Figure:
             [word.format(bin=bin) for word in command], cwd=folder, env=_surroundings(), check=True
         )
     command = tool.command(bin)
+    before_it = _processor()
     first = _timed(command, folder)
+    processor = _processor() - before_it
     made = len(_outputs(folder))
     if made != stages:
         sys.exit(f"{tool.name} made {made} of {stages} files")
@@ -126,7 +134,13 @@ def _measure(tool: Tool, stages: int, repeat: int) -> Figure:
     if _outputs(folder) != before:
         sys.exit(f"{tool.name} ran again with nothing to do")
     shutil.rmtree(folder)
-    return Figure(tool.name, stages, first, nothing)
+    return Figure(tool.name, stages, first, processor, nothing)
+
+
+def _processor() -> float:
+    """Seconds of processor time that children have used so far."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _outputs(folder: Path) -> dict[str, int]:
