@@ -23,7 +23,8 @@ from mlflowc.runtime.progress import count, size
 from mlflowc.runtime.records import Record
 from mlflowc.runtime.remotes import names
 from mlflowc.runtime.remotes.hub import Hub
-from mlflowc.runtime.remotes.link import Link, Place
+from mlflowc.runtime.remotes.link import Link
+from mlflowc.runtime.remotes.place import Place
 from mlflowc.runtime.remotes.transport import RemoteError
 from mlflowc.runtime.workspace import Workspace, open_workspace
 

@@ -13,8 +13,9 @@ from mlflowc.runtime.deferred import only_needed
 from mlflowc.runtime.events import Outcome, RunResult
 from mlflowc.runtime.plan import Plan, make_plan
 from mlflowc.runtime.progress import count, size
-from mlflowc.runtime.remotes.link import Link, Place, place_of
+from mlflowc.runtime.remotes.link import Link
 from mlflowc.runtime.remotes.names import TRUSTED
+from mlflowc.runtime.remotes.place import Place, place_of
 from mlflowc.runtime.workspace import Workspace
 
 

@@ -386,7 +386,7 @@ class Planner:
 
     def _known(self, key: str, locked: StageEntry | None, record: Record | None) -> _Found | None:
         """A result for stages behind to build on: best one whose content is here, for they may need it."""
-        if record is not None and (locked is None or self._cached(key, record.outputs)):
+        if record is not None and (self._cached(key, record.outputs) or locked is None):
             return Action.KEEP, "", record.outputs, record.metrics, record
         return (Action.KEEP, "", locked.outputs, locked.metrics, None) if locked else None
 

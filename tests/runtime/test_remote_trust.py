@@ -15,8 +15,9 @@ from mlflowc.runtime.records import OutputRecord, Record
 from mlflowc.runtime.remotes import entries, names, packs
 from mlflowc.runtime.remotes.entries import Entry
 from mlflowc.runtime.remotes.hub import Hub
-from mlflowc.runtime.remotes.link import Link, Place
+from mlflowc.runtime.remotes.link import Link
 from mlflowc.runtime.remotes.packs import Sized
+from mlflowc.runtime.remotes.place import Place
 from mlflowc.runtime.remotes.trust import Trust, decide
 from mlflowc.runtime.store import Store
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from mlflowc.errors import Failure
 from mlflowc.runtime.remotes.engine import Engine, Meter
 from mlflowc.runtime.remotes.fetch import Fetcher
 from mlflowc.runtime.remotes.library import Library
+from mlflowc.runtime.remotes.place import Place
 from mlflowc.runtime.remotes.push import Pusher
 from mlflowc.runtime.remotes.transport import connect
 from mlflowc.runtime.store import Store
-
-if TYPE_CHECKING:
-    from mlflowc.runtime.remotes.link import Place
 
 
 class Hub:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, TypeVar
 
 from mlflowc.errors import Failure
-from mlflowc.ir.model import Pipeline, Value
 from mlflowc.runtime.records import OutputRecord, Record
-from mlflowc.runtime.remotes.transport import scheme_of
-from mlflowc.runtime.remotes.trust import Trust, decide
+from mlflowc.runtime.remotes.place import Place
 from mlflowc.runtime.store import Store
 
 if TYPE_CHECKING:
@@ -24,34 +20,6 @@ if TYPE_CHECKING:
     from mlflowc.runtime.remotes.push import Pushed
 
 T = TypeVar("T")
-
-
-class Place(NamedTuple):
-    """Where a remote is and how to use it. `state` is the project's `.mlpipe`."""
-
-    address: str
-    root: Path
-    state: Path
-    options: Mapping[str, Value]
-    trust: Trust
-
-
-def place_of(
-    root: Path,
-    state: Path,
-    pipeline: Pipeline,
-    given: str | None = None,
-    env: Mapping[str, str] | None = None,
-) -> Place | None:
-    """The remote that the command line (`given`) or else the pipeline names; None without one."""
-    cache = pipeline.cache
-    address = given if given is not None else cache.remote
-    if not address:
-        return None
-    scheme_of(address)
-    options = dict(cache.options) if given is None or given == cache.remote else {}
-    trust = decide(os.environ if env is None else env, cache.write, pipeline.ci.branch)
-    return Place(address, root, state, options, trust)
 
 
 class Link:
