@@ -6,13 +6,14 @@ import gc
 import os
 import sys
 
-from mlflowc import quick
+from mlflowc import quick, terminal
 
 
 def main() -> None:
     """Runs `mlpipec` with the words of the command line, and exits."""
     # A large folder is a hundred thousand new objects, none of them garbage.
     gc.disable()
+    terminal.settle()
     try:
         code = quick.answer(sys.argv[1:])
         sys.stdout.flush()

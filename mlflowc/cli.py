@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -99,6 +100,9 @@ def cli(folder: str | None) -> None:
         os.chdir(folder)
 
 
+_OF_THE_DISK = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO))
+
+
 def main() -> None:
     """Runs the command line and exits: 0, 1 findings or a failed run, 2 usage, 3 a bug, 130 interrupted."""
     try:
@@ -121,9 +125,19 @@ def main() -> None:
         # The reader went away (`mlpipec graph | head`): nothing to say, and nobody to say it to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    except OSError as e:
+        code = _disk_error(e) if e.errno in _OF_THE_DISK else _internal_error()
     except Exception:
         code = _internal_error()
     sys.exit(code)
+
+
+def _disk_error(e: OSError) -> int:
+    # What is in the buffer cannot be written at the end, either.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    where = f"`{e.filename}`" if e.filename else "the output"
+    terminal.error(f"cannot write {where}: {e.strerror}")
+    return 1
 
 
 def _internal_error() -> int:

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import sys
 from typing import TextIO
 
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36"}
+
+
+def settle() -> None:
+    """Makes the standard streams fit for use. Those that were closed (`>&-`) swallow what is written, and no
+    file that is opened later takes their place; what the terminal's encoding lacks is shown with escapes.
+    """
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(fd)
+    if sys.stdin is None:
+        sys.stdin = open(0, encoding="utf-8")  # noqa: SIM115
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(number, "w", encoding="utf-8"))  # noqa: SIM115
+        elif name == "stdout" and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def coloured(stream: TextIO) -> bool:

@@ -140,7 +140,11 @@ class LocalFileSystem:
         except (IsADirectoryError, PermissionError):
             if not path.is_dir() or path.is_symlink():
                 raise
-            shutil.rmtree(path)
+            try:
+                shutil.rmtree(path)
+            except PermissionError:
+                _open_up(path)
+                shutil.rmtree(path)
 
     def sync(self, path: Path) -> None:
         """Makes a file's content, or a folder's names, survive a power cut."""
@@ -149,6 +153,14 @@ class LocalFileSystem:
             os.fsync(fd)
         finally:
             os.close(fd)
+
+
+def _open_up(folder: Path) -> None:
+    """Lets whoever owns a folder and those in it change them: a command may have forbidden that."""
+    folder.chmod(0o700)
+    for entry in os.scandir(folder):
+        if entry.is_dir(follow_symlinks=False):
+            _open_up(Path(entry.path))
 
 
 class Clock(Protocol):

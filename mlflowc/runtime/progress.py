@@ -93,7 +93,7 @@ class Lines(Silent):
         self.raw(f"{self.paint(stamp, 'dim')}{text}\n".encode("utf-8", "surrogateescape"))
 
     def raw(self, data: bytes) -> None:
-        """Bytes as they are. A reader that has gone away (`| head`) does not end the run."""
+        """Bytes as they are. A reader that has gone away, or a full disk, does not end the run."""
         if self._gone:
             return
         try:
@@ -104,7 +104,7 @@ class Lines(Silent):
                 self._stream.flush()
                 buffer.write(data)
             self._stream.flush()
-        except (BrokenPipeError, ValueError):
+        except (OSError, ValueError):
             self._gone = True
 
     def paint(self, text: str, *styles: str) -> str:

@@ -37,24 +37,45 @@ def failed_folder(ws: Workspace, stage: Stage) -> Path:
 
 
 def move_aside(ws: Workspace, stage: Stage) -> None:
-    """Moves the stage's outputs out of the way, and makes the folders that it will write in. Raises
-    `OSError`.
+    """Moves the stage's outputs out of the way, and makes the folders that it will write in.
 
-    What a killed run left (its own outputs in place, the earlier ones aside) is first undone.
+    What a killed run left (its own outputs in place, the earlier ones aside) is first undone. Raises
+    `OSError`, and `Failure` where a file stands in the way of a folder; then nothing was moved.
     """
-    for output in stage.outputs:
-        path, aside = _place(ws, output), _aside(ws, output)
-        if os.path.lexists(aside):
-            ws.fs.remove(path)
-            _move(ws, aside, path)
-        if os.path.lexists(path):
-            ws.fs.make_folder(aside.parent)
-            _move(ws, path, aside)
-        ws.fs.make_folder(path.parent)
-        ws.checkout.forget(output.path)
+    moved = []
+    try:
+        for output in stage.outputs:
+            path, aside = _place(ws, output), _aside(ws, output)
+            if os.path.lexists(aside):
+                ws.fs.remove(path)
+                _move(ws, aside, path)
+            if os.path.lexists(path):
+                ws.fs.make_folder(aside.parent)
+                _move(ws, path, aside)
+                moved.append((aside, path))
+            _make_room(ws, output)
+            ws.checkout.forget(output.path)
+    except (OSError, Failure):
+        for aside, path in moved:
+            with contextlib.suppress(OSError):
+                _move(ws, aside, path)
+        raise
     for keep in stage.keeps:
         path = ws.root / keep.path
         ws.fs.make_folder(path if keep.path.endswith("/") else path.parent)
+
+
+def _make_room(ws: Workspace, output: Output) -> None:
+    folder = _place(ws, output).parent
+    try:
+        ws.fs.make_folder(folder)
+    except (FileExistsError, NotADirectoryError):
+        above = [p for p in (folder, *folder.parents) if p.is_relative_to(ws.root) and os.path.lexists(p)]
+        where = next((p.relative_to(ws.root) for p in above if not p.is_dir()), folder)
+        raise Failure(
+            f"output `{output.name}` (`{output.path}`) needs a folder where `{where}` is a file",
+            help="an earlier form of the pipeline may have written it: delete it, or move it away",
+        ) from None
 
 
 def forget_aside(ws: Workspace, stage: Stage) -> None:
@@ -181,7 +202,7 @@ def publish(ws: Workspace, stage: Stage) -> Published:
         _check_kind(ws, output)
         if output.type.kind == "metrics":
             numbers[output.name] = _metrics(ws, output)
-    made = tuple(_store(ws, o) for o in stage.outputs)
+    made = tuple(_readable(ws, o) for o in stage.outputs)
     # Behind `_store`, which knows the hash that a verdict is kept under; a result is one by its record.
     checked.demand(ws, checked.outputs(stage, made))
     return Published(made, numbers)
@@ -215,6 +236,19 @@ def _metrics(ws: Workspace, output: Output) -> dict[str, int | float]:
             help="make the command write what the pipeline declares, or change the declaration",
         )
     return metrics.finite(numbers)
+
+
+def _readable(ws: Workspace, output: Output) -> OutputRecord:
+    try:
+        return _store(ws, output)
+    except PermissionError as e:
+        if e.filename is None or not Path(os.fsdecode(e.filename)).is_relative_to(_place(ws, output)):
+            raise
+        where = os.path.relpath(os.fsdecode(e.filename), ws.root)
+        raise Failure(
+            f"output `{output.name}`: `{where}` cannot be read: its permissions do not allow it",
+            help="the command must leave what it writes readable for who runs it",
+        ) from None
 
 
 def _store(ws: Workspace, output: Output) -> OutputRecord:
@@ -280,6 +314,12 @@ def _aside_of(ws: Workspace, path: str) -> Path:
 
 def _move(ws: Workspace, source: Path, target: Path) -> None:
     try:
+        ws.fs.rename(source, target)
+    except PermissionError:
+        # A folder that may not be written cannot be moved to another one.
+        if source.is_symlink() or not source.is_dir():
+            raise
+        ws.fs.chmod(source, 0o755)
         ws.fs.rename(source, target)
     except OSError as e:
         # Outputs may lie on another disk than the project (a link, a mount).

@@ -289,3 +289,88 @@ def test_a_secret_is_hidden_however_output_comes_in_pieces(
     for out in (bytes(shown), kept.read_bytes()):
         assert b"hunter" not in out
         assert out.count(b"***") == 4
+
+
+# --- permissions, and what stands in the way
+
+AS_NOBODY = pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write everything")
+
+
+@AS_NOBODY
+@pytest.mark.parametrize(
+    ("command", "where"),
+    [
+        ("echo > {o:o}/x; chmod 000 {o:o}/x", "out/x"),
+        ("mkdir {o:o}/x; chmod 000 {o:o}/x", "out/x"),
+        ("echo > {o:o}/x; chmod 000 {o:o}", "out"),
+    ],
+)
+def test_outputs_that_cannot_be_read(lab: Lab, command: str, where: str) -> None:
+    lab.stages = [stage("s", "mkdir {o:o}; " + command, writes={"o": "out"}, types={"o": DIR})]
+    for _ in range(2):
+        assert f"`{where}` cannot be read" in lab.fails("s").message
+    lab.stages = [stage("s", "mkdir {o:o}; echo > {o:o}/x", writes={"o": "out"}, types={"o": DIR})]
+    assert lab.run().ok
+
+
+@AS_NOBODY
+def test_an_output_folder_that_may_not_be_written(lab: Lab) -> None:
+    command = "mkdir -p {o:o}/deep; echo > {o:o}/deep/x; chmod 555 {o:o}/deep {o:o}"
+    lab.stages = [stage("s", command, writes={"o": "out"}, types={"o": DIR})]
+    for _ in range(3):
+        assert lab.run(force=True).ok
+    (lab.root / "out/deep").chmod(0o755)
+    (lab.root / "out/deep/y").touch()
+    (lab.root / "out/deep").chmod(0o555)
+    assert lab.outcomes() == {"s": Outcome.RESTORED}
+    assert not list((lab.root / ".mlpipe/aside").iterdir())
+
+
+def test_a_file_where_an_output_needs_a_folder(lab: Lab) -> None:
+    lab.write("first", "mine")
+    lab.write("out/x", "precious")
+    lab.stages = [stage("s", "echo > {o:a}; echo > {o:b}", writes={"a": "first", "b": "out/x/y/z"})]
+    failed = lab.fails("s")
+    assert "output `b` (`out/x/y/z`) needs a folder where `out/x` is a file" in failed.message
+    assert lab.read("out/x") == "precious"
+    assert lab.read("first") == "mine"
+
+
+# --- streams
+
+
+@pytest.mark.parametrize(
+    ("redirect", "code"),
+    [("<&-", 0), (">&-", 0), ("2>&-", 0), (">&- 2>&- <&-", 0), (">/dev/full", 1)],
+)
+@pytest.mark.parametrize("command", ["run", "run --json", "status", "run --dry"])
+def test_streams_that_are_closed_or_full(lab: Lab, command: str, redirect: str, code: int) -> None:
+    if not Path("/dev/full").exists() and "full" in redirect:
+        pytest.skip("no /dev/full")
+    lab.write(
+        "pipeline.mlpipe",
+        'mlpipe 1\npipeline x\nstage s {\n  out o: file = "o"\n  run = "echo hello; echo > {{o}}"\n}\n',
+    )
+    program = f"{sys.executable} -m mlflowc"
+    done = subprocess.run(
+        ["bash", "-c", f"{program} {command} {redirect}"], cwd=lab.root, capture_output=True, text=True
+    )
+    assert "bug" not in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert done.returncode == code, done.stderr
+    assert (lab.root / "o").exists() == (command in ("run", "run --json"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are bytes")
+def test_a_name_that_is_no_text_is_shown(tmp_path: Path) -> None:
+    lab = Lab(tmp_path)
+    body = 'in i = glob("*.in")\n out o: file = "o"\n run = "cat {{i}} > {{o}}"'
+    lab.write("pipeline.mlpipe", f"mlpipe 1\npipeline x\nstage s {{\n {body}\n}}\n")
+    lab.write("a.in", "a")
+    for arguments in (["run"], ["why", "s"], ["show", "s"], ["run", "--json"]):
+        (tmp_path / os.fsdecode(b"\xff.in")).write_text("b")
+        done = subprocess.run(
+            [sys.executable, "-m", "mlflowc", *arguments], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stderr
