@@ -31,6 +31,7 @@ DEFAULT = "pipeline.mlpipe"
 STATE = ".mlpipe"
 # A pipeline of 10,000 stages has about 3 MB.
 LARGEST = 32 * 1024 * 1024
+SHOWN = 20  # findings, by commands other than `check`
 _KEPT = 16  # compiled forms in the cache: one for each file and set of overrides
 _NONE: Mapping[str, str] = MappingProxyType({})
 
@@ -258,14 +259,20 @@ def _compile(root: Path, name: str, text: str, overrides: Mapping[str, str]) -> 
 
 def _print(compiled: Compiled) -> None:
     from mlflowc import terminal
+    from mlflowc.diagnostic import Severity
     from mlflowc.render import order, text
 
-    shown = order.in_order(compiled.diagnostics, tuple(compiled.sources))
+    found = order.in_order(compiled.diagnostics, tuple(compiled.sources))
+    # Whoever runs a pipeline wants to see it run: its errors, or the first of many warnings.
+    errors = [d for d in found if d.severity is Severity.ERROR]
+    shown = (errors or found)[:SHOWN]
     print(
         text.render(shown, compiled.sources, stream=sys.stderr, width=terminal.width()),
         end="",
         file=sys.stderr,
     )
+    if len(shown) < len(found):
+        print(f"and {len(found) - len(shown):,} more: `mlpipec check` shows all", file=sys.stderr)
 
 
 # --- the compiled form, kept -------------------------------------------------------------------

@@ -215,6 +215,15 @@ def test_a_byte_order_mark_does_not_count(folder: Path) -> None:
     assert project.load().pipeline.name == "example"
 
 
+def test_of_many_warnings_the_first_are_shown(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    stages = "".join(f'stage s{n} {{ out x = "x{n}", run = "touch {{{{x}}}}" }}\n' for n in range(50))
+    (folder / "pipeline.mlpipe").write_text(SOURCE + stages)
+    project.load()
+    said = capfd.readouterr().err
+    assert said.count("warning[") == project.SHOWN
+    assert f"and {50 - project.SHOWN} more: `mlpipec check` shows all" in said
+
+
 def test_errors_are_shown_with_their_place(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (folder / "params.yaml").write_text("lr: 1\nlr: 2\n")
     with pytest.raises(Failure, match="does not compile"):
