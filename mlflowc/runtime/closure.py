@@ -14,6 +14,7 @@ they belong to the environment.
 
 from __future__ import annotations
 
+import fnmatch
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,6 +28,9 @@ from mlflowc.runtime.shell import UNKNOWN, Invocation, invocations
 _PYTHON = re.compile(r"(?:python|pypy|ipython)(?:\d+(?:\.\d+)?t?)?")
 _SHELLS = frozenset(["bash", "sh", "dash", "zsh", "ksh", "source", "."])
 _SCRIPTS = (".py", ".pyw", ".ipynb", ".sh", ".bash", ".R", ".r", ".jl", ".pl", ".rb", ".js", ".ts", ".lua")
+# Counts the ways of reading a file: facts that were kept by another one are not asked again.
+_READING = 2
+_PATTERN = re.compile(r"[*?\[]")
 _TEST = re.compile(r"test_.*\.py|.*_test\.py|conftest\.py")
 _PYTEST_SETTINGS = ("pytest.ini", ".pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg")
 _TAKES_VALUE = frozenset(["-W", "-X", "--check-hash-based-pycs"])
@@ -97,7 +101,9 @@ class Scanner:
         if question not in self._found:
             walk = _Walk(self, own, tuple(python_path))
             for text in texts:
-                walk.shell(text, clean(stage.dir or ""), {k: (v,) for k, v in known})
+                folder = clean(stage.dir or "")
+                variables_now = {"PWD": (str(self.tree.root / folder),), **{k: (v,) for k, v in known}}
+                walk.shell(text, folder, variables_now)
             self._found[question] = tuple(sorted(walk.files))
         return self._found[question]
 
@@ -114,7 +120,7 @@ class Scanner:
             name = blake3.blake3(source).hexdigest()
         else:
             name = self._digest(path)
-        key = f"{kind}:{name}"
+        key = f"{kind} {_READING}:{name}"
         found = self._cache.get(key)
         if found is None:
             found = _read(kind, self.tree.read(path) if source is None else source)
@@ -188,6 +194,7 @@ class _Walk:
 
     def _command(self, call: Invocation) -> None:
         call = call._replace(folder=self.tree.relative(call.folder))
+        call = call._replace(words=tuple(w for word in call.words for w in self._matches(call, word)))
         words = call.words
         for at, word in enumerate(words):
             name = word.rpartition("/")[2]
@@ -203,6 +210,15 @@ class _Walk:
             if "=" in word:
                 self._word(call, word.partition("=")[2], words[at + 1 :])
         self._console_script(call)
+
+    def _matches(self, call: Invocation, word: str) -> list[str]:
+        """The scripts that a pattern such as `src/step_*.py` stands for; else the word."""
+        folder, _, pattern = word.rpartition("/")
+        if not _PATTERN.search(pattern) or _PATTERN.search(folder) or not pattern.endswith(_SCRIPTS):
+            return [word]
+        place = self._local(call, folder or ".")
+        names = [] if place is None else sorted(fnmatch.filter(self.tree.entries(place), pattern))
+        return [posixpath.join(folder, n) for n in names if not n.startswith(".")] or [word]
 
     def _python_options(self, call: Invocation, at: int) -> None:
         """Reads what follows `python`: its options, then a module, a text, standard input or a script."""

@@ -25,6 +25,8 @@ Fact: TypeAlias = list[object]
 
 _SCRIPT = re.compile(r"[^\n\0]{1,300}\.(?:py|ipynb|sh|bash)")
 _MODULE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
+_FOLDER = re.compile(r"[\w.][\w./-]*")
+_LONGEST_NAME = 100
 _STARTS_PROCESS = re.compile(
     r"os\.(?:system|popen)|subprocess\.(?:run|call|check_call|check_output|Popen|getoutput|getstatusoutput)"
 )
@@ -157,6 +159,9 @@ class _Facts:
         self.found: list[Fact] = []
         # Names bound once to an expression: `ROOT = Path(__file__).parent` is used in the lines below it.
         self.names: dict[str, ast.expr] = {}
+        # Whether it imports modules, or adds folders to the search path, that only running would tell.
+        self.any_module = False
+        self.any_folder = False
 
     def collect(self) -> list[Fact]:
         nodes = list(_walk(self.tree))
@@ -166,7 +171,17 @@ class _Facts:
                     self.names.setdefault(name, value)
         for node in nodes:
             self._node(node)
+        if self.any_module or self.any_folder:
+            self._literals(nodes)
         return self.found
+
+    def _literals(self, nodes: list[ast.AST]) -> None:
+        """What is imported, or where it is looked for, is computed: any text of the file may be a part."""
+        for text in (t for n in nodes if isinstance(n, ast.Constant) and (t := _text(n))):
+            if self.any_module and len(text) < _LONGEST_NAME and _MODULE.fullmatch(text):
+                self.found.append(["import", text])
+            if self.any_folder and len(text) < _LONGEST_NAME and _FOLDER.fullmatch(text):
+                self.found += [["path", "cwd", text, False], ["path", "file", f"./../{text}", False]]
 
     def _node(self, node: ast.AST) -> None:
         if isinstance(node, ast.Import):
@@ -226,6 +241,7 @@ class _Facts:
             elif isinstance(argument, ast.BinOp) and isinstance(argument.op, ast.Add):
                 text = _text(argument.left)
             if not text or "." not in text:
+                self.any_module = True
                 return
             text, below = text[: text.rindex(".") + 1], True
         level = len(text) - len(text.lstrip("."))
@@ -257,6 +273,8 @@ class _Facts:
         path = self._path(node)
         if path is not None:
             self.found.append(["path", path[0], path[1], first])
+        else:
+            self.any_folder = True
 
     def _resolved(self, node: ast.expr) -> ast.expr:
         for _ in range(8):

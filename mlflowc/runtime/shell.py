@@ -87,6 +87,8 @@ def invocations(
             target = next((w for w in expanded[1:] if not w.startswith("-")), "")
             if target and UNKNOWN not in target:
                 here = posixpath.normpath(posixpath.join(here, target))
+                if "PWD" in known:
+                    known["PWD"] = tuple(posixpath.join(p, target) for p in known["PWD"])
             continue
         if expanded:
             yield Invocation(expanded, here, local, "\n".join(item.bodies) if item.bodies else None)
@@ -250,6 +252,9 @@ class _Reader:
     def _substitute(self, source: str, items: list[_Item]) -> None:
         if _own_folder().fullmatch(source):
             self._add(f"{_MARK}@dirname{_MARK}")
+            return
+        if source.strip() == "pwd":
+            self._add(f"{_MARK}PWD{_MARK}")
             return
         self.items += ["(", *items, ")"]
         self._add(UNKNOWN)

@@ -56,6 +56,31 @@ CASES: dict[str, tuple[str, dict[str, str], set[str]]] = {
         {"a.py": "import b", "b.py": "", "error": "", "dev": ""},
         {"a.py", "b.py"},
     ),
+    "a module whose name is computed: every text of the file that names one": (
+        "python a.py",
+        {"a.py": "import importlib\nfor n in ['b', 'pkg.c']:\n    importlib.import_module(n)", "b.py": "", "pkg/c.py": "", "d_not.py": ""},
+        {"a.py", "b.py", "pkg/c.py"},
+    ),
+    "a module whose name comes by way of a function": (
+        "python a.py",
+        {"a.py": "import importlib\ndef get(n): return importlib.import_module(n)\nget('b')", "b.py": ""},
+        {"a.py", "b.py"},
+    ),
+    "folders of the search path in a loop": (
+        "python src/a.py",
+        {"src/a.py": "import sys\nfor d in ('lib', 'more'):\n    sys.path.append(d)\nimport b", "lib/b.py": "", "src/b_not.py": ""},
+        {"src/a.py", "lib/b.py"},
+    ),
+    "scripts that match a pattern": (
+        "for f in src/step_*.py; do python $f; done; python src/[x]?.py",
+        {"src/step_1.py": "import b", "src/step_2.py": "", "src/b.py": "", "src/xy.py": "", "src/other_not.py": ""},
+        {"src/step_1.py", "src/step_2.py", "src/b.py", "src/xy.py"},
+    ),
+    "the working folder by its variable": (
+        "cd sub; export PYTHONPATH=$PWD/lib:$(pwd)/more; python $PWD/a.py",
+        {"sub/a.py": "import b, c", "sub/lib/b.py": "", "sub/more/c.py": "", "lib/b.py": "import d_not", "d_not.py": ""},
+        {"sub/a.py", "sub/lib/b.py", "sub/more/c.py"},
+    ),
     "variables before the command": (
         "OMP_NUM_THREADS=1 CUDA_VISIBLE_DEVICES='' python3 a.py",
         {"a.py": ""},
