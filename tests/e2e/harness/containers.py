@@ -98,7 +98,21 @@ def full_name(name: str) -> str:
 
 @contextlib.contextmanager
 def service() -> Iterator[str]:
-    """A Docker-compatible API for the time of the block; yields the value of DOCKER_HOST."""
+    """A Docker-compatible API for the time of the block; yields the value of DOCKER_HOST.
+
+    What executors leave running behind is removed by the last of those that use the API at the same time.
+    """
+    with (CACHE / "users").open("w") as users:
+        fcntl.flock(users, fcntl.LOCK_SH)
+        try:
+            yield from _serve()
+        finally:
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _podman("rm", "--all", "--force", "--time", "0", check=False)
+
+
+def _serve() -> Iterator[str]:
     # A socket's path may have 107 bytes: a temporary folder is short, the checkout's path may not be.
     with tempfile.TemporaryDirectory(prefix="mlp") as folder:
         socket = Path(folder, "podman.sock")
