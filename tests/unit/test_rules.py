@@ -17,8 +17,8 @@ from mlflowc.check import fixes, rules
 from mlflowc.compile import Compiled, compile_text
 from mlflowc.diagnostic import Diagnostic
 from mlflowc.render import text as render_text
+from tests.support.checks_page import FILES
 from tests.support.loader import MemoryLoader
-from tests.unit.test_registry import FILES
 
 CASES = Path(__file__).parent.parent / "cases" / "err"
 _EXPECTED = re.compile(r'(?:(?P<file>[\w./-]+): )?(?P<code>MLP\d{3}) "(?P<words>[^"]*)"')
