@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from mlflowc.data import grammar
 from mlflowc.ir.model import Column, Constraint, ScalarType
 
-NUMBERS = ("int", "float", "duration", "size")
-
 
 @dataclass(frozen=True, slots=True)
 class Parts:

@@ -46,7 +46,7 @@ class StageEntry:
 
 @dataclass(frozen=True)
 class LockFile:
-    """All entries by kind and name. A value: `with_` and `without` give another."""
+    """All entries by kind and name. A value: `with_`, `with_stages` and `keeping_stages` give another."""
 
     entries: Mapping[tuple[str, str], Entry] = field(default_factory=dict)
 

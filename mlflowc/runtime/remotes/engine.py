@@ -42,7 +42,7 @@ class Quiet:
 
 
 class Engine:
-    """A transport with patience. Safe to use from several threads; `requests` counts what was asked."""
+    """A transport with patience. Safe to use from several threads."""
 
     def __init__(
         self,
@@ -52,9 +52,7 @@ class Engine:
     ) -> None:
         self.transport = transport
         self.meter: Meter = meter or Quiet()
-        self.requests = 0
         self._sleep = sleep
-        self._guard = threading.Lock()
 
     def read(self, name: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         """The bytes from `start` on. A connection that breaks is taken up again where it broke.
@@ -66,7 +64,6 @@ class Engine:
         at, tries, mark = start, 0, start
         while True:
             try:
-                self._count()
                 for chunk in self.transport.read(name, at, None if length is None else start + length - at):
                     at += len(chunk)
                     self.meter.moved(len(chunk))
@@ -171,7 +168,6 @@ class Engine:
         tries = 0
         while True:
             try:
-                self._count()
                 return ask()
             except RemoteError as e:
                 tries += 1
@@ -183,7 +179,3 @@ class Engine:
         # Jitter: many jobs that a server turned away at once must not come back at once.
         longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (tries - 1))
         self._sleep(longest * (0.5 + random.random() / 2))
-
-    def _count(self) -> None:
-        with self._guard:
-            self.requests += 1
