@@ -1,0 +1,78 @@
+"""What can be said of a data source without asking it: pure functions of its declaration.
+
+Planning, checking and lowering use these; the clients that ask and fetch are in `mlflowc.sources`.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from urllib.parse import unquote, urlsplit
+
+from mlflowc.ir.model import Data, Value
+
+FOLDER = ".mlpipe/data"
+_ODD = re.compile(r"[^\w.@+=,-]+")
+_ENV = "env:"
+
+
+def is_pinned(data: Data) -> bool:
+    """Whether its data is pinned in `mlpipe.lock`; files of the repository are what they are."""
+    return data.source != "path"
+
+
+def standing(data: Data) -> str:
+    """Where the data stands in the project, relative to its folder: what a stage reads."""
+    args = dict(data.args)
+    path = str(args.get("path", ""))
+    if data.source == "path":
+        return path
+    if data.source == "dvc" and "rev" not in args:
+        return path.removesuffix(".dvc")
+    return f"{FOLDER}/{data.name}/{_basename(data, args)}"
+
+
+def is_ours(path: str) -> bool:
+    """Whether the tool owns what is at a path where data stands, and may replace it unasked."""
+    return path.startswith(FOLDER + "/")
+
+
+def deciding(data: Data) -> tuple[str, ...]:
+    """Files of the repository, beside the declaration, that decide which data it is: when one changes, a pin
+    no longer counts. Such as the `.dvc` file, or the text of a query.
+    """
+    args = dict(data.args)
+    if data.source == "dvc" and "rev" not in args:
+        path = str(args["path"])
+        return (path if path.endswith(".dvc") else "dvc.lock",)
+    if data.source == "sql":
+        return (str(args["query"]),)
+    return ()
+
+
+def secrets(data: Data) -> tuple[str, ...]:
+    """The names of the environment variables that hold what must stay secret: those of `secrets = […]`, and
+    of every argument `"env:NAME"`. Sorted.
+    """
+    found: set[str] = set()
+    for name, value in data.args:
+        if name == "secrets" and isinstance(value, tuple):
+            found.update(str(v) for v in value)
+        elif isinstance(value, str) and value.startswith(_ENV):
+            found.add(value.removeprefix(_ENV))
+    return tuple(sorted(found))
+
+
+def variable(value: Value) -> str | None:
+    """`NAME` of an argument `"env:NAME"`; None for any other."""
+    return value.removeprefix(_ENV) if isinstance(value, str) and value.startswith(_ENV) else None
+
+
+def _basename(data: Data, args: dict[str, Value]) -> str:
+    if data.source == "sql":
+        return f"{data.name}.csv"
+    said = str(args.get("path") or (urlsplit(str(args["url"])).path if "url" in args else "") or data.name)
+    if data.source == "dvc":
+        said = said.removesuffix(".dvc")
+    name = _ODD.sub("_", posixpath.basename(unquote(said).rstrip("/")))
+    return name if name.strip(".") else data.name
