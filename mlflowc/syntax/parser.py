@@ -6,18 +6,17 @@ diagnostics. What to say of a syntax error is `mlflowc.syntax.explain`'s part.
 
 from __future__ import annotations
 
-import re
-from functools import cache, partialmethod
+from functools import cache
 from typing import Any, NamedTuple, TypeAlias
 
-from lark import Lark, Token, Transformer
+from lark import Lark, Token
 from lark.exceptions import UnexpectedInput
 from lark.lexer import PatternRE, PatternStr, TerminalDef
 
 from mlflowc import resources
 from mlflowc.diagnostic import Diagnostic
 from mlflowc.span import Source, Span
-from mlflowc.syntax import ast, explain, hints, recover, table
+from mlflowc.syntax import ast, drive, explain, hints, recover, table
 from mlflowc.syntax.lexer import Separators, TooDeepError
 from mlflowc.syntax.template import bad_escapes, cook
 from mlflowc.syntax.units import UNITS
@@ -55,7 +54,7 @@ def parse(source: Source) -> Parsed:
             recovered = recover.recover(source, _Parts(source.name))
             decls, problems, comments = recovered.decls, recovered.problems, recovered.comments
     else:
-        comments = tuple((token.start_pos or 0, str(token)) for token in _lark()[1])
+        comments = attempt.comments
     edition, edition_span, rest = _take_edition(source, decls, problems)
     notes = tuple(_comment(source, start, note) for start, note in comments)
     return Parsed(ast.File(source.name, edition, edition_span, rest, notes), tuple(problems))
@@ -64,11 +63,12 @@ def parse(source: Source) -> Parsed:
 def _parse_part(name: str, text: str, offset: int) -> recover.Attempt:
     """Parses `text`, which stands at `offset` of the source `name`; raises what lark raises."""
     builder = _Builder(name, offset)
-    lark, comments = _lark()
-    comments.clear()
-    _forward.builder = builder
-    decls: Any = lark.parse(text)
-    return recover.Attempt(decls, builder.problems)
+    try:
+        decls, comments = _driver().parse(text, builder)
+        return recover.Attempt(decls, builder.problems, tuple(comments))
+    except drive.Refused:
+        _lark().parse(text)
+        raise AssertionError("lark parses what the driver refused") from None
 
 
 class _Parts(NamedTuple):
@@ -81,8 +81,7 @@ class _Parts(NamedTuple):
 
     def accepts(self, text: str) -> frozenset[str]:
         """The terminals that can follow `text`, the beginning of something."""
-        _forward.builder = _Builder(self.name, 0)
-        parser = _lark()[0].parse_interactive(text)
+        parser = _lark().parse_interactive(text)
         parser.exhaust_lexer()
         return frozenset(parser.accepts())  # type: ignore[no-untyped-call]
 
@@ -114,39 +113,14 @@ def _comment(source: Source, start: int, text: str) -> ast.Comment:
     return ast.Comment(text, Span(source.name, start, start + len(text)), own)
 
 
-class _Forward:
-    """lark binds the builder when the grammar is read; the builder of a parse is set before each."""
-
-    builder: _Builder
-
-    def __getattr__(self, rule: str) -> Any:
-        method = getattr(_Builder, rule)
-        return lambda children: method(self.builder, children)
-
-
-_forward = _Forward()
+@cache
+def _driver() -> drive.Driver:
+    return drive.Driver(_lark())
 
 
 @cache
-def _lark() -> tuple[Lark, list[Token]]:
-    comments: list[Token] = []
-
-    def note(token: Token) -> Token:
-        comments.append(token)
-        return token
-
-    def note_inside(token: Token) -> Token:
-        for line in re.finditer(r"#[^\n]*", token):
-            start = (token.start_pos or 0) + line.start()
-            comments.append(Token("COMMENT", line[0], start, end_pos=start + len(line[0])))
-        return token
-
+def _lark() -> Lark:
     grammar = resources.grammar()
-    code: dict[str, Any] = {
-        "postlex": Separators(),
-        "transformer": _transformer(),
-        "lexer_callbacks": {"COMMENT": note, "_GOES_ON": note_inside},
-    }
 
     def make() -> Lark:
         return Lark(
@@ -156,10 +130,10 @@ def _lark() -> tuple[Lark, list[Token]]:
             maybe_placeholders=False,
             keep_all_tokens=True,
             edit_terminals=_whole_word,
-            **code,
+            postlex=Separators(),
         )
 
-    return table.load(grammar, make, **code), comments
+    return table.load(grammar, make, postlex=Separators())
 
 
 def _whole_word(terminal: TerminalDef) -> None:
@@ -168,18 +142,6 @@ def _whole_word(terminal: TerminalDef) -> None:
     if isinstance(terminal.pattern, PatternStr) and word.isalpha():
         terminal.pattern = PatternRE(word + r"(?![A-Za-z0-9_])")
         terminal.priority = 1
-
-
-def _transformer() -> Transformer[Token, Any]:
-    # A Transformer whose methods look the builder up at each call, so that one Lark serves all files.
-    methods = {n: getattr(_forward, n) for n in vars(_Builder) if not n.startswith("_")}
-    bound = {n: partialmethod(_call, m) for n, m in methods.items()}
-    made: Transformer[Token, Any] = type("_Rules", (Transformer,), bound)()
-    return made
-
-
-def _call(_rules: Transformer[Token, Any], method: Any, children: _Children) -> Any:
-    return method(children)
 
 
 class _Builder:

@@ -17,16 +17,21 @@ _TEXT = (
 )
 
 
+def _forget() -> None:
+    parser._driver.cache_clear()
+    parser._lark.cache_clear()
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    parser._lark.cache_clear()
+    _forget()
     yield tmp_path / "mlpipec"
-    parser._lark.cache_clear()
+    _forget()
 
 
 def _parsed() -> tuple[object, ...]:
-    parser._lark.cache_clear()
+    _forget()
     found = parser.parse(Source("p", _TEXT))
     return bare(found.file), found.file.comments, found.diagnostics
 
@@ -70,4 +75,4 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert _parsed()
-    parser._lark.cache_clear()
+    _forget()
