@@ -235,10 +235,20 @@ class Facts:
 
     def scripts(self, text: Text) -> list[Word]:
         """The script files that a command starts, by name; none when it changes its folder before."""
-        words = self.command(text).words
-        if any(word.first and word.text in ("cd", "pushd") for word in words):
-            return []
-        return [script for n, word in enumerate(words) if (script := _script(words, n, word)) is not None]
+        found = self._scripts.get(text.span)
+        if found is None:
+            words = self.command(text).words
+            if any(word.first and word.text in ("cd", "pushd") for word in words):
+                found = []
+            else:
+                starts = (_script(words, n, word) for n, word in enumerate(words) if _may_start(word))
+                found = [script for script in starts if script is not None]
+            self._scripts[text.span] = found
+        return found
+
+    @cached_property
+    def _scripts(self) -> dict[Span, list[Word]]:
+        return {}
 
     def visible(self, step: AnyStep) -> bool:
         """Whether a step's command lines say all that it reads: only programs that read nothing by habit."""
@@ -278,10 +288,16 @@ def _glob(pattern: str) -> tuple[str, re.Pattern[str]]:
     return normal("/".join(parts[:fixed])) or ".", re.compile(wanted)
 
 
+def _may_start(word: Word) -> bool:
+    """Whether the word may be a program that starts a script: in a command, most words are not."""
+    text = word.text
+    if word.open or not text:
+        return False
+    return "python" in text or text in _SHELLS or text in _LAUNCHERS or (word.first and text[0] == ".")
+
+
 def _script(words: tuple[Word, ...], n: int, word: Word) -> Word | None:
     """The script that the program at `words[n]` starts."""
-    if word.open:
-        return None
     if word.first and word.text.startswith("./") and "." in word.text[2:]:
         return word
     launcher = word.text in _LAUNCHERS

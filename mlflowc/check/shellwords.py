@@ -14,6 +14,8 @@ from mlflowc.span import Source, Span
 
 _SEPARATORS = ";|&()\n"
 _PLAIN = re.compile(r"[A-Za-z0-9_./,:=+@%^~!-]+")
+# A whole word of such characters, or one placeholder alone, with what ends it: most of what commands are.
+_WORD = re.compile(r"[ \t]*(([A-Za-z0-9_./,:=+@%^~!-]+)|\{\{[a-z0-9_. ]+\}\})(?=[ \t\n;|()]|\Z)")
 _ESCAPED = {"\n": " ", "n": "\n", "t": "\t", '"': '"', "'": "'", "\\": "\\"}
 
 
@@ -68,6 +70,14 @@ class _Reader:
     def items(self) -> Iterator[Word | Quoted]:
         quote, in_word = "", False
         while self._at < self._end:
+            if not in_word and not quote:
+                whole = _WORD.match(self._text, self._at, self._end)
+                if whole is not None:
+                    span = Span(self._file, whole.start(1), whole.end())
+                    placed = whole[2] is None
+                    yield Word("" if placed else whole[2], span, self._first, False, placed, self._glue)
+                    self._at, self._first, self._glue = whole.end(), False, ""
+                    continue
             start = self._at
             plain = _PLAIN.match(self._text, start, self._end)
             if plain is not None:

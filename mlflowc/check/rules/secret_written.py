@@ -15,6 +15,8 @@ _KNOWN = re.compile(
     r"|\bglpat-[A-Za-z0-9_-]{20,}|\bhf_[A-Za-z0-9]{30,}\b|\bsk-[A-Za-z0-9_-]{32,}"
     r"|\bxox[baprs]-[A-Za-z0-9-]{10,}|-----BEGIN [A-Z ]*PRIVATE KEY-----"
 )
+# One of these stands in every key: looking for them takes a hundredth of the time.
+_MARKS = ("AKIA", "ASIA", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "hf_", "sk-", "xox", "-----BEGIN ")
 _IN_URL = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s:@]*:(?P<password>[^/\s@{$]+)@")
 
 CHECK = Check(
@@ -50,8 +52,9 @@ CHECK = Check(
 def check(facts: Facts) -> Iterator[Diagnostic]:
     """Every source that was read, parameter files included; comments too, for they are read as well."""
     for name, source in facts.typed.sources.items():
-        for match in _KNOWN.finditer(source.text):
-            yield _found(Span(name, match.start(), match.end()), "this looks like an access key")
+        if any(mark in source.text for mark in _MARKS):
+            for match in _KNOWN.finditer(source.text):
+                yield _found(Span(name, match.start(), match.end()), "this looks like an access key")
         if "@" in source.text:
             for match in _IN_URL.finditer(source.text):
                 yield _found(Span(name, *match.span("password")), "this looks like a password")
