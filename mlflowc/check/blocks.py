@@ -43,7 +43,39 @@ _ENV = {
     "pass": values.names,
 }
 _CI = {"install": values.text, "python": _version, "branch": values.text}
-_CACHE_WRITES = ("trusted", "all", "none")
+# Base64 of the 32 bytes of an Ed25519 key.
+_PUBLIC_KEY = re.compile(r"ed25519:[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=")
+
+
+def _public_keys(ctx: Context, expr: ast.Expr) -> Any:
+    found = values.texts(ctx, expr)
+    for key in () if found is values.BAD else found:
+        if key.startswith("mlpipe-secret-"):
+            help = (
+                "whoever can read this file can sign: make another key, and keep the secret part out of here"
+            )
+            return values.wrong(ctx, expr, "a public key, not the secret one,", help)
+        if not _PUBLIC_KEY.fullmatch(key):
+            help = 'as in `keys = ["ed25519:…"]`; `mlpipec cache key new` makes a key and prints that'
+            return values.wrong(ctx, expr, "a public key", help)
+    return found
+
+
+def _secret_names(ctx: Context, expr: ast.Expr) -> Any:
+    found = values.names(ctx, expr)
+    for name, _ in () if found is values.BAD else found:
+        if not _VARIABLE.fullmatch(name):
+            return values.wrong(ctx, expr, "the name of a secret", "as in `[AWS_SECRET_ACCESS_KEY]`")
+    return found
+
+
+_CACHE: dict[str, values.Reader] = {
+    "remote": values.text,
+    "write": values.one_of("trusted", "all", "none"),
+    "keys": _public_keys,
+    "require_signature": values.boolean,
+    "secrets": _secret_names,
+}
 
 
 class Blocks:
@@ -343,9 +375,19 @@ def cache(ctx: Context) -> Block[ir.Cache] | None:
     decl = _only(ctx, "cache")
     if decl is None:
         return None
-    found = _open_settings(ctx, decl, {"remote": values.text, "write": values.one_of(*_CACHE_WRITES)})
-    options = tuple(sorted((k, v) for k, v in found.values.items() if k not in ("remote", "write")))
-    made = ir.Cache(found.get("remote"), found.get("write", "trusted"), options)
+    found = _open_settings(ctx, decl, _CACHE)
+    for needy, needed in (("require_signature", "keys"), ("secrets", "remote")):
+        if found.get(needy) and needed not in found.spans:
+            message = f"`{needy}` says nothing without `{needed}`"
+            ctx.report(values.MISSING, message, found.spans[needy], help=f"add `{needed} = …`")
+    made = ir.Cache(
+        found.get("remote"),
+        found.get("write", "trusted"),
+        tuple(sorted((k, v) for k, v in found.values.items() if k not in _CACHE)),
+        tuple(dict.fromkeys(found.get("keys", ()))),
+        found.get("require_signature", bool(found.get("keys"))),
+        tuple(dict.fromkeys(name for name, _ in found.get("secrets", ()))),
+    )
     return Block(made, decl.keyword.span, decl.span, found.spans)
 
 

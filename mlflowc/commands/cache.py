@@ -76,14 +76,15 @@ def gc(keep: str | None, max_size: str | None, refs: bool, dry: bool, as_json: b
 
 @command.command("verify")
 @click.option("--in-remote", is_flag=True, help="Read all of the remote instead of the cache.")
-@click.option("--drop", is_flag=True, help="With --in-remote: remove what is damaged.")
+@click.option("--drop", is_flag=True, help="With --in-remote: remove what is damaged or not believed.")
 @remote_option
 @_json
 @file_option
 def verify(in_remote: bool, drop: bool, remote: str | None, as_json: bool, file: str | None) -> int:
     """Hash all content again. Damaged content is dropped from the cache: a stage makes it anew.
 
-    Ends with exit code 1 when something was damaged.
+    In a remote whose results have to be signed, tells which are not. Ends with exit code 1 when something was
+    damaged, or is not believed.
     """
     from mlflowc.commands import caching
 
@@ -92,7 +93,7 @@ def verify(in_remote: bool, drop: bool, remote: str | None, as_json: bool, file:
     lines, values = (
         caching.verify_remote(file, remote, drop=drop) if in_remote else caching.verify_local(file)
     )
-    return _tell(as_json, lines, values, 1 if values["damaged"] else 0)
+    return _tell(as_json, lines, values, 1 if values["damaged"] or values.get("doubtful") else 0)
 
 
 @command.command("stat")
@@ -146,6 +147,34 @@ def policy(cloud: str, repository: str | None, remote: str | None, file: str | N
 
     click.echo(caching.policy(file, remote, cloud, repository))
     return 0
+
+
+@command.group("key")
+def key() -> None:
+    """The key that signs results in a remote."""
+
+
+@key.command("new")
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Where the secret key goes (default: ~/.config/mlpipec/signing-key).",
+)
+def key_new(out: Path | None) -> int:
+    """Make a key. The secret part goes into a file, the public part is printed."""
+    from mlflowc.commands import signingkey
+
+    return signingkey.new(out)
+
+
+@key.command("show")
+def key_show() -> int:
+    """Print the public part of the key that would sign here."""
+    from mlflowc.commands import signingkey
+
+    return signingkey.show()
 
 
 def _unit(text: str | None, kind: str, option: str, example: str) -> float | None:

@@ -101,7 +101,7 @@ def pull(file: str | None, remote: str | None, targets: Sequence[str]) -> Fetche
     with _workspace(file) as ws:
         place = _place(ws, remote)
         meter = _Meter()
-        link = Link(place, ws.store, _refuse, meter)
+        link = Link(place, ws.store, _refuse, meter, sharing.warn)
         ws.remote = link
         try:
             ws.prepare()
@@ -161,11 +161,15 @@ def verify_remote(file: str | None, remote: str | None, *, drop: bool) -> Told:
     from mlflowc.runtime.remotes.audit import audit
 
     with _workspace(file) as ws, _hub(ws, remote) as hub:
-        found = audit(hub.engine, hub.place.trust.reads)
+        found = audit(hub.engine, hub.place.trust.reads, hub.place.demand)
         if drop:
-            hub.pusher()  # refuses where nothing may be written
-            hub.engine.each(hub.engine.remove, found.damaged)
-    return _surveyed(found, "damaged, and removed" if drop else "damaged")
+            hub.may_write()
+            hub.engine.each(hub.engine.remove, [*found.damaged, *found.doubtful])
+    lines, values = _surveyed(found, "damaged, and removed" if drop else "damaged")
+    doubtful = [f"not believed{', and removed' if drop else ''}: {n}: {r}" for n, r in found.doubtful.items()]
+    if found.signed is not None:
+        lines[-1] += f"; {count(found.signed, 'result')} signed, {len(doubtful)} not believed"
+    return [*doubtful, *lines], {**values, "doubtful": found.doubtful, "signed": found.signed}
 
 
 def _surveyed(found: survey.Survey, damaged: str) -> Told:
@@ -252,10 +256,12 @@ def take_in(file: str | None, source: Path) -> Told:
             except BundleError as e:
                 raise Failure(f"`{source}` {e}", help="nothing of it was taken in") from e
             ws.store.sync()
+    sharing.tell_unlike(got.unlike)
     return [f"{count(len(got.stages), 'result')}, {got.new} new"], {
         "results": len(got.stages),
         "new": got.new,
         "stages": list(got.stages),
+        "unlike": [other.as_json() for other in got.unlike],
     }
 
 

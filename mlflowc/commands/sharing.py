@@ -16,6 +16,7 @@ from mlflowc.runtime.progress import count, size
 from mlflowc.runtime.remotes.link import Link
 from mlflowc.runtime.remotes.names import TRUSTED
 from mlflowc.runtime.remotes.place import Place, place_of
+from mlflowc.runtime.unlike import Unlike
 from mlflowc.runtime.workspace import Workspace
 
 
@@ -31,7 +32,11 @@ def attach(ws: Workspace, given: str | None) -> Link | None:
     found = place(ws, given)
     if found is None:
         return None
-    link = Link(found, ws.store, _go_on)
+    if found.lacks:
+        names = ", ".join(f"`{n}`" for n in found.lacks)
+        print(f"note: the remote is left alone: this job was not given {names}", file=sys.stderr)
+        return None
+    link = Link(found, ws.store, _go_on, doubt=warn)
     ws.remote = link
     return link
 
@@ -53,6 +58,13 @@ def warn(message: str, help: str = "") -> None:
     print(terminal.style("warning", "bold", "yellow", stream=sys.stderr) + f": {message}", file=sys.stderr)
     for line in help.splitlines():
         print(f"  = help: {line}", file=sys.stderr)
+
+
+def tell_unlike(found: Iterable[Unlike | None]) -> None:
+    """Warns of results that are not the same although everything that decides them is."""
+    for other in found:
+        if other is not None:
+            warn(other.message, other.help)
 
 
 def share(link: Link | None, ws: Workspace, result: RunResult, *, all_good: bool = False) -> list[str]:

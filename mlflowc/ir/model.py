@@ -37,7 +37,8 @@ class Constraint:
     """One constraint of a column, a table, a metrics field or a parameter.
 
     `op` is `unique`, `in` (`values`), `range` (`low`, `high`, both inclusive), `matches` (`pattern`),
-    `null` (`high`: the largest share of nulls, 0..1) or `rows` (`low` <= rows <= `high`).
+    `null` (`high`: the largest share of nulls, 0..1) or `rows` (`low` <= rows <= `high`). Of a metrics
+    field it may also be `minimize` or `maximize`: they forbid no value, and say when it is better.
     """
 
     op: str
@@ -189,6 +190,9 @@ class Stage:
     (`train[de,small]` for two). `each` holds the instance's variables. `params` are the dotted names of
     parameters that enter the key, all expanded (`train.*` has become its members), sorted.
     `commands` are run one after the other under `bash -euo pipefail`, in `dir` if given.
+
+    `bound` holds values of parameters that are those of this stage alone: a trial of a sweep has them.
+    `sweep` names the sweep that this stage carries out, in place of commands: see `mlflowc.ir.sweeps`.
     """
 
     id: str
@@ -208,6 +212,8 @@ class Stage:
     dir: str | None = None
     each: tuple[tuple[str, str | int | float | bool], ...] = ()
     commands: tuple[Template, ...] = ()
+    bound: tuple[tuple[str, Value], ...] = ()
+    sweep: str | None = None
 
 
 # --- around the stages -------------------------------------------------------------------------
@@ -290,11 +296,18 @@ class Data:
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """Where results are shared. `write` is `trusted`, `all` or `none`."""
+    """Where results are shared. `write` is `trusted`, `all` or `none`.
+
+    `keys` are public keys whose signatures are good, and with `require_signature` a result in `trusted` counts
+    only with one. `secrets` are names of the remote's credentials, which generated jobs are given.
+    """
 
     remote: str | None = None
     write: str = "trusted"
     options: tuple[tuple[str, Value], ...] = ()
+    keys: tuple[str, ...] = ()
+    require_signature: bool = False
+    secrets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,7 +345,8 @@ class Metric:
     """A field of a metrics output: of every listed stage instance (`many`), or of the only one.
 
     `baseline` is None for the current run, else a revision; `missing` (`fail` or `pass`) says what holds
-    where that revision has no such metric.
+    where that revision has no such metric. `lower` is whether less of it is better, `unit` that of its type
+    (``""``, `s` or `B`).
     """
 
     stages: tuple[str, ...]
@@ -341,6 +355,8 @@ class Metric:
     many: bool = False
     baseline: str | None = None
     missing: str = "pass"
+    lower: bool = False
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,7 +393,8 @@ class Binary:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """`mean min max abs sum std better ...` with positional and named arguments."""
+    """`mean min max abs sum std` with positional arguments; `better` and `no_worse` with a metric and the
+    options `than` (a metric or a number), `by` and `confidence` (numbers)."""
 
     function: str
     args: tuple[Expr, ...]

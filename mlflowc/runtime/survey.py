@@ -14,13 +14,16 @@ from mlflowc.runtime.store import Store
 @dataclass(slots=True)
 class Survey:
     """`damaged` are names of files that are not what they should be, `incomplete` keys of results whose
-    content is not all there. `bytes` is what was read.
+    content is not all there. `bytes` is what was read. Where signatures count, `signed` is how many results
+    have a good one, and `doubtful` gives names of records that are not believed, with the reason.
     """
 
     files: int = 0
     bytes: int = 0
     damaged: list[str] = field(default_factory=list)
     incomplete: list[str] = field(default_factory=list)
+    doubtful: dict[str, str] = field(default_factory=dict)
+    signed: int | None = None
 
 
 def verify(store: Store) -> Survey:

@@ -16,7 +16,7 @@ from mlflowc.runtime.remotes import names
 from mlflowc.runtime.remotes.engine import Engine
 from mlflowc.runtime.remotes.fetch import Fetcher
 from mlflowc.runtime.remotes.library import Library
-from mlflowc.runtime.remotes.push import Pushed, Pusher
+from mlflowc.runtime.remotes.push import Pushed, Pusher, Writer
 from mlflowc.runtime.remotes.transport import AbsentError, Found, RemoteError
 from mlflowc.runtime.store import Store
 
@@ -96,7 +96,8 @@ class Side:
 
     def push(self, *made: Record) -> Pushed:
         reads = (self.namespace,)
-        pusher = Pusher(self.engine, self.store, reads, self.namespace, self.library, self.fetcher.bad)
+        writer = Writer(reads, self.namespace)
+        pusher = Pusher(self.engine, self.store, writer, self.library, self.fetcher.bad)
         return pusher.push(made)
 
     def pull(self, key: str) -> bool:

@@ -10,16 +10,17 @@ from mlflowc.runtime import tree
 from mlflowc.runtime.remotes import entries, names, packs
 from mlflowc.runtime.remotes.engine import Engine
 from mlflowc.runtime.remotes.entries import Entry
+from mlflowc.runtime.remotes.signing import NOTHING, Demand
 from mlflowc.runtime.remotes.transport import AbsentError
 from mlflowc.runtime.survey import Survey
 
 
-def audit(engine: Engine, namespaces: Sequence[str]) -> Survey:
+def audit(engine: Engine, namespaces: Sequence[str], demand: Demand = NOTHING) -> Survey:
     """Everything in these namespaces, read and hashed. Raises `RemoteError`.
 
     `damaged` are names in the remote; `incomplete` the names of records of which a content is not there.
     """
-    found = Survey()
+    found = Survey(signed=0 if demand.keys else None)
     good: set[str] = set()
     listings: dict[str, list[tree.Entry]] = {}
     for namespace in namespaces:
@@ -27,6 +28,12 @@ def audit(engine: Engine, namespaces: Sequence[str]) -> Survey:
         _packs(engine, namespace, found, good, listings)
     for namespace in namespaces:
         for name, entry in _entries(engine, namespace, found):
+            objection = demand.objection(namespace, entry.record.key, entry.text, entry.signatures)
+            if objection is not None:
+                found.doubtful[name] = objection
+                continue
+            if found.signed is not None and set(entry.signatures) & set(demand.keys):
+                found.signed += 1
             wanted = {o.hash for o in entry.record.outputs}
             wanted |= {e.hash for h in list(wanted) for e in listings.get(h, ()) if e.kind in "fx"}
             if not wanted <= good:

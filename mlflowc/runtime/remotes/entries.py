@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from mlflowc.runtime import records
 from mlflowc.runtime.hashing import hash_bytes
@@ -17,11 +18,17 @@ LARGEST = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """`packs` are pairs of namespace and pack. `namespace` is where the entry itself was found."""
+    """`packs` are pairs of namespace and pack. `namespace` is where the entry itself was found.
+
+    `signatures` are those of the record by public key, and `text` is the record as it was written, which they
+    are of.
+    """
 
     record: Record
     packs: tuple[tuple[str, str], ...] = ()
     namespace: str = names.TRUSTED
+    signatures: Mapping[str, str] = field(default_factory=dict)
+    text: bytes = field(default=b"", compare=False, repr=False)
 
 
 def encode(entry: Entry) -> bytes:
@@ -30,7 +37,8 @@ def encode(entry: Entry) -> bytes:
         {
             "version": _VERSION,
             "packs": [list(p) for p in entry.packs],
-            "record": records.encode(entry.record).decode(),
+            "record": (entry.text or records.encode(entry.record)).decode(),
+            **({"signatures": dict(entry.signatures)} if entry.signatures else {}),
         },
         sort_keys=True,
         separators=(",", ":"),
@@ -48,12 +56,14 @@ def decode(data: bytes, key: str, namespace: str) -> Entry:
         raw = json.loads(body)
         if raw["version"] != _VERSION:
             raise ValueError(f"an entry of version {raw['version']}")
-        record = records.decode(raw["record"].encode())
+        text = raw["record"].encode()
+        record = records.decode(text)
         packs = tuple((str(space), str(pack)) for space, pack in raw["packs"])
+        signatures = {str(key): str(made) for key, made in raw.get("signatures", {}).items()}
     except (KeyError, TypeError, AttributeError) as e:
         raise ValueError(f"the entry is not one: {e}") from e
     if record.key != key:
         raise ValueError("the entry of another key")
     if not all(names.is_namespace(space) and names.is_hash(pack) for space, pack in packs):
         raise ValueError("the entry names a pack that cannot be")
-    return Entry(record, packs, namespace)
+    return Entry(record, packs, namespace, signatures, text)

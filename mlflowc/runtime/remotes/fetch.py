@@ -21,6 +21,7 @@ from mlflowc.runtime.remotes.engine import Engine
 from mlflowc.runtime.remotes.entries import Entry
 from mlflowc.runtime.remotes.library import Library, Pack
 from mlflowc.runtime.remotes.packs import Member
+from mlflowc.runtime.remotes.signing import NOTHING, Demand
 from mlflowc.runtime.remotes.transport import AbsentError
 from mlflowc.runtime.store import Store
 
@@ -32,12 +33,22 @@ _CHUNK = 1024 * 1024
 class Fetcher:
     """Reads one remote's namespaces `reads`, the first one first.
 
-    `bad` collects the hashes of contents that were there and not right, and of packs with such. All raise
-    `RemoteError` when the remote does not answer, `OSError` when the store cannot be written.
+    `bad` collects the hashes of contents that were there and not right, and of packs with such, `refused` the
+    keys (and stages) of records that are not believed, with the reason. All raise `RemoteError` when the
+    remote does not answer, `OSError` when the store cannot be written.
     """
 
-    def __init__(self, engine: Engine, store: Store, reads: tuple[str, ...], library: Library) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        store: Store,
+        reads: tuple[str, ...],
+        library: Library,
+        demand: Demand = NOTHING,
+    ) -> None:
         self.bad: set[str] = set()
+        self.refused: dict[str, tuple[str, str]] = {}
+        self._demand = demand
         self._engine = engine
         self._store = store
         self._reads = reads
@@ -52,8 +63,13 @@ class Fetcher:
             decode = functools.partial(_entry, key=key, namespace=namespace)
             found, there = self._engine.read_good(name, decode, entries.LARGEST)
             if found is not None:
-                return found
-            if there:
+                text, made = found.text, found.signatures
+                objection = self._demand.objection(namespace, key, text, made)
+                if objection is None:
+                    return found
+                with self._guard:
+                    self.refused.setdefault(key, (found.record.stage, objection))
+            elif there:
                 self._is_bad(key)
         return None
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from mlflowc.errors import Failure
+from mlflowc.runtime.remotes import signing
 from mlflowc.runtime.remotes.engine import Engine, Meter
 from mlflowc.runtime.remotes.fetch import Fetcher
 from mlflowc.runtime.remotes.library import Library
 from mlflowc.runtime.remotes.place import Place
-from mlflowc.runtime.remotes.push import Pusher
+from mlflowc.runtime.remotes.push import Pusher, Writer
 from mlflowc.runtime.remotes.transport import connect
 from mlflowc.runtime.store import Store
 
@@ -19,7 +20,7 @@ class Hub:
         self.place = place
         self.engine = Engine(connect(place.address, place.root, place.options), meter)
         self.library = Library(self.engine, place.state / "remotes")
-        self.fetcher = Fetcher(self.engine, store, place.trust.reads, self.library)
+        self.fetcher = Fetcher(self.engine, store, place.trust.reads, self.library, place.demand)
         self._store = store
 
     @property
@@ -27,9 +28,9 @@ class Hub:
         """Whether a push can come to anything."""
         return self.engine.transport.writable
 
-    def pusher(self, target: str | None = None) -> Pusher:
-        """Writes into `target`, by default where this job may. Raises `Failure` when it may not."""
-        target = target or self.place.trust.writes
+    def may_write(self) -> str:
+        """The namespace that this job may write in. Raises `Failure` when there is none."""
+        target = self.place.trust.writes
         if target is None:
             raise Failure(
                 "nothing may be written to the remote: the pipeline says `write = none`",
@@ -37,8 +38,28 @@ class Hub:
             )
         if not self.writable:
             raise Failure(f"the remote `{self.engine.transport.shown}` can only be read")
-        trust = self.place.trust
-        return Pusher(self.engine, self._store, trust.reads, target, self.library, self.fetcher.bad)
+        return target
+
+    def pusher(self) -> Pusher:
+        """Writes where this job may. Raises `Failure` when it may not, or cannot sign what must be."""
+        target = self.may_write()
+        demand = self.place.demand
+        made = signing.signer() if demand.keys else None
+        if (
+            demand.required
+            and target in demand.namespaces
+            and (made is None or made.public not in demand.keys)
+        ):
+            which = (
+                "there is no signing key here" if made is None else f"the signing key here is `{made.public}`"
+            )
+            raise Failure(
+                f"results in `{target}` count only when they are signed by a key of `keys`, and {which}",
+                help=f"give the secret key in `{signing.VARIABLE}` or in `{signing.default_file()}`; "
+                "`mlpipec cache key new` makes one",
+            )
+        writer = Writer(self.place.trust.reads, target, demand, made)
+        return Pusher(self.engine, self._store, writer, self.library, self.fetcher.bad)
 
     def close(self) -> None:
         """Ends the connections."""

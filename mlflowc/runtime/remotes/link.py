@@ -20,18 +20,30 @@ if TYPE_CHECKING:
     from mlflowc.runtime.remotes.push import Pushed
 
 T = TypeVar("T")
+_SIGNED = (
+    "`keys` in the `cache` block says whose signatures count; `mlpipec cache verify --in-remote` lists all"
+)
 
 
 class Link:
-    """See `Remote`. `warn` is told once, with a message and help, when the remote fails."""
+    """See `Remote`. `warn` is told once, with a message and help, when the remote fails; `doubt` of records
+    there that are not believed.
+    """
 
     def __init__(
-        self, place: Place, store: Store, warn: Callable[[str, str], None], meter: Meter | None = None
+        self,
+        place: Place,
+        store: Store,
+        warn: Callable[[str, str], None],
+        meter: Meter | None = None,
+        doubt: Callable[[str, str], None] | None = None,
     ) -> None:
         self.place = place
         self._store = store
         self._warn = warn
         self._meter = meter
+        self._doubt = doubt
+        self._doubted: set[str] = set()
         self._hub: Hub | None = None
         self._off = False
         self._expected: set[str] = set()
@@ -109,12 +121,27 @@ class Link:
             self._expected.clear()
         nothing: list[Entry | None] = [None] * len(todo)
         found = self._safely(lambda hub: hub.engine.each(hub.fetcher.entry, todo), nothing)
+        self._tell_of_doubts()
         with self._guard:
             for asked, entry in zip(todo, found, strict=True):
                 self._entries[asked] = entry
                 if entry is not None:
                     self._holders |= {o.hash: entry for o in entry.record.outputs}
             return self._entries[key]
+
+    def _tell_of_doubts(self) -> None:
+        """Says which records are there and not believed: they are misses, and should not be silent ones."""
+        with self._guard:
+            refused = dict(self._hub.fetcher.refused) if self._hub is not None else {}
+            new = {k: r for k, r in refused.items() if k not in self._doubted}
+            self._doubted.update(new)
+        by_reason: dict[str, list[str]] = {}
+        for stage, reason in new.values():
+            by_reason.setdefault(reason, []).append(stage)
+        for reason, stages in sorted(by_reason.items()):
+            if self._doubt is not None:
+                shown = ", ".join(f"`{s}`" for s in sorted(stages)[:5]) + (", …" if len(stages) > 5 else "")
+                self._doubt(f"a result of {shown} in the remote is not used: {reason}", _SIGNED)
 
     def _safely(self, ask: Callable[[Hub], T], otherwise: T) -> T:
         """What the remote says; `otherwise` when it cannot be asked."""

@@ -8,18 +8,24 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mlflowc.ir.model import Pipeline, Value
+from mlflowc.runtime.remotes.signing import NOTHING, VARIABLE, Demand
 from mlflowc.runtime.remotes.transport import scheme_of
 from mlflowc.runtime.remotes.trust import Trust, decide
 
 
 class Place(NamedTuple):
-    """Where a remote is and how to use it. `state` is the project's `.mlpipe`."""
+    """Where a remote is and how to use it. `state` is the project's `.mlpipe`, `demand` what is believed.
+
+    `lacks` names the credentials that this job was to be given and was not: one of a fork's pull request.
+    """
 
     address: str
     root: Path
     state: Path
     options: Mapping[str, Value]
     trust: Trust
+    demand: Demand = NOTHING
+    lacks: tuple[str, ...] = ()
 
 
 def place_of(
@@ -35,6 +41,11 @@ def place_of(
     if not address:
         return None
     scheme_of(address)
-    options = dict(cache.options) if given is None or given == cache.remote else {}
-    trust = decide(os.environ if env is None else env, cache.write, pipeline.ci.branch)
-    return Place(address, root, state, options, trust)
+    env = os.environ if env is None else env
+    own = given is None or given == cache.remote
+    trust = decide(env, cache.write, pipeline.ci.branch)
+    demand = Demand(cache.keys, cache.require_signature)
+    # A service passes a secret that it does not give as an empty variable. On a person's machine, credentials
+    # may come from anywhere.
+    lacks = tuple(n for n in cache.secrets if n != VARIABLE and env.get(n) == "") if own else ()
+    return Place(address, root, state, dict(cache.options) if own else {}, trust, demand, lacks)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mlflowc.runtime import tree
+from mlflowc.runtime import records, tree
 from mlflowc.runtime.hashing import hash_bytes
 from mlflowc.runtime.records import Record
 from mlflowc.runtime.remotes import entries, names, packs
@@ -14,6 +14,7 @@ from mlflowc.runtime.remotes.engine import Engine
 from mlflowc.runtime.remotes.entries import Entry
 from mlflowc.runtime.remotes.library import Library, Pack
 from mlflowc.runtime.remotes.packs import Sized
+from mlflowc.runtime.remotes.signing import NOTHING, Demand, Signer
 from mlflowc.runtime.store import Store
 
 # Below so many bytes of small files, sending them costs less than finding out which are there.
@@ -44,38 +45,50 @@ class _Content:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Who pushes: what it reads, where it writes, what it believes, and the key that it signs with."""
+
+    reads: tuple[str, ...]
+    target: str
+    demand: Demand = NOTHING
+    signer: Signer | None = None
+
+
 class _LostError(Exception):
     """The content with that hash is not in the store, or not what it should be."""
 
 
 class Pusher:
-    """Writes into the namespace `target` of one remote. Raises `RemoteError`.
+    """Writes into one namespace of one remote. Raises `RemoteError`.
 
-    Contents that are in one of `reads` are not sent again, unless their hash is in `bad`.
+    Contents that are in a namespace that is read are not sent again, unless their hash is in `bad`.
     """
 
     def __init__(
         self,
         engine: Engine,
         store: Store,
-        reads: tuple[str, ...],
-        target: str,
+        writer: Writer,
         library: Library,
         bad: set[str],
     ) -> None:
         self._engine = engine
         self._store = store
-        self._reads = (target, *(r for r in reads if r != target))
-        self._target = target
+        self._writer = writer
+        self._target = writer.target
+        self._reads = (writer.target, *(r for r in writer.reads if r != writer.target))
+        # Keys whose record there is not believed by those who read: it is written over.
+        self._unbelieved: set[str] = set()
         self._library = library
         self._bad = bad
         self._lost: set[str] = set()
         self._damaged: set[str] = set()
 
-    def push(self, records: Iterable[Record]) -> Pushed:
+    def push(self, results: Iterable[Record]) -> Pushed:
         """Sends what the remote does not have of these results."""
         done = Pushed()
-        wanted = self._missing(list(records), done)
+        wanted = self._missing(list(results), done)
         contents: dict[str, _Content] = {}
         needs: dict[str, set[str]] = {}
         for record in wanted:
@@ -94,7 +107,7 @@ class Pusher:
         self._send_records([r for r in wanted if r.key in needs], needs, where, done)
         return done
 
-    def _missing(self, records: list[Record], done: Pushed) -> list[Record]:
+    def _missing(self, results: list[Record], done: Pushed) -> list[Record]:
         """The records that the remote does not have, in any namespace that is read."""
 
         def there(record: Record) -> Record | None:
@@ -102,13 +115,18 @@ class Pusher:
                 data = self._engine.read_or_none(names.record(namespace, record.key), entries.LARGEST)
                 if data is not None:
                     try:
-                        return entries.decode(data, record.key, namespace).record
+                        found = entries.decode(data, record.key, namespace)
                     except ValueError:
                         self._bad.add(record.key)
+                        continue
+                    demand = self._writer.demand
+                    if demand.objection(namespace, record.key, found.text, found.signatures) is None:
+                        return found.record
+                    self._unbelieved.add(record.key)
             return None
 
         wanted = []
-        for record, found in zip(records, self._engine.each(there, records), strict=True):
+        for record, found in zip(results, self._engine.each(there, results), strict=True):
             same = found is not None and found.outputs == record.outputs
             damaged = record.key in self._bad or any(o.hash in self._bad for o in record.outputs)
             damaged = damaged or (same and self._spoiled(record))
@@ -234,18 +252,20 @@ class Pusher:
     # --- records
 
     def _send_records(
-        self, records: list[Record], needs: Mapping[str, set[str]], where: Mapping[str, Pack], done: Pushed
+        self, pushed: list[Record], needs: Mapping[str, set[str]], where: Mapping[str, Pack], done: Pushed
     ) -> None:
         def send(record: Record) -> bool:
             own = needs[record.key]
             used = dict.fromkeys(where[d] for d in sorted(own) if d in where)
-            data = entries.encode(Entry(record, tuple(used)))
+            text, signer = records.encode(record), self._writer.signer
+            made = {signer.public: signer.sign(self._target, record.key, text)} if signer else {}
+            data = entries.encode(Entry(record, tuple(used), self._target, made, text))
             name = names.record(self._target, record.key)
-            again = record.key in self._bad or bool(own & self._bad)
+            again = record.key in self._bad | self._unbelieved or bool(own & self._bad)
             return self._engine.write(name, data, fresh=not again)
 
-        complete = [r for r in records if not needs[r.key] & self._lost]
-        done.lost += [r.stage for r in records if needs[r.key] & self._lost]
+        complete = [r for r in pushed if not needs[r.key] & self._lost]
+        done.lost += [r.stage for r in pushed if needs[r.key] & self._lost]
         for written in self._engine.each(send, complete):
             # Another one was quicker: its result is as good.
             done.new += written
