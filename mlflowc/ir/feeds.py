@@ -14,6 +14,8 @@ from mlflowc.ir.model import Data, Value
 FOLDER = ".mlpipe/data"
 _ODD = re.compile(r"[^\w.@+=,-]+")
 _ENV = "env:"
+# Arguments that say how to get at the data, and not which data it is.
+ACCESS = frozenset({"secrets", "token"})
 
 
 def is_pinned(data: Data) -> bool:

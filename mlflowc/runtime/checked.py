@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from mlflowc.check import lattice
 from mlflowc.data.declared import checkable, digest
 from mlflowc.errors import Failure
+from mlflowc.ir import feeds
 from mlflowc.ir.model import AssetRef, DataRef, FileType, GlobRef, PathRef, Place, Stage, StageOutput
+from mlflowc.runtime import pins
 from mlflowc.runtime.checkout import Seen
 from mlflowc.runtime.records import OutputRecord, Record
 from mlflowc.runtime.workspace import Workspace
@@ -59,13 +62,18 @@ def inputs(
             if isinstance(source, StageOutput | AssetRef):
                 continue
             types = [(entry.type, stage.place)]
+            pin = None
             if isinstance(source, DataRef):
                 data = ws.sources[source.data]
                 types.insert(0, (data.type, data.place))
-            types = [(t, p) for t, p in types if checkable(t)]
+                pin = pins.current(ws, data) if source.data in ws.pinned else None
+            # What is pinned was found to be of its type then.
+            types = [(t, p) for t, p in types if checkable(t) and (pin is None or pin.type != digest(t))]
             if not types:
                 continue
             hashes = {s.path: s.hash for s, _ in seen} if hashes is None else hashes
+            if pin is not None:
+                hashes[pin.path] = pin.hash
             what = f"data source `{source.data}`" if isinstance(source, DataRef) else f"input `{entry.name}`"
             for path in paths(source):
                 path = path.rstrip("/")
@@ -92,28 +100,33 @@ def unfit(ws: Workspace, items: Iterable[Item], record: Record | None, key: str)
             record = record or ws.store.record(key)
             if record is not None and item.name in record.checked:
                 continue
+            if feeds.is_ours(item.path) and not (ws.root / item.path).exists():
+                # Pinned, and not here. It is checked before anything reads it.
+                continue
         if not verdict(ws, item).ok:
             return item
     return None
 
 
-def verdict(ws: Workspace, item: Item) -> Verdict:
-    """The verdict on what is at the item's path, which has its hash. Raises `Failure` when there is none."""
+def verdict(ws: Workspace, item: Item, where: Path | None = None) -> Verdict:
+    """The verdict on what is at the item's path (or at `where`), which has its hash. Raises `Failure` when
+    there is none.
+    """
     with _one_at_a_time:
         found = _kept(ws, item)
         if found is None:
             from mlflowc.data import findings, validate
 
-            found = validate.check(ws.root / item.path, item.type, item.path)
+            found = validate.check(where or ws.root / item.path, item.type, item.path)
             if item.hash:
                 ws.index.facts[_fact(item)] = findings.encode(found)
         return found
 
 
-def demand(ws: Workspace, items: Iterable[Item]) -> None:
-    """Raises `Failure` with what is wrong when one of the files is not of its type."""
+def demand(ws: Workspace, items: Iterable[Item], where: Path | None = None) -> None:
+    """Raises `Failure` with what is wrong when a file (or the one at `where`) is not of its type."""
     for item in items:
-        found = verdict(ws, item)
+        found = verdict(ws, item, where)
         if not found.ok:
             from mlflowc.data.findings import lines
 

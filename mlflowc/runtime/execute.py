@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
 import os
 import queue
@@ -13,15 +12,15 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FrameType
 from typing import TYPE_CHECKING, TypeAlias
 
 from mlflowc.errors import Failure
-from mlflowc.runtime import inuse, publish, targets
+from mlflowc.runtime import inuse, publish, targets, unlike
 from mlflowc.runtime.events import Listener, Outcome, RunResult, Silent, StageResult
 from mlflowc.runtime.index import Run
-from mlflowc.runtime.lockfile import LockFile, StageEntry
+from mlflowc.runtime.lockfile import LockFile, StageEntry, changing
 from mlflowc.runtime.plan import Action, Outputs, Plan, Step
 from mlflowc.runtime.resources import Resources, Share
 from mlflowc.runtime.worker import Shared, work
@@ -67,12 +66,23 @@ def run(
         ws.prepare()
         with inuse.using(ws.state):
             schedule.run()
-    results = tuple(schedule.results[s.stage.id] for s in plan.steps)
+    results = tuple(_beside_lock(ws, schedule.results[s.stage.id]) for s in plan.steps)
     publish.sweep(ws, (ws.stage(r.stage) for r in results if r.outcome.good))
     result = RunResult(results, ws.clock.monotonic() - began, schedule.interrupted)
     remember(ws, plan, result)
     told.ended(result)
     return result
+
+
+def _beside_lock(ws: Workspace, result: StageResult) -> StageResult:
+    """With word of it where a result in place is not the one that the lock names for its key."""
+    if result.outcome is not Outcome.KEPT or result.unlike is not None:
+        return result
+    locked = ws.lock.stage(result.stage)
+    if locked is None or locked.key != result.key or locked.outputs == result.outputs:
+        return result
+    other = unlike.against_lock(ws, result.stage, result.key, result.outputs, result.metrics)
+    return replace(result, unlike=other)
 
 
 def remember(ws: Workspace, plan: Plan, result: RunResult) -> None:
@@ -86,33 +96,25 @@ def remember(ws: Workspace, plan: Plan, result: RunResult) -> None:
             before = ws.lock.stage(r.stage)
             if before != entry:
                 entries[r.stage] = entry
-            if r.outcome is Outcome.KEPT and before is not None and before.key != r.key:
-                ws.index.remember_run(Run(r.stage, r.key, ws.clock.now(), 0.0, "kept", commit=commit()))
-    stale = any(kind == "stage" and name not in ws.stages for kind, name in ws.lock.entries)
+            if r.outcome is Outcome.KEPT and before is not None and (before.key != r.key or r.unlike):
+                note = r.unlike.note if r.unlike else ""
+                kept = Run(r.stage, r.key, ws.clock.now(), 0.0, "kept", commit=commit(), note=note)
+                ws.index.remember_run(kept)
+    known = {"stage": ws.stages, "data": ws.pinned}
+    stale = any(kind in known and name not in known[kind] for kind, name in ws.lock.entries)
     if entries or stale or ws.lock is not ws.lock_read:
         ws.prepare()
-        with _lock_file(ws):
-            theirs = {k: e for k, e in LockFile.read(ws.root).entries.items() if k[0] == "stage"}
-            pins = {k: e for k, e in ws.lock.entries.items() if k[0] != "stage"}
-            ws.lock = LockFile({**pins, **theirs}).with_stages(entries).keeping_stages(ws.stages)
+        with changing(ws.state):
+            # What others wrote meanwhile stays; who pins data, or refreshes it, writes that at once.
+            theirs = {k: e for k, e in LockFile.read(ws.root).entries.items() if k[0] in ("stage", "data")}
+            mine = {k: e for k, e in ws.lock.entries.items() if k[0] not in ("stage", "data")}
+            ws.lock = LockFile({**mine, **theirs}).with_stages(entries).keeping("stage", ws.stages)
+            ws.lock = ws.lock.keeping("data", ws.pinned)
             ws.lock.write(ws.root, ws.fs)
             ws.lock_read = ws.lock
     if any(r.outcome is not Outcome.KEPT for r in result.stages):
         ws.store.sync()
     ws.index.flush()
-
-
-@contextlib.contextmanager
-def _lock_file(ws: Workspace) -> Iterator[None]:
-    try:
-        fd = os.open(ws.state / "lock.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    except OSError as e:
-        raise Failure(f"cannot write in `.mlpipe`: {e.strerror}") from e
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
 
 
 _PATIENCE = 0.5

@@ -10,9 +10,12 @@ of its parameters. Other kinds (`env`, `data`) belong to the modules that pin th
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
+import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,7 +49,7 @@ class StageEntry:
 
 @dataclass(frozen=True)
 class LockFile:
-    """All entries by kind and name. A value: `with_`, `with_stages` and `keeping_stages` give another."""
+    """All entries by kind and name. A value: `with_`, `with_stages` and `keeping` give another."""
 
     entries: Mapping[tuple[str, str], Entry] = field(default_factory=dict)
 
@@ -65,6 +68,8 @@ class LockFile:
                 raise _damaged(name, number, "not an entry") from None
             if kind == "stage" and not _sound(entry):
                 raise _damaged(name, number, f"not the entry of a stage: `{title}`")
+            if kind == "data" and not _sound_pin(entry):
+                raise _damaged(name, number, f"not the entry of a data source: `{title}`")
             entries[kind, title] = entry
         return cls(entries)
 
@@ -127,10 +132,24 @@ class LockFile:
         """This lock with those entries of stages set."""
         return LockFile({**self.entries, **{("stage", name): _raw(e) for name, e in entries.items()}})
 
-    def keeping_stages(self, stages: Iterable[str]) -> LockFile:
-        """This lock without the entries of stages other than those."""
-        wanted = set(stages)
-        return LockFile({k: e for k, e in self.entries.items() if k[0] != "stage" or k[1] in wanted})
+    def keeping(self, kind: str, names: Iterable[str]) -> LockFile:
+        """This lock without the entries of that kind under other names than those."""
+        wanted = set(names)
+        return LockFile({k: e for k, e in self.entries.items() if k[0] != kind or k[1] in wanted})
+
+
+@contextlib.contextmanager
+def changing(state: Path) -> Iterator[None]:
+    """Nobody else changes the lock of the project whose `.mlpipe` this is meanwhile. Raises `Failure`."""
+    try:
+        fd = os.open(state / "lock.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as e:
+        raise Failure(f"cannot write in `.mlpipe`: {e.strerror}") from e
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
 
 
 def _parse_line(line: str) -> tuple[str, str, Entry]:
@@ -166,6 +185,18 @@ def _sound_output(raw: Entry) -> bool:
         all(isinstance(raw.get(field), str) for field in ("path", "kind", "hash"))
         and isinstance(raw.get("size"), int)
         and isinstance(raw.get("exec", False), bool)
+    )
+
+
+def _sound_pin(raw: Entry) -> bool:
+    texts = [raw.get("version"), raw.get("files", {})]
+    return (
+        all(isinstance(raw.get(field), str) for field in ("from", "kind", "hash"))
+        and isinstance(raw.get("source"), dict)
+        and isinstance(raw.get("size"), int)
+        and isinstance(raw.get("exec", False), bool)
+        and isinstance(raw.get("type", ""), str)
+        and all(isinstance(t, dict) and all(isinstance(v, str) for v in t.values()) for t in texts)
     )
 
 

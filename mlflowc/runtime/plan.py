@@ -15,9 +15,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, TypeAlias
 
-from mlflowc.errors import Failure
 from mlflowc.ir.model import AssetRef, DataRef, GlobRef, Input, PathRef, Stage, StageOutput, Value
-from mlflowc.runtime import checked, closure, environments, hostpython, keys, metrics, targets
+from mlflowc.runtime import checked, closure, environments, hostpython, keys, metrics, pins, targets
 from mlflowc.runtime.checkout import Checkout, Seen
 from mlflowc.runtime.commands import render
 from mlflowc.runtime.explain import reason_to_run
@@ -107,6 +106,7 @@ def make_plan(
     known: dict[str, Outputs | None] = {}
     steps = []
     concerned = targets.closure(ws.pipeline, wanted.stages)
+    pins.ensure(ws, concerned)
     expect(ws, concerned)
     for stage in concerned:
         lazy = exact is not None and stage.id not in exact
@@ -121,6 +121,12 @@ def expect(ws: Workspace, stages: Sequence[Stage]) -> None:
     if ws.remote is not None:
         locked = (ws.lock.stage(s.id) for s in stages)
         ws.remote.expect(entry.key for entry in locked if entry is not None)
+
+
+class Unpinned(str):
+    """Why a stage has no key yet: the data that it reads is not pinned. A run would pin it."""
+
+    __slots__ = ()
 
 
 def pin_environments(ws: Workspace) -> None:
@@ -168,15 +174,17 @@ class Planner:
         """
         waiting = [s for s in targets.upstream(stage) if upstream[s] is None]
         if waiting:
-            if stage.id in self._force:
+            if self.forces(stage.id):
                 return Step(stage, Action.RUN, "forced")
             return Step(stage, Action.WAIT, f"depends on what `{waiting[0]}` makes")
         facts = self._facts(stage, upstream)
+        if isinstance(facts, Unpinned) and not lazy:
+            return Step(stage, Action.RUN, facts)
         if isinstance(facts, str):
             return Step(stage, Action.BLOCKED, facts)
         components, seen, values = facts
         key = keys.digest(components)
-        if stage.id in self._force:
+        if self.forces(stage.id):
             return Step(stage, Action.RUN, "forced", key, components, seen=seen, values=values)
         found = self._result(stage, key, lazy)
         if found is None and lazy:
@@ -190,6 +198,10 @@ class Planner:
             reason = f"`{unfit.path}` is not what its type says"
             return Step(stage, Action.RUN, reason, key, components, seen=seen, values=values)
         return Step(stage, action, reason, key, components, outputs, numbers, record, seen, values)
+
+    def forces(self, stage: str) -> bool:
+        """Whether the stage runs, whatever is cached."""
+        return stage in self._force
 
     def deep_key(self, stage: Stage, deep: Mapping[str, str]) -> str | None:
         """The stage's deep key, given those of the stages before it; None when an input is not there."""
@@ -297,6 +309,12 @@ class Planner:
                 # Known by its content, there or not: only a command needs it in its place.
                 sources.append((source.path, "file", source.hash))
                 continue
+            if isinstance(source, DataRef) and source.data in self._ws.pinned:
+                pin = self._pin(source.data)
+                if isinstance(pin, str):
+                    return pin
+                sources.append((pin.path, pin.kind, pin.hash))
+                continue
             for path in self.paths(source):
                 looked = self._ws.checkout.look(path)
                 if looked is None:
@@ -312,18 +330,21 @@ class Planner:
             )
         return sources, seen
 
+    def _pin(self, name: str) -> pins.Pin | str:
+        """What the data counts as; or why it has no content that counts."""
+        data = self._ws.sources[name]
+        pin = pins.current(self._ws, data)
+        if pin is None:
+            return Unpinned(pins.unpinned(data, self._ws.lock))
+        return pins.edited(self._ws, data, pin) or pin
+
     def paths(self, source: DataRef | PathRef | GlobRef) -> tuple[str, ...]:
-        """The paths that a source stands for now. Raises `Failure` for one that cannot be had."""
+        """The paths that a source stands for now."""
         if isinstance(source, GlobRef):
             return self._ws.checkout.glob(source.pattern)
         if isinstance(source, PathRef):
             return (source.path,)
-        try:
-            return (self._ws.data[source.data],)
-        except KeyError:
-            raise Failure(
-                f"data source `{source.data}` is of a kind that this version cannot fetch"
-            ) from None
+        return (self._ws.data[source.data],)
 
     # --- code
 
@@ -465,6 +486,18 @@ def verify(ws: Workspace) -> dict[str, str]:
     for kind, name in ws.lock.entries:
         if kind == "stage" and name not in ws.stages:
             problems[name] = "the lock has an entry for it, and the pipeline has no such stage"
+    return problems | _unsettled(ws)
+
+
+def _unsettled(ws: Workspace) -> dict[str, str]:
+    """The pinned data that stages read, and whose pin does not belong to the checkout."""
+    problems: dict[str, str] = {}
+    for name, data in pins.used(ws, ws.pipeline.stages).items():
+        pin = pins.current(ws, data)
+        if pin is None:
+            problems[f"data {name}"] = pins.unpinned(data, ws.lock)
+        elif pin.type != pins.type_of(data):
+            problems[f"data {name}"] = "it was pinned when its type said something else"
     return problems
 
 

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 from mlflowc import __version__
 from mlflowc.errors import Failure
 from mlflowc.ir.model import Stage, StageOutput
-from mlflowc.runtime import assets, checked, childenv, commands, environments, publish
+from mlflowc.runtime import assets, checked, childenv, commands, environments, pins, placing, publish, unlike
 from mlflowc.runtime.claim import Claim
 from mlflowc.runtime.events import Listener, Outcome, StageResult
 from mlflowc.runtime.index import Run
+from mlflowc.runtime.lockfile import NAME as LOCK
 from mlflowc.runtime.locks import Held
 from mlflowc.runtime.logs import Log
 from mlflowc.runtime.plan import Action, Outputs, Planner, Step
@@ -89,7 +90,9 @@ def _work(
         step = shared.planner.decide(stage, upstream)
     if step.action is Action.KEEP:
         return _kept(shared, step)
-    inputs = _upstream_outputs(stage, upstream)
+    if not step.key:
+        raise Failure(f"cannot run: {step.reason}", help=f"`mlpipec update` pins data in `{LOCK}`")
+    inputs = [*_upstream_outputs(stage, upstream), *pins.inputs(ws, stage)]
     waited: list[str] = []
 
     def waiting(holder: str) -> None:
@@ -103,7 +106,7 @@ def _work(
         done = _with_locks(shared, step, upstream, gpus, claim, held, look_again=bool(waited))
         if done is not None:
             return done
-        held = claim.fill(lambda missing: _materialise(ws, missing))
+        held = claim.fill(lambda missing: _materialise(shared, stage, missing))
         waited.append("for inputs")
     return StageResult(stage.id, Outcome.CANCELLED, step.key)
 
@@ -123,7 +126,9 @@ def _with_locks(
     The locks are let go."""
     ws, stage = shared.ws, step.stage
     try:
-        if look_again or not _inputs_same(ws, step):
+        # What another process made since, without our having to wait, is not made twice.
+        made = step.action is Action.RUN and ws.store.record(step.key) is not None
+        if look_again or made or not _inputs_same(ws, step):
             _forget(ws, step)
             step = shared.planner.decide(stage, upstream)
         if step.action is Action.KEEP:
@@ -141,7 +146,8 @@ def _with_locks(
             )
         if claim.missing():
             return None
-        return _run(shared, step, _upstream_outputs(stage, upstream), gpus, held.descriptors)
+        inputs = [*_upstream_outputs(stage, upstream), *pins.inputs(ws, stage)]
+        return _run(shared, step, inputs, gpus, held.descriptors)
     finally:
         held.release()
 
@@ -161,8 +167,11 @@ def _restore(shared: Shared, step: Step) -> StageResult | None:
         return None
     seconds = ws.clock.monotonic() - began
     saved = step.record.seconds if step.record else 0.0
-    ws.index.remember_run(_ended(shared, step.stage, step.key, seconds, "restored"))
-    return StageResult(step.stage.id, Outcome.RESTORED, step.key, step.outputs, step.metrics, seconds, saved)
+    other = unlike.against_lock(ws, step.stage.id, step.key, step.outputs, step.metrics)
+    note = other.note if other else ""
+    ws.index.remember_run(_ended(shared, step.stage, step.key, seconds, "restored", note))
+    done = StageResult(step.stage.id, Outcome.RESTORED, step.key, step.outputs, step.metrics, seconds, saved)
+    return replace(done, unlike=other) if other else done
 
 
 def _bring(ws: Workspace, outputs: Outputs) -> bool:
@@ -210,7 +219,10 @@ def _run(
     checked.demand(ws, read)
     assets.provide(ws, stage)
     steady = Steady(ws, step, inputs)
+    asked = ws.clock.monotonic()
     variables = _variables(shared, stage, gpus)
+    # Making an environment, or waiting for it, is no part of the stage's own time.
+    began += ws.clock.monotonic() - asked
     started = ws.clock.now()
     publish.move_aside(ws, stage)
     log: Path | None = None
@@ -272,9 +284,10 @@ def _finish(shared: Shared, step: Step, tried: Try, started: float, began: float
             )
         ),
     )
-    ws.store.put_record(record)
+    other = unlike.put(ws, record, forced=shared.planner.forces(stage.id))
     publish.forget_aside(ws, stage)
-    ws.index.remember_run(_ended(shared, stage, step.key, tried.seconds, "ran"))
+    note = other.note if other else ""
+    ws.index.remember_run(_ended(shared, stage, step.key, tried.seconds, "ran", note))
     seconds = ws.clock.monotonic() - began
     return StageResult(
         stage.id,
@@ -284,12 +297,20 @@ def _finish(shared: Shared, step: Step, tried: Try, started: float, began: float
         record.metrics,
         seconds,
         findings=tried.findings,
+        unlike=other,
     )
 
 
-def _materialise(ws: Workspace, inputs: list[OutputRecord]) -> None:
-    """Sees to it that what other stages made is in place, as it should be."""
+def _materialise(shared: Shared, stage: Stage, inputs: list[OutputRecord]) -> None:
+    """Sees to it that what other stages made, and pinned data, is in place, as it should be."""
+    ws = shared.ws
+    fetched = [p for made in inputs if (p := pins.of_output(ws, made)) is not None]
+    if fetched:
+        placing.put(ws, fetched, lambda text: shared.listener.note(stage.id, text))
+    made_of = {p.output for p in fetched}
     for made in inputs:
+        if made in made_of:
+            continue
         ws.checkout.forget(made.path)
         if not _bring(ws, (made,)):
             raise Failure(

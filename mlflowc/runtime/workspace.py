@@ -8,10 +8,12 @@ from functools import cached_property
 from pathlib import Path
 
 from mlflowc.errors import Failure
+from mlflowc.ir import feeds
 from mlflowc.ir.model import Data, Env, Pipeline, Runner, Stage, Value
 from mlflowc.runtime.checkout import Checkout
 from mlflowc.runtime.index import StatIndex
 from mlflowc.runtime.lockfile import LockFile
+from mlflowc.runtime.pins import Feeds
 from mlflowc.runtime.ports import Clock, CommandRunner, FileSystem, LocalFileSystem, SystemClock
 from mlflowc.runtime.remotes.port import Remote
 from mlflowc.runtime.store import Store
@@ -24,7 +26,7 @@ class Workspace:
     """`lock` is what the lock file says or will say, `lock_read` what it was read or written as.
 
     Only a run (or the resolution of an environment) sets them; everything else stays. `remote` is where
-    results of others are, None without one.
+    results of others are, None without one; `feeds` fetches data, None where nothing is fetched.
     """
 
     root: Path
@@ -38,6 +40,7 @@ class Workspace:
     lock: LockFile
     lock_read: LockFile
     remote: Remote | None = None
+    feeds: Feeds | None = None
     _stages: dict[str, Stage] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -79,8 +82,13 @@ class Workspace:
 
     @cached_property
     def data(self) -> dict[str, str]:
-        """The path of each data source by name."""
-        return {d.name: str(dict(d.args)["path"]) for d in self.pipeline.data if "path" in dict(d.args)}
+        """The path at which each data source stands, by name."""
+        return {d.name: feeds.standing(d) for d in self.pipeline.data}
+
+    @cached_property
+    def pinned(self) -> frozenset[str]:
+        """The names of the data sources that are pinned in the lock."""
+        return frozenset(d.name for d in self.pipeline.data if feeds.is_pinned(d))
 
     def prepare(self) -> None:
         """Makes `.mlpipe`, ignored by git through a file of its own. Raises `Failure` when it cannot."""

@@ -91,7 +91,7 @@ def test_changes_of_different_stages_merge(tmp_path: Path) -> None:
 
 def test_entries_of_other_kinds_stay(tmp_path: Path) -> None:
     lock = LockFile().with_("env", "py", {"pins": [1]}).with_stages({"a": entry("1"), "b": entry("2")})
-    lock = lock.keeping_stages(["a"])
+    lock = lock.keeping("stage", ["a"])
     lock.write(tmp_path, LocalFileSystem())
     again = LockFile.read(tmp_path)
     assert again.get("env", "py") == {"pins": [1]}
