@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
 
 from mlflowc import project, quick, terminal
 from mlflowc.commands import complete, sharing
+from mlflowc.commands.courier import Courier
 from mlflowc.commands.options import file_option, remote_option, sandbox_option
 from mlflowc.errors import Failure
 from mlflowc.ir.model import Pipeline
@@ -20,6 +21,7 @@ from mlflowc.jobs.handover import Arrived
 from mlflowc.jobs.lower import lower
 from mlflowc.jobs.model import Job, JobKind, Workflow
 from mlflowc.runtime import execute, laststate, progress, targets
+from mlflowc.runtime.deferred import only_needed
 from mlflowc.runtime.events import Outcome, RunResult, StageResult
 from mlflowc.runtime.plan import Action, Plan, make_plan
 from mlflowc.runtime.remotes.link import Link
@@ -29,11 +31,12 @@ from mlflowc.spell import nearest
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What the command line says; `plain` where it says no more than these."""
+    """What the command line says; `plain` where it says no more than these; `post`: see `--post`."""
 
     job: str
     event: str | None
     plain: bool
+    post: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,9 @@ class _Work:
 @click.option(
     "--format", "form", type=click.Choice(["github", "dotenv", "bitbucket"]), help="The form of --outputs."
 )
+@click.option(
+    "--post", is_flag=True, help="Post reports and gates on the pull request, as the `ci` block says."
+)
 @remote_option
 @sandbox_option
 @file_option
@@ -77,6 +83,7 @@ def command(
     event: str | None,
     target: Path | None,
     form: str | None,
+    post: bool,
     remote: str | None,
     sandbox: str,
     file: str | None,
@@ -89,6 +96,8 @@ def command(
     """
     if (target is None) != (form is None):
         raise click.UsageError("--outputs and --format go together")
+    if post and event is None:
+        raise click.UsageError("--post belongs to the job `check` of an event: give --on")
     loaded = project.load(file)
     if event is None:
         if target is not None:
@@ -114,8 +123,10 @@ def command(
             print(
                 terminal.style("warning", "bold", "yellow", stream=sys.stderr) + f": {text}", file=sys.stderr
             )
-        plain = file is None and remote is None and sandbox == "off" and not given and not arrived.bad
-        asked = _Asked(job, event, plain)
+        sharing.tell_unlike(arrived.unlike)
+        said = given or arrived.bad or arrived.unlike
+        plain = file is None and remote is None and sandbox == "off" and not said
+        asked = _Asked(job, event, plain, post)
         work = _Work(ws, pipeline, workflow, found, arrived, sharing.attach(ws, remote), sandbox, asked)
         return _do(work, target, form)
     finally:
@@ -154,13 +165,17 @@ def _do(work: _Work, target: Path | None, form: str | None) -> int:
         return _plan(work, target, form)
     if target is not None:
         raise Failure("only the job `plan` has outputs", help="leave --outputs out", code=2)
+    if work.asked.post and work.job.kind is not JobKind.CHECK:
+        raise Failure("only the job `check` posts anything", help="leave --post out", code=2)
     if work.job.kind is JobKind.STAGES:
         return _stages(work)
     if work.job.kind is JobKind.CHECK:
         from mlflowc.commands import checkjob
 
         handover.remember(work.ws, _plan_for(work, _wanted(work)))
-        return checkjob.check(work.ws, work.job.gates, work.job.reports)
+        job, post = work.job, work.asked.post
+        tell = checkjob.Post(post and job.comments, post and job.statuses)
+        return checkjob.check(work.ws, job.gates, job.reports, tell)
     return _act(work)
 
 
@@ -227,10 +242,15 @@ def _stages(work: _Work) -> int:
     ws, job = work.ws, work.job
     deep = handover.foresee(ws)
     plan = handover.plan_for(ws, job.stages, job.stages, work.workflow, work.arrived, deep)
-    result = _run(ws, plan, work.sandbox)
+    if ws.remote is not None:
+        # What is in the remote, the next job takes from there: only what a stage here reads has to come.
+        plan = replace(plan, steps=tuple(only_needed(ws, plan.steps, ())))
+    result, courier = _run(work.link, ws, plan, work.sandbox)
     code = _report(ws, result, work.sandbox, work.asked)
-    _share(work.link, ws, result)
-    size = handover.depart(ws, job, plan, result, deep)
+    _finish(courier, result)
+    size = handover.depart(ws, job, plan, result, deep, work.link.holds if work.link else None)
+    if work.link is not None:
+        work.link.close()
     last = f"{handover.FOLDER}/{job.id}.tar: {progress.size(size)}"
     print(last)
     variables = tuple(i.variable for i in work.workflow.inputs)
@@ -262,20 +282,19 @@ def _keep(
         laststate.save(ws, plan.planner, found[1], laststate.Said(plain, coloured), name=name, also=also)
 
 
-def _share(link: Link | None, ws: Workspace, result: RunResult) -> None:
-    for line in sharing.share(link, ws, result, all_good=True):
+def _finish(courier: Courier, result: RunResult) -> None:
+    for line in courier.finish(result, all_good=True):
         print(line)
-    if link is not None:
-        link.close()
 
 
-def _run(ws: Workspace, plan: Plan, sandbox: str) -> RunResult:
+def _run(link: Link | None, ws: Workspace, plan: Plan, sandbox: str) -> tuple[RunResult, Courier]:
     guard = None
     if sandbox != "off":
         from mlflowc.commands import sandboxing  # most runs have none
 
         guard = sandboxing.guard(ws, sandbox)
-    return execute.run(ws, plan, execute.Options(guard=guard), progress.Lines(sys.stdout))
+    courier = Courier(link, ws, progress.Lines(sys.stdout))
+    return execute.run(ws, plan, execute.Options(guard=guard), courier), courier
 
 
 def _plain(text: str, *_: str) -> str:
@@ -294,6 +313,7 @@ def _report(ws: Workspace, result: RunResult, sandbox: str, asked: _Asked) -> in
 
     for line in _summary(result, asked, terminal.style):
         print(line)
+    sharing.tell_unlike(r.unlike for r in result.stages)
     for message, help in progress.failures(result, left):
         terminal.error(message, help)
     if sandbox == "audit":
@@ -328,9 +348,11 @@ def _local(ws: Workspace, asked: _Asked, link: Link | None, sandbox: str) -> int
     stage = ws.stages.get(name)
     if stage is not None:
         plan = handover.plan_for(ws, [name], [name], None)
-        result = _run(ws, plan, sandbox)
+        result, courier = _run(link, ws, plan, sandbox)
         code = _report(ws, result, sandbox, asked)
-        _share(link, ws, result)
+        _finish(courier, result)
+        if link is not None:
+            link.close()
         _keep(ws, plan, result, asked, [])
         return code
     from mlflowc.commands import checkjob

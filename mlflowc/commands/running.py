@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlflowc import project, terminal
 from mlflowc.commands import sharing
+from mlflowc.commands.courier import Courier
 from mlflowc.errors import Failure
 from mlflowc.ir.model import Pipeline, Rows
 from mlflowc.runtime import execute, laststate, progress, targets
@@ -57,16 +58,18 @@ def bring_up_to_date(asked: Asked) -> int:
             ws.index.flush()
             return 0
         options = execute.Options(asked.jobs, asked.keep_going, guard, asked.gpus)
-        result = execute.run(ws, plan, options, _listener(plan, asked.as_json))
+        courier = Courier(link, ws, _listener(plan, asked.as_json))
+        result = execute.run(ws, plan, options, courier)
         git = laststate.git_looks(ws.root) if ws.pipeline.gates else None
         gates = _gates(ws, plan) if result.ok else []
         if result.ok and len(plan.steps) == len(ws.stages) and not asked.force:
             _keep_state(ws, plan, asked, gates, git)
-        shared = sharing.share(link, ws, result)
+        shared = courier.finish(result)
     finally:
         ws.close()
         if link is not None:
             link.close()
+    sharing.tell_unlike(r.unlike for r in result.stages)
     if asked.as_json:
         shown = _as_json(plan, result, gates)
         if asked.sandbox == "audit":
@@ -229,6 +232,7 @@ def _as_json(plan: Plan, result: RunResult, gates: list[GateResult]) -> dict[str
                 "outputs": {o.name: {"path": o.path, "hash": o.hash, "size": o.size} for o in r.outputs},
                 "metrics": r.metrics,
                 **({"message": r.message, "help": r.help} if r.message else {}),
+                **({"unlike": r.unlike.as_json()} if r.unlike else {}),
             }
             for r in result.stages
         ],

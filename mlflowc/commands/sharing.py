@@ -10,11 +10,8 @@ from pathlib import Path
 
 from mlflowc import terminal
 from mlflowc.runtime.deferred import only_needed
-from mlflowc.runtime.events import Outcome, RunResult
 from mlflowc.runtime.plan import Plan, make_plan
-from mlflowc.runtime.progress import count, size
 from mlflowc.runtime.remotes.link import Link
-from mlflowc.runtime.remotes.names import TRUSTED
 from mlflowc.runtime.remotes.place import Place, place_of
 from mlflowc.runtime.unlike import Unlike
 from mlflowc.runtime.workspace import Workspace
@@ -65,26 +62,6 @@ def tell_unlike(found: Iterable[Unlike | None]) -> None:
     for other in found:
         if other is not None:
             warn(other.message, other.help)
-
-
-def share(link: Link | None, ws: Workspace, result: RunResult, *, all_good: bool = False) -> list[str]:
-    """Pushes what a run made (with `all_good`, also what it found), as the policy says; lines that tell.
-
-    Nothing that goes wrong on the way makes the run fail.
-    """
-    if link is None or not link.place.trust.unasked or result.interrupted:
-        return []
-    good = (Outcome.RAN, Outcome.RESTORED, Outcome.KEPT) if all_good else (Outcome.RAN,)
-    records = [ws.store.record(r.key) for r in result.stages if r.outcome in good]
-    done = link.push(r for r in records if r is not None)
-    if done is None:
-        return []
-    lines = []
-    if done.new:
-        where = link.place.trust.writes or TRUSTED
-        space = "" if where == TRUSTED else f" ({where})"
-        lines.append(f"{count(done.new, 'result')} pushed to {link.place.address}{space}, {size(done.bytes)}")
-    return [*lines, *differing(done.differs)]
 
 
 def differing(stages: Iterable[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from mlflowc.runtime.events import Outcome, RunResult, StageResult
 from mlflowc.runtime.lockfile import LockFile
 from mlflowc.runtime.plan import Action, Outputs, Plan, Planner, Step, deep_keys, expect, pin_environments
 from mlflowc.runtime.records import Record
+from mlflowc.runtime.unlike import Unlike
 from mlflowc.runtime.workspace import Workspace
 
 FOLDER = "mlpipe-bundles"
@@ -32,12 +33,14 @@ class Arrived:
     """Bundles that were taken in.
 
     `deep` holds for each job the deep keys that its bundles name, a mapping for each. `keys` gives the key
-    of the result that came for a stage and its deep key. `bad` has words about what was left out.
+    of the result that came for a stage and its deep key. `bad` has words about what was left out, `unlike`
+    results that are other ones here.
     """
 
     deep: Mapping[str, tuple[Mapping[str, str], ...]]
     keys: Mapping[tuple[str, str], str]
     bad: tuple[str, ...] = ()
+    unlike: tuple[Unlike, ...] = ()
 
     def has(self, job: Job, deep: Mapping[str, str | None]) -> bool:
         """Whether there is a bundle of exactly the results that `job` would make now."""
@@ -53,6 +56,7 @@ def arrive(ws: Workspace) -> Arrived:
     deep: dict[str, tuple[Mapping[str, str], ...]] = {}
     keys: dict[tuple[str, str], str] = {}
     bad: list[str] = []
+    others: dict[str, Unlike] = {}
     stages: set[str] = set()
     paths = sorted((ws.root / FOLDER).rglob("*.tar"))
     if paths:
@@ -66,12 +70,14 @@ def arrive(ws: Workspace) -> Arrived:
         deep[got.job] = (*deep.get(got.job, ()), got.deep)
         keys |= {(stage, digest): got.keys[stage] for stage, digest in got.deep.items() if stage in got.keys}
         stages.update(got.stages)
+        # Every bundle behind a stage speaks of it.
+        others = {other.key: other for other in got.unlike} | others
     if stages:
         # What was committed may come from another machine, which made something else from the same key.
         # What the jobs of this run hand over belongs together: where they speak, the lock does not.
         kept = {k: e for k, e in ws.lock.entries.items() if k[0] != "stage" or k[1] not in stages}
         ws.lock = LockFile(kept)
-    return Arrived(deep, keys, tuple(bad))
+    return Arrived(deep, keys, tuple(bad), tuple(others.values()))
 
 
 def cache_key(pipeline: Pipeline, job: Job, deep: Mapping[str, str | None]) -> str:
@@ -156,18 +162,29 @@ def missing(step: Step, workflow: Workflow | None) -> Failure:
     return Failure(f"`{stage}` has no result here: the job `{job.id}` makes it", help=help)
 
 
-def depart(ws: Workspace, job: Job, plan: Plan, result: RunResult, deep: Mapping[str, str | None]) -> int:
-    """Writes the job's bundle with what went well; returns its size in bytes. Raises `Failure`."""
+def depart(
+    ws: Workspace,
+    job: Job,
+    plan: Plan,
+    result: RunResult,
+    deep: Mapping[str, str | None],
+    shared: Callable[[Record], bool] | None = None,
+) -> int:
+    """Writes the job's bundle with what went well; returns its size in bytes. Raises `Failure`.
+
+    Results that are `shared` go without their contents: the next job takes what it reads from the remote.
+    """
     own: list[Record] = []
     upstream: list[Record] = []
     for step in plan.steps:
         done = result.stage(step.stage.id)
         if done is None or not done.outcome.good:
             continue
-        if step.stage.id in job.stages:
-            own.append(_with_content(ws, step, done))
+        record = _record(ws, step, done)
+        if step.stage.id in job.stages and not (shared is not None and shared(record)):
+            own.append(_with_content(ws, step, record))
         else:
-            upstream.append(_record(ws, step, done))
+            upstream.append(record)
     keys = {r.stage: k for r in (*upstream, *own) if (k := deep.get(r.stage)) is not None}
     path = ws.root / FOLDER / f"{job.id}.tar"
     try:
@@ -184,13 +201,12 @@ def _record(ws: Workspace, step: Step, done: StageResult) -> Record:
     there = ws.store.record(done.key)
     if there is not None and there.outputs == done.outputs:
         return there
-    params = {p: ws.params[p] for p in step.stage.params}
+    params = ws.values(step.stage)
     return Record(done.key, done.stage, dict(step.components), done.outputs, done.metrics, params)
 
 
-def _with_content(ws: Workspace, step: Step, done: StageResult) -> Record:
+def _with_content(ws: Workspace, step: Step, record: Record) -> Record:
     """The record of a result whose content is in the store, put there from its place where it was not."""
-    record = _record(ws, step, done)
     if all(ws.store.has_output(o) for o in record.outputs):
         return record
     found = publish.publish(ws, step.stage).outputs

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -48,11 +47,20 @@ class Engine:
         self,
         transport: Transport,
         meter: Meter | None = None,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], object] | None = None,
     ) -> None:
         self.transport = transport
         self.meter: Meter = meter or Quiet()
-        self._sleep = sleep
+        self._stopped = threading.Event()
+        self._sleep = sleep or self._stopped.wait
+
+    def stop(self) -> None:
+        """All that is under way ends with a `RemoteError`, at its next chunk or question."""
+        self._stopped.set()
+
+    def _go_on(self) -> None:
+        if self._stopped.is_set():
+            raise RemoteError("the transfer was broken off")
 
     def read(self, name: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         """The bytes from `start` on. A connection that breaks is taken up again where it broke.
@@ -64,7 +72,9 @@ class Engine:
         at, tries, mark = start, 0, start
         while True:
             try:
+                self._go_on()
                 for chunk in self.transport.read(name, at, None if length is None else start + length - at):
+                    self._go_on()
                     at += len(chunk)
                     self.meter.moved(len(chunk))
                     yield chunk
@@ -168,6 +178,7 @@ class Engine:
         tries = 0
         while True:
             try:
+                self._go_on()
                 return ask()
             except RemoteError as e:
                 tries += 1

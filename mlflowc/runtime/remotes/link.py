@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from mlflowc.errors import Failure
@@ -23,6 +24,23 @@ T = TypeVar("T")
 _SIGNED = (
     "`keys` in the `cache` block says whose signatures count; `mlpipec cache verify --in-remote` lists all"
 )
+
+
+@dataclass(slots=True)
+class Sum:
+    """What several pushes came to together. See `Pushed`."""
+
+    new: int = 0
+    bytes: int = 0
+    differs: list[str] = field(default_factory=list)
+    keys: set[str] = field(default_factory=set)
+
+    def add(self, done: Pushed) -> None:
+        """Adds one."""
+        self.new += done.new
+        self.bytes += done.bytes
+        self.differs += done.differs
+        self.keys |= done.keys
 
 
 class Link:
@@ -46,6 +64,7 @@ class Link:
         self._doubted: set[str] = set()
         self._hub: Hub | None = None
         self._off = False
+        self._pushed: set[str] = set()
         self._expected: set[str] = set()
         self._entries: dict[str, Entry | None] = {}
         self._holders: dict[str, Entry] = {}
@@ -73,16 +92,17 @@ class Link:
         wanted = [o for o in outputs if not self._store.has_output(o)]
         if entry is None or not all(any(o.same_content(r) for r in entry.record.outputs) for o in wanted):
             return False
-        for output in wanted:
+        return all(self._asked(entry, output) for output in wanted)
+
+    def _asked(self, entry: Entry, output: OutputRecord) -> bool:
+        """Whether the remote seems to have the content of an output."""
+        with self._guard:
+            known = self._present.get(output.hash)
+        if known is None:
+            known = self._safely(lambda hub: hub.fetcher.present(entry, [output]), False)
             with self._guard:
-                known = self._present.get(output.hash)
-            if known is None:
-                known = self._safely(lambda hub, o=output: hub.fetcher.present(entry, [o]), False)  # type: ignore[misc]
-                with self._guard:
-                    self._present[output.hash] = known
-            if not known:
-                return False
-        return True
+                self._present[output.hash] = known
+        return known
 
     def fetch(self, outputs: Iterable[OutputRecord]) -> bool:
         """See `Remote`."""
@@ -104,7 +124,29 @@ class Link:
         wanted = list(records)
         if not wanted or self.place.trust.writes is None:
             return None
-        return self._safely(lambda hub: hub.pusher().push(wanted) if hub.writable else None, None)
+        done = self._safely(lambda hub: hub.pusher().push(wanted) if hub.writable else None, None)
+        if done is not None:
+            with self._guard:
+                self._pushed |= done.keys
+        return done
+
+    def holds(self, record: Record) -> bool:
+        """Whether the remote was found to have that result, or was just given it: the next job finds it."""
+        with self._guard:
+            if self._off:
+                return False
+            if record.key in self._pushed:
+                return True
+            entry = self._entries.get(record.key)
+        same = entry is not None and entry.record.outputs == record.outputs
+        return same and all(self._asked(entry, o) for o in record.outputs)  # type: ignore[arg-type]
+
+    def stop(self) -> None:
+        """What is on its way is broken off, and nothing more is asked."""
+        with self._guard:
+            self._off = True
+            if self._hub is not None:
+                self._hub.engine.stop()
 
     def close(self) -> None:
         """Lets go of connections."""

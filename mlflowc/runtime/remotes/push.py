@@ -26,7 +26,7 @@ class Pushed:
     """What came of a push. `new` and `there` count results, `bytes` is what was sent.
 
     `lost` are stages whose content is not in the store, `differs` those of which the remote has another
-    result for the same key.
+    result for the same key. `keys` are those of results that are in the remote now, as they are here.
     """
 
     new: int = 0
@@ -34,6 +34,7 @@ class Pushed:
     bytes: int = 0
     lost: list[str] = field(default_factory=list)
     differs: list[str] = field(default_factory=list)
+    keys: set[str] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -136,7 +137,9 @@ class Pusher:
                     self._damaged.add(record.key)
             else:
                 done.there += 1
-                if not same:
+                if same:
+                    done.keys.add(record.key)
+                else:
                     done.differs.append(record.stage)
         return wanted
 
@@ -266,7 +269,9 @@ class Pusher:
 
         complete = [r for r in pushed if not needs[r.key] & self._lost]
         done.lost += [r.stage for r in pushed if needs[r.key] & self._lost]
-        for written in self._engine.each(send, complete):
-            # Another one was quicker: its result is as good.
+        for record, written in zip(complete, self._engine.each(send, complete), strict=True):
+            # Another one was quicker: its result is as good, and may be another.
             done.new += written
             done.there += not written
+            if written:
+                done.keys.add(record.key)
