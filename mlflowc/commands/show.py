@@ -15,6 +15,7 @@ from mlflowc.commands import complete
 from mlflowc.commands.options import file_option, overrides, set_option
 from mlflowc.commands.why import stages_named
 from mlflowc.ir.model import AssetRef, DataRef, GlobRef, InputSource, PathRef, Stage, StageOutput
+from mlflowc.render.columns import plain
 from mlflowc.runtime import progress
 from mlflowc.runtime.explain import shown_command
 from mlflowc.runtime.keys import canonical
@@ -62,7 +63,7 @@ def _facts(ws: Workspace, step: Step) -> dict[str, Any]:
         "reason": step.reason,
         "key": step.key or None,
         "inputs": {i.name: [_source(ws, s) for s in i.sources] for i in stage.inputs},
-        "params": {p: ws.params[p] for p in stage.params},
+        "params": ws.values(stage),
         "outputs": {
             o.name: {
                 "path": o.path,
@@ -89,7 +90,14 @@ def _facts(ws: Workspace, step: Step) -> dict[str, Any]:
         if record
         else None,
         "runs": [
-            {"outcome": r.outcome, "finished": r.finished, "seconds": r.seconds, "key": r.key} for r in runs
+            {
+                "outcome": r.outcome,
+                "finished": r.finished,
+                "seconds": r.seconds,
+                "key": r.key,
+                "note": r.note or None,
+            }
+            for r in runs
         ],
         "failed": str(failed.relative_to(ws.root)) if failed.is_dir() else None,
     }
@@ -176,7 +184,7 @@ def _text(facts: dict[str, Any]) -> str:
         lines += _section("result from", [ran])
     runs = [
         f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(r['finished']))}  {r['outcome']:<8}  "
-        f"{progress.duration(r['seconds'])}  {r['key'][:12]}"
+        f"{progress.duration(r['seconds'])}  {r['key'][:12]}" + (f"  {plain(r['note'])}" if r["note"] else "")
         for r in facts["runs"]
     ]
     lines += _section("last runs", runs)

@@ -26,7 +26,7 @@ from mlflowc.importing.dvcvalues import Values
 from mlflowc.importing.fold import fold
 from mlflowc.importing.yamltree import Node
 from mlflowc.ir.model import Stage
-from mlflowc.runtime import publish, targets
+from mlflowc.runtime import inuse, publish, targets
 from mlflowc.runtime.plan import Action, Outputs, Planner, pin_environments
 from mlflowc.runtime.records import Record
 from mlflowc.runtime.workspace import Workspace, open_workspace
@@ -46,7 +46,8 @@ def take(target: Path, raw: RawProject, built: Built, coverage: Coverage) -> int
     try:
         ws.prepare()
         pin_environments(ws)
-        return _Taker(ws, raw, built, files, lock, coverage).take()
+        with inuse.using(ws.state):
+            return _Taker(ws, raw, built, files, lock, coverage).take()
     except OSError as e:
         raise Failure(
             f"results could not be taken over: {e.strerror or e}", help="check permissions and free space"

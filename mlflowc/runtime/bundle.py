@@ -35,6 +35,7 @@ from mlflowc.runtime.hashing import hash_bytes
 from mlflowc.runtime.ports import FileSystem
 from mlflowc.runtime.records import OutputRecord, Record
 from mlflowc.runtime.store import Store
+from mlflowc.runtime.unlike import Kept, Unlike, compare, origin
 
 _MANIFEST = "mlpipe-bundle"
 _VERSION = 1
@@ -50,13 +51,14 @@ class BundleError(Exception):
 
 class Imported(NamedTuple):
     """What came out of a bundle: its job, the deep keys and the keys of all its stages, these stages in
-    order, and how many records were new."""
+    order, how many records were new, and which have another result here, which stays."""
 
     job: str
     deep: Mapping[str, str]
     keys: Mapping[str, str]
     stages: tuple[str, ...]
     new: int
+    unlike: tuple[Unlike, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +136,12 @@ def read(path: Path, store: Store, fs: FileSystem) -> Imported:
     try:
         for entries in listings:
             store.put_listing(entries)
-        new = sum(_take_record(record, store) for record in found)
+        taken = [_take_record(record, store) for record in found]
     except OSError as e:
         raise BundleError(f"cannot be taken into the cache: {e.strerror}") from e
-    return Imported(manifest.job, manifest.deep, manifest.keys, tuple(r.stage for r in found), new)
+    others = tuple(t for t in taken if isinstance(t, Unlike))
+    stages = tuple(r.stage for r in found)
+    return Imported(manifest.job, manifest.deep, manifest.keys, stages, taken.count(True), others)
 
 
 # --- writing
@@ -261,11 +265,15 @@ def _texts(texts: Mapping[str, bytes]) -> tuple[list[list[tree.Entry]], list[Rec
     return listings, found
 
 
-def _take_record(record: Record, store: Store) -> bool:
-    """Adds a record, unless there is one whose contents are there: that one can be used, this one may not."""
+def _take_record(record: Record, store: Store) -> bool | Unlike:
+    """Adds a record, unless there is one whose contents are there: that one can be used, this one may not.
+
+    Says whether it was new, or in what it is different from the one that stays.
+    """
     there = store.record(record.key)
     if there is not None and (there == record or _whole(there.outputs, store)):
-        return False
+        changed = compare(there.outputs, there.metrics, record.outputs, record.metrics)
+        return Unlike(record.stage, record.key, Kept.HERE, changed, origin(there)) if changed else False
     store.put_record(record)
     return True
 

@@ -10,6 +10,7 @@ from typing import Protocol
 from mlflowc.runtime.plan import Plan
 from mlflowc.runtime.records import Metrics, OutputRecord
 from mlflowc.runtime.sandbox.model import Finding
+from mlflowc.runtime.unlike import Unlike
 
 
 class Outcome(StrEnum):
@@ -36,7 +37,7 @@ class StageResult:
     """`seconds`: how long it took. `saved`: how long the run took that it took the place of.
 
     `message` and `help` say why it failed, `left` where its partial outputs and its log are. `findings` are
-    files that an audit saw it touch undeclared.
+    files that an audit saw it touch undeclared. `unlike` is another result of the same key, if there is one.
     """
 
     stage: str
@@ -50,6 +51,7 @@ class StageResult:
     help: str = ""
     left: Path | None = None
     findings: tuple[Finding, ...] = ()
+    unlike: Unlike | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,8 +91,7 @@ def remember(ws: Workspace, plan: Plan, result: RunResult) -> None:
     commit = functools.cache(lambda: _commit(ws))
     for r in result.stages:
         if r.outcome.good:
-            params = {p: ws.params[p] for p in ws.stage(r.stage).params}
-            entry = StageEntry(r.key, r.outputs, r.metrics, params)
+            entry = StageEntry(r.key, r.outputs, r.metrics, ws.values(ws.stage(r.stage)))
             before = ws.lock.stage(r.stage)
             if before != entry:
                 entries[r.stage] = entry

@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, TypeAlias
 
-from mlflowc.ir.model import AssetRef, DataRef, GlobRef, Input, PathRef, Stage, StageOutput, Value
+from mlflowc.ir.model import AssetRef, DataRef, GlobRef, Input, PathRef, Stage, StageOutput, Sweep, Value
 from mlflowc.runtime import checked, closure, environments, hostpython, keys, metrics, pins, targets
 from mlflowc.runtime.checkout import Checkout, Seen
 from mlflowc.runtime.commands import render
 from mlflowc.runtime.explain import reason_to_run
 from mlflowc.runtime.lockfile import StageEntry
 from mlflowc.runtime.records import Metrics, OutputRecord, Record
+from mlflowc.runtime.sweeping import components as sweep_components
 from mlflowc.runtime.workspace import STATE, Workspace
 
 Outputs = tuple[OutputRecord, ...]
@@ -188,7 +189,8 @@ class Planner:
             return Step(stage, Action.RUN, "forced", key, components, seen=seen, values=values)
         found = self._result(stage, key, lazy)
         if found is None and lazy:
-            return Step(stage, Action.BLOCKED, f"no result of `{stage.id}` is here", key, components)
+            reason = f"no result of `{stage.id}` is here"
+            return Step(stage, Action.BLOCKED, reason, key, components, seen=seen, values=values)
         if found is None:
             reason = reason_to_run(self._ws, stage, key, components)
             return Step(stage, Action.RUN, reason, key, components, seen=seen, values=values)
@@ -256,6 +258,8 @@ class Planner:
         self, stage: Stage, upstream: Mapping[str, Outputs | None]
     ) -> tuple[dict[str, str], tuple[tuple[Seen, bool], ...], dict[tuple[str, str], Value]] | str:
         """Components, what they were made from, and values of placeholders; or the input that is missing."""
+        if stage.sweep is not None:
+            return self._sweep_facts(stage, self._ws.sweeps[stage.sweep], upstream)
         components = dict(self._static_of(stage))
         seen: list[tuple[Seen, bool]] = []
         values = self._values(stage)
@@ -280,6 +284,22 @@ class Planner:
             components[f"code:{path}"] = self._code_hash(stage, looked_at)
         return components, tuple(seen), values
 
+    def _sweep_facts(
+        self, stage: Stage, sweep: Sweep, upstream: Mapping[str, Outputs | None]
+    ) -> tuple[dict[str, str], tuple[tuple[Seen, bool], ...], dict[tuple[str, str], Value]] | str:
+        facts = self._facts(self._ws.stage(sweep.stage), upstream)
+        if isinstance(facts, str):
+            return facts
+        found, seen, _ = facts
+        # Text may name programs: all of them count.
+        for trial in sweep_components.variants(sweep, self._ws.stage(sweep.stage)):
+            facts = self._facts(trial, upstream)
+            if isinstance(facts, str):
+                return facts
+            found = {n: t for n, t in facts[0].items() if n.startswith("code:")} | found
+            seen += tuple(s for s in facts[1] if s not in seen)
+        return sweep_components.components(found, sweep, stage), seen, {}
+
     def _static_of(self, stage: Stage) -> dict[str, str]:
         if stage.id not in self._static:
             self._static[stage.id] = keys.static_components(stage, self._ws.params)
@@ -289,7 +309,7 @@ class Planner:
         values: dict[tuple[str, str], Value] = {}
         values |= {("output", o.name): _from_folder(stage, o.path) for o in stage.outputs}
         values |= {("keep", k.name): _from_folder(stage, k.path) for k in stage.keeps}
-        values |= {("param", p): self._ws.params[p] for p in stage.params}
+        values |= {("param", p): v for p, v in self._ws.values(stage).items()}
         values |= {("each", name): value for name, value in stage.each}
         return values
 
@@ -470,7 +490,10 @@ def verify(ws: Workspace) -> dict[str, str]:
     planner = Planner(ws)
     problems: dict[str, str] = {}
     known: dict[str, Outputs | None] = {}
+    plain = frozenset(targets.plain(ws.pipeline))
     for stage in ws.pipeline.stages:
+        if stage.id not in plain:
+            continue
         locked = ws.lock.stage(stage.id)
         known[stage.id] = locked.outputs if locked else None
         if locked is None:
@@ -481,7 +504,7 @@ def verify(ws: Workspace) -> dict[str, str]:
             problems[stage.id] = step.reason
         elif step.key and step.key != locked.key:
             problems[stage.id] = reason_to_run(ws, stage, step.key, step.components)
-        elif step.key and {p: ws.params[p] for p in stage.params} != locked.params:
+        elif step.key and ws.values(stage) != locked.params:
             problems[stage.id] = "the lock holds other values of its parameters"
     for kind, name in ws.lock.entries:
         if kind == "stage" and name not in ws.stages:

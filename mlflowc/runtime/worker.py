@@ -43,7 +43,12 @@ _names = itertools.count()
 @dataclass
 class Shared:
     """What the workers of one run have in common. `commit` is that of the checkout; `cancel` ends
-    everything; `guard` is the sandbox, None without one."""
+    everything; `guard` is the sandbox, None without one.
+
+    For a trial of a sweep, `desk` is the place that stands for the project folder: its command runs and
+    writes there, so trials at the same paths are not in each other's way. `again`: a result that is there
+    does not count. `writers` are what writes the outputs of stages that have no commands.
+    """
 
     ws: Workspace
     planner: Planner
@@ -53,6 +58,22 @@ class Shared:
     prepared: dict[str, dict[str, str]] = field(default_factory=dict)
     preparing: threading.Lock = field(default_factory=threading.Lock)
     guard: Guard | None = None
+    desk: Workspace | None = None
+    again: bool = False
+    writers: dict[str, Callable[[], None]] = field(default_factory=dict)
+
+    @property
+    def at(self) -> Workspace:
+        """Where outputs are written."""
+        return self.desk or self.ws
+
+    def decide(self, stage: Stage, upstream: Mapping[str, Outputs | None]) -> Step:
+        """What becomes of a stage. A trial leaves nothing in the project folder: its result is known or not."""
+        if self.desk is None:
+            return self.planner.decide(stage, upstream)
+        step = self.planner.decide(stage, upstream, lazy=True)
+        run = self.again or (step.action is Action.BLOCKED and bool(step.key))
+        return replace(step, action=Action.RUN, reason="") if run else step
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +108,7 @@ def _work(
 ) -> StageResult:
     ws, stage = shared.ws, step.stage
     if not step.key:
-        step = shared.planner.decide(stage, upstream)
+        step = shared.decide(stage, upstream)
     if step.action is Action.KEEP:
         return _kept(shared, step)
     if not step.key:
@@ -99,7 +120,8 @@ def _work(
         waited.append(holder)
         shared.listener.note(stage.id, f"waiting: {holder} works on it")
 
-    own = [f"key {step.key}", *(f"path {o.path.rstrip('/')}" for o in stage.outputs)]
+    written = () if shared.desk is not None else stage.outputs
+    own = [f"key {step.key}", *(f"path {o.path.rstrip('/')}" for o in written)]
     claim = Claim(ws, own, inputs, shared.cancel, waiting)
     held = claim.take()
     while held is not None:
@@ -130,7 +152,7 @@ def _with_locks(
         made = step.action is Action.RUN and ws.store.record(step.key) is not None
         if look_again or made or not _inputs_same(ws, step):
             _forget(ws, step)
-            step = shared.planner.decide(stage, upstream)
+            step = shared.decide(stage, upstream)
         if step.action is Action.KEEP:
             return _kept(shared, step)
         if step.action is Action.BLOCKED:
@@ -224,7 +246,7 @@ def _run(
     # Making an environment, or waiting for it, is no part of the stage's own time.
     began += ws.clock.monotonic() - asked
     started = ws.clock.now()
-    publish.move_aside(ws, stage)
+    publish.move_aside(shared.at, stage)
     log: Path | None = None
     try:
         tried = _tries(shared, step, steady, variables, descriptors)
@@ -236,7 +258,7 @@ def _run(
                 tried = replace(tried, failure=_disk(e))
         failure = tried.failure or Failure("it was interrupted")
         outcome = Outcome.CANCELLED if shared.cancel.is_set() else Outcome.FAILED
-        left = publish.put_back(ws, stage, log)
+        left = publish.put_back(shared.at, stage, log)
         ws.index.remember_run(_ended(shared, stage, step.key, tried.seconds, "failed", failure.message))
         seconds = ws.clock.monotonic() - began
         return StageResult(
@@ -250,7 +272,7 @@ def _run(
             findings=tried.findings,
         )
     except BaseException:
-        publish.put_back(ws, stage, log)
+        publish.put_back(shared.at, stage, log)
         raise
 
 
@@ -267,7 +289,7 @@ def _finish(shared: Shared, step: Step, tried: Try, started: float, began: float
         components=dict(step.components),
         outputs=tried.published.outputs,
         metrics=tried.published.metrics,
-        params={p: ws.params[p] for p in stage.params},
+        params=ws.values(stage),
         started=started,
         seconds=tried.seconds,
         host=platform.node(),
@@ -285,7 +307,7 @@ def _finish(shared: Shared, step: Step, tried: Try, started: float, began: float
         ),
     )
     other = unlike.put(ws, record, forced=shared.planner.forces(stage.id))
-    publish.forget_aside(ws, stage)
+    publish.forget_aside(shared.at, stage)
     note = other.note if other else ""
     ws.index.remember_run(_ended(shared, stage, step.key, tried.seconds, "ran", note))
     seconds = ws.clock.monotonic() - began
@@ -358,7 +380,7 @@ def _tries(
         shared.listener.note(stage.id, f"{tried.failure.message}; trying again in {pause:g} s")
         if ws.clock.wait(pause, shared.cancel):
             return tried
-        publish.discard(ws, stage)
+        publish.discard(shared.at, stage)
 
 
 def _log(shared: Shared, stage: Stage) -> Log:
@@ -381,7 +403,9 @@ def _try(
     if limit is None and stage.runner is not None:
         limit = ws.runners[stage.runner].timeout
     began = ws.clock.monotonic()
-    command = Command(text, ws.root / (stage.dir or ""), variables, limit, descriptors)
+    if stage.sweep is not None:
+        return _write(shared, stage, log)
+    command = Command(text, shared.at.root / (stage.dir or ""), variables, limit, descriptors)
     try:
         end, findings = _in_sandbox(shared, step, command, log)
     except Failure as e:
@@ -399,11 +423,22 @@ def _try(
     if changed is not None:
         return Try(changed, seconds, kept, findings=findings)
     try:
-        return Try(None, seconds, kept, publish.publish(ws, stage), findings=findings)
+        return Try(None, seconds, kept, publish.publish(shared.at, stage), findings=findings)
     except Failure as e:
         return Try(e, seconds, kept, findings=findings)
     except OSError as e:
         return Try(_disk(e), seconds, kept, findings=findings)
+
+
+def _write(shared: Shared, stage: Stage, log: Log) -> Try:
+    """The outputs of a stage without commands. What it took is in the records of the trials."""
+    try:
+        shared.writers[stage.id]()
+        return Try(None, 0.0, log.close(), publish.publish(shared.ws, stage))
+    except Failure as e:
+        return Try(e, 0.0, log.close())
+    except OSError as e:
+        return Try(_disk(e), 0.0, log.close())
 
 
 def _in_sandbox(shared: Shared, step: Step, command: Command, log: Log) -> tuple[Exit, tuple[Finding, ...]]:
