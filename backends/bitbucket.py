@@ -166,7 +166,7 @@ def _step(job: Job, workflow: Workflow, pipeline: Pipeline, settings: Settings) 
 
 def _script(job: Job, workflow: Workflow, pipeline: Pipeline, settings: Settings) -> list[str]:
     lines = text.setup_lines(pipeline, settings, text.extra_of(pipeline, job))
-    command = text.exec_command(job.id, workflow, settings)
+    command = text.exec_command(job, workflow, settings)
     if job.kind is JobKind.PLAN:
         lines.append(text.check_command("bitbucket", settings))
         if any(j.skippable for j in workflow.jobs):
@@ -349,6 +349,13 @@ def _notes(workflows: tuple[Workflow, ...], pipeline: Pipeline) -> Iterator[str]
                 "Bitbucket keeps schedules outside of the file. Add one under Pipelines > Schedules: the "
                 f"custom pipeline `{workflow.id}` on branch `{pipeline.ci.branch}`, cron `{pattern}` (UTC)."
             )
+    posted = text.posting(workflows)
+    if posted:
+        yield (
+            f"To write {posted} of pull requests, steps need the secured repository variable "
+            "BITBUCKET_TOKEN: a repository access token that may write pull requests and the repository. "
+            "Without it they say so and go on."
+        )
     if any(len(level) > 1 for w in workflows for level in _levels(w)):
         yield "Bitbucket has no job graph: steps go by levels, and each waits for the whole level before."
     if any(j.approve for w in workflows for j in w.jobs):

@@ -59,6 +59,7 @@ def _file(workflow: Workflow, pipeline: Pipeline, settings: Settings) -> Generat
         group=_group(workflow, pipeline),
         folder=settings.folder,
         lfs=settings.lfs,
+        remote=bool(pipeline.cache.remote),
         uv_cache=_cached_downloads(workflow, pipeline),
         pins=PINS,
         check=text.check_command("github", settings),
@@ -106,13 +107,23 @@ def _job(job: Job, workflow: Workflow, pipeline: Pipeline, settings: Settings) -
         "environment": job.approve,
         "history": job.history,
         "install": text.install(pipeline, settings, text.extra_of(pipeline, job)),
-        "exec": text.exec_command(job.id, workflow, settings) + _outputs(job),
-        "secrets": job.secrets,
+        "exec": text.exec_command(job, workflow, settings) + _outputs(job),
+        "secrets": [(name, f"secrets.{name}") for name in job.secrets]
+        + [(name, _secret(name, workflow)) for name in text.credentials(pipeline, job, workflow)],
+        "comments": job.comments,
+        "statuses": job.statuses,
         "skippable": job.skippable,
         "prefix": f"mlpipe-{pipeline.name}-{job.id}-",
         "imports": [_handed_over(by_id[i], pipeline, settings) for i in job.imports],
         **_handed_over(job, pipeline, settings),
     }
+
+
+def _secret(name: str, workflow: Workflow) -> str:
+    """A secret of the remote. Whatever a repository gives to pull requests of forks: not this."""
+    if workflow.event.kind == "pull_request":
+        return f"{_SAME_REPOSITORY} && secrets.{name} || ''"
+    return f"secrets.{name}"
 
 
 def _handed_over(job: Job, pipeline: Pipeline, settings: Settings) -> dict[str, Any]:

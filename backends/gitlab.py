@@ -202,7 +202,7 @@ def _job(
 ) -> dict[str, Any]:
     cache = f"mlpipe-{pipeline.name}-{job.id}"
     extra = text.extra_of(pipeline, job)
-    script = [text.exec_command(job.id, workflow, settings)]
+    script = [text.exec_command(job, workflow, settings)]
     if job.kind is JobKind.PLAN:
         script = [text.check_command("gitlab", settings), *script]
     view = _plain(_name(workflow, job.id), _STAGES[job.kind], trigger, [])
@@ -255,6 +255,13 @@ def _notes(workflows: tuple[Workflow, ...], pipeline: Pipeline) -> Iterator[str]
                 f"`{event.cron}`, time zone {event.zone or 'UTC'}, branch `{pipeline.ci.branch}`, "
                 f"variable {SCHEDULE} = {event.id}."
             )
+    posted = text.posting(workflows)
+    if posted:
+        yield (
+            f"To write {posted} of merge requests, jobs need the masked CI/CD variable GITLAB_TOKEN, not "
+            "protected: a project access token with the role Developer and the scope `api` (a job's own "
+            "token can only read comments). Without it they say so and go on."
+        )
     if any(w.event.kind == "pull_request" for w in workflows):
         yield (
             "GitLab keeps the caches of protected and other branches apart, so a merge request finds what "

@@ -95,7 +95,7 @@ def _targets(
     for workflow in workflows:
         # One after the other, in the order of the job graph: what a CI service would do, on one machine.
         recipe = tuple(
-            f"$(MLPIPEC) {_tail(text.exec_command(j.id, workflow, settings))}" for j in workflow.jobs
+            f"$(MLPIPEC) {_tail(text.exec_command(j, workflow, settings, post=False))}" for j in workflow.jobs
         )
         about = f"all jobs of the event {workflow.id}, here"
         targets.append(_Target(names.take(f"{prefix}on-{workflow.id}"), about, (), recipe))

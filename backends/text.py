@@ -19,6 +19,8 @@ from mlflowc.target import Settings
 BUNDLES = "mlpipe-bundles"
 REPORTS = "mlpipe-report"
 PYTHON_IMAGE = "python"
+# As `mlflowc.runtime.remotes.signing` reads it.
+SIGNING_KEY = "MLPIPEC_SIGNING_KEY"
 
 _PLAIN = re.compile(r"[A-Za-z_./][A-Za-z0-9_./ @+=,()-]*(?<! )")
 _WORDS = {"true", "false", "yes", "no", "on", "off", "null", "y", "n", "~"}
@@ -89,21 +91,53 @@ def extra_of(pipeline: Pipeline, job: Job) -> str:
     drawn = {r.name for r in pipeline.reports if any(i.kind == "plot" for i in r.items)}
     extras = ["report"] if job.kind is JobKind.CHECK and drawn & set(job.reports) else []
     remote = pipeline.cache.remote or ""
-    if "://" in remote and not remote.startswith("file://") and job.kind is not JobKind.PLAN:
+    if "://" in remote and not remote.startswith("file://"):
         extras = ["remote", *extras]
     data = {d.name: d.type for d in pipeline.data}
     for stage in (s for s in pipeline.stages if s.id in job.stages):
         read = [data[s.data] for i in stage.inputs for s in i.sources if isinstance(s, DataRef)]
         types = [*read, *(i.type for i in stage.inputs), *(o.type for o in stage.outputs)]
         if any(map(needs_library, types)):
-            return ",".join(["data", *extras])
+            extras = ["data", *extras]
+            break
+    if uses_conda(pipeline):
+        extras = ["conda", *extras]
     return ",".join(extras)
 
 
-def exec_command(job: str, workflow: Workflow, settings: Settings) -> str:
-    """The one command of a generated job, to be run in the project's folder."""
+def credentials(pipeline: Pipeline, job: Job, workflow: Workflow) -> tuple[str, ...]:
+    """Names of the secrets that `job` needs for the remote.
+
+    The key that signs results goes to those alone that make results for everybody.
+    """
+    event, names = workflow.event, pipeline.cache.secrets
+    protected = event.kind in ("schedule", "manual") or (
+        event.kind == "push" and event.pattern == pipeline.ci.branch
+    )
+    signs = protected and job.kind is JobKind.STAGES
+    return tuple(n for n in names if (n != SIGNING_KEY or signs) and n not in job.secrets)
+
+
+def uses_conda(pipeline: Pipeline) -> bool:
+    """Whether anything runs in a conda environment. Each job may have to resolve it, to know keys."""
+    conda = {e.name for e in pipeline.envs if e.conda is not None}
+    return any(x.env in conda for x in (*pipeline.stages, *pipeline.actions))
+
+
+def exec_command(job: Job, workflow: Workflow, settings: Settings, *, post: bool = True) -> str:
+    """The one command of a generated job, to be run in the project's folder. `post`: at a service, where a
+    pull request can be written to."""
     file = f" -f {quote(settings.file)}" if settings.file else ""
-    return f"mlpipec exec {job} --on {workflow.id}{file}"
+    posts = " --post" if post and (job.comments or job.statuses) else ""
+    return f"mlpipec exec {job.id} --on {workflow.id}{posts}{file}"
+
+
+def posting(workflows: tuple[Workflow, ...]) -> str:
+    """What jobs write to pull requests, in words; empty where they write nothing."""
+    jobs = [j for w in workflows for j in w.jobs]
+    parts = ["reports as comments"] if any(j.comments for j in jobs) else []
+    parts += ["gates as commit statuses"] if any(j.statuses for j in jobs) else []
+    return " and ".join(parts)
 
 
 def check_command(target: str, settings: Settings) -> str:

@@ -42,7 +42,13 @@ _ENV = {
     "image": values.text,
     "pass": values.names,
 }
-_CI = {"install": values.text, "python": _version, "branch": values.text}
+_CI = {
+    "install": values.text,
+    "python": _version,
+    "branch": values.text,
+    "comments": values.boolean,
+    "statuses": values.boolean,
+}
 # Base64 of the 32 bytes of an Ed25519 key.
 _PUBLIC_KEY = re.compile(r"ed25519:[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=")
 
@@ -398,7 +404,13 @@ def ci(ctx: Context) -> Block[ir.Ci] | None:
         return None
     found = values.read(ctx, decl.items, _CI, "`ci`")
     values.refuse_nested(ctx, decl.items, "`ci`")
-    made = ir.Ci(found.get("install"), found.get("python", "3.11"), found.get("branch", "main"))
+    made = ir.Ci(
+        found.get("install"),
+        found.get("python", "3.11"),
+        found.get("branch", "main"),
+        found.get("comments", True),
+        found.get("statuses", True),
+    )
     return Block(made, decl.keyword.span, decl.span, found.spans)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlflowc import terminal
 from mlflowc.errors import Failure
@@ -12,21 +13,37 @@ from mlflowc.runtime import gates as gates_
 from mlflowc.runtime.gates import GateResult
 from mlflowc.runtime.workspace import Workspace
 
+if TYPE_CHECKING:
+    from mlflowc.report.model import Document
+
 FOLDER = "mlpipe-report"
-# GitHub takes 1 MiB for all that a step adds to its summary.
-SUMMARY_LIMIT = 900_000
 
 
-def check(ws: Workspace, gates: tuple[str, ...], reports: tuple[str, ...]) -> int:
+@dataclass(frozen=True, slots=True)
+class Post:
+    """What of a job the pull request gets to see."""
+
+    comments: bool = False
+    statuses: bool = False
+
+
+def check(ws: Workspace, gates: tuple[str, ...], reports: tuple[str, ...], post: Post = Post()) -> int:
     """Decides the gates and writes the reports into `mlpipe-report/`; 1 when a gate does not hold.
 
-    Reports come first and show the gates, so that a failed gate comes with the picture.
+    Reports come first and show the gates, so that a failed gate comes with the picture. What is posted
+    changes nothing about the result.
     """
     results = [gates_.check(ws, g) for g in ws.pipeline.gates if g.name in gates]
-    texts = _reports(ws, reports, results)
+    documents = _reports(ws, reports, results)
     for result in results:
         print(gates_.render(result, terminal.width(), colour=terminal.style))
-    _summary([*texts, *([] if texts else [_table(r) for r in results])])
+    _summary(documents, results)
+    if post.comments or post.statuses:
+        from mlflowc.commands import posting  # it brings an HTTP client: only who posts waits for that
+
+        posting.everything(
+            documents if post.comments else [], ws.pipeline.name, results if post.statuses else []
+        )
     failed = [r.name for r in results if not r.passed]
     if failed:
         names = ", ".join(f"`{n}`" for n in failed)
@@ -34,13 +51,13 @@ def check(ws: Workspace, gates: tuple[str, ...], reports: tuple[str, ...]) -> in
     return 1 if failed else 0
 
 
-def _reports(ws: Workspace, names: tuple[str, ...], results: list[GateResult]) -> list[str]:
-    """Writes each report as Markdown, with pictures, and as a page; returns the Markdown without pictures."""
+def _reports(ws: Workspace, names: tuple[str, ...], results: list[GateResult]) -> list[Document]:
+    """Writes each report as Markdown, with pictures, and as a page."""
     if not names:
         return []
     from mlflowc.report import build, html, markdown, pictures
 
-    texts = []
+    documents = []
     for report in (r for r in ws.pipeline.reports if r.name in names):
         document = build.build(ws, report, gates=results)
         folder = ws.root / FOLDER
@@ -53,8 +70,8 @@ def _reports(ws: Workspace, names: tuple[str, ...], results: list[GateResult]) -
             files[f"{report.name}.md"] = markdown.render(document).encode()
         _write(folder, files, report.name)
         print(f"report {report.name}: {', '.join(f'{FOLDER}/{n}' for n in sorted(files))}")
-        texts.append(markdown.render(document, limit_bytes=SUMMARY_LIMIT // len(names)))
-    return texts
+        documents.append(document)
+    return documents
 
 
 def _write(folder: Path, files: dict[str, bytes], report: str) -> None:
@@ -76,13 +93,16 @@ def _table(result: GateResult) -> str:
     return f"## Gate {result.name} {words}\n\n" + "\n".join("    " + line for line in lines) + "\n"
 
 
-def _summary(texts: list[str]) -> None:
-    """Adds to the summary of the run, where the service has one (GitHub)."""
-    path = os.environ.get("GITHUB_STEP_SUMMARY")
-    if not path or not texts:
+def _summary(documents: list[Document], results: list[GateResult]) -> None:
+    """Adds the reports, or the gates where there is no report, to the summary of the run."""
+    from mlflowc.commands import summary
+
+    if not summary.wanted():
         return
-    try:
-        with open(path, "a", encoding="utf-8") as file:
-            file.write("\n".join(texts))
-    except OSError as e:
-        raise Failure(f"cannot write the summary `{path}`: {e.strerror}") from e
+    if not documents:
+        summary.add([_table(r) for r in results])
+        return
+    from mlflowc.report import markdown
+
+    share = summary.LIMIT // len(documents)
+    summary.add([markdown.render(d, images="mermaid", limit_bytes=share) for d in documents])

@@ -194,9 +194,16 @@ def _plan(work: _Work, target: Path | None, form: str | None) -> int:
     for stage in planned:
         if deep[stage] is None:
             raise _blocked(work.ws, stage)
-    _show_plan(work, deep)
+    jobs = [j for j in work.workflow.jobs if j.kind is JobKind.STAGES]
+    here = {j.id for j in jobs if handover.here(work.ws, j, deep, work.arrived)}
+    remote = _in_remote(work, [j for j in jobs if j.skippable and j.id not in here])
+    _show_plan(
+        work, deep, {**dict.fromkeys(here, "here"), **{j: "in the remote" for j in remote if remote[j]}}
+    )
+    if work.link is not None:
+        work.link.close()
     if target is not None and form is not None:
-        lines = handover.outputs(work.pipeline, work.workflow, deep, work.arrived, form)
+        lines = handover.outputs(work.pipeline, work.workflow, deep, here, remote, form)
         text = "".join(f"{name}={value}\n" for name, value in lines)
         try:
             with target.open("a", encoding="utf-8") as file:
@@ -205,6 +212,21 @@ def _plan(work: _Work, target: Path | None, form: str | None) -> int:
             raise Failure(f"cannot write `{target}`: {e.strerror}") from e
     work.ws.index.flush()
     return 0
+
+
+def _in_remote(work: _Work, jobs: list[Job]) -> dict[str, bool]:
+    """Of jobs whether their results are in the remote; nothing of those that it cannot tell about.
+
+    A remote that jobs do not write to says nothing by not having a result.
+    """
+    if work.link is None or not jobs:
+        return {}
+    plan = make_plan(work.ws, [s for j in jobs for s in j.stages])
+    done = {s.stage.id for s in plan.steps if s.action in (Action.KEEP, Action.RESTORE)}
+    found = {j.id: done.issuperset(j.stages) for j in jobs}
+    if work.link.off or not work.link.place.trust.unasked:
+        return {job: True for job, there in found.items() if there and not work.link.off}
+    return found
 
 
 def _blocked(ws: Workspace, stage: str) -> Failure:
@@ -218,13 +240,13 @@ def _blocked(ws: Workspace, stage: str) -> Failure:
     return Failure(f"stage `{stage}` cannot run: an input is not there")
 
 
-def _show_plan(work: _Work, deep: Mapping[str, str | None]) -> None:
+def _show_plan(work: _Work, deep: Mapping[str, str | None], found: Mapping[str, str]) -> None:
     for job in work.workflow.jobs:
         if job.kind is JobKind.PLAN:
             continue
         words = job.title
         if job.kind is JobKind.STAGES:
-            here = " (its results are here)" if work.arrived.has(job, deep) else ""
+            here = f" (its results are {found[job.id]})" if job.id in found else ""
             words += f"{here}\n{'':16}{handover.cache_key(work.pipeline, job, deep)}"
         print(f"{terminal.style(f'{job.id:<16}', 'bold')}{words}")
 

@@ -19,6 +19,8 @@ from mlflowc.report.model import Document, Plot, to_json
 from mlflowc.runtime.workspace import open_workspace
 from mlflowc.spell import nearest
 
+_SERVICES = ("github", "gitlab", "bitbucket")
+
 
 @click.command("report")
 @click.argument("name", required=False, shell_complete=complete.reports)
@@ -40,6 +42,16 @@ from mlflowc.spell import nearest
     "--vs", metavar="REV", help="Compare everything with this branch (as it is now), tag or commit."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@click.option(
+    "--post", is_flag=True, help="Write it as a comment of the pull request, or bring that up to date."
+)
+@click.option("--service", type=click.Choice(_SERVICES), help="For --post outside of CI: where.")
+@click.option("--repository", metavar="OWNER/NAME", help="For --post: the repository (GitLab: path or id).")
+@click.option(
+    "--pull-request", "number", metavar="NUMBER", type=click.IntRange(1), help="For --post: which one."
+)
+@click.option("--api", metavar="URL", help="For --post: the API's address, for a service of one's own.")
+@click.option("--author", metavar="NAME", help="For --post: whose comment to update, for a bot of one's own.")
 @set_option
 @file_option
 def command(
@@ -48,14 +60,25 @@ def command(
     text: Path | None,
     vs: str | None,
     as_json: bool,
+    post: bool,
+    service: str | None,
+    repository: str | None,
+    number: int | None,
+    api: str | None,
+    author: str | None,
     settings: tuple[str, ...],
     file: str | None,
-) -> None:
+) -> int:
     """Show metrics, parameters and plots against a baseline.
 
-    NAME may be left out where there is only one report. Without --html and --markdown it is printed.
+    NAME may be left out where there is only one report. Without --html, --markdown and --post it is printed.
     Nothing is run: what has no result yet is listed, with the command that makes it.
+
+    --post finds the pull request by the variables of GitHub Actions, GitLab CI and Bitbucket Pipelines,
+    and takes the token from GITHUB_TOKEN, GITLAB_TOKEN or BITBUCKET_TOKEN.
     """
+    if not post and any(v is not None for v in (service, repository, number, api, author)):
+        raise click.UsageError("--service, --repository, --pull-request, --api and --author go with --post")
     loaded = project.load(file, overrides=overrides(settings))
     chosen = _chosen(loaded.pipeline, name)
     ws = open_workspace(loaded.root, loaded.pipeline)
@@ -69,9 +92,16 @@ def command(
         overwrite(page, html.render(document).encode())
     if text is not None:
         _write_markdown(text, document)
+    if post:
+        from mlflowc.commands import posting  # it brings an HTTP client: only who posts waits for that
+        from mlflowc.report.forges.place import Given
+
+        given = Given(service or "", repository or "", number, "", api or "", author or "")
+        return posting.report(document, given)
     if page is None and text is None and not as_json:
         width = max(40, min(terminal.width(), 120))
         sys.stdout.write(_coloured(markdown.render(document, width=width)))
+    return 0
 
 
 def _chosen(pipeline: ir.Pipeline, name: str | None) -> ir.Report:

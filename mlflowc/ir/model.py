@@ -321,11 +321,15 @@ class Auth:
 @dataclass(frozen=True, slots=True)
 class Ci:
     """How generated jobs get this tool: `install` is what `uv tool install` takes (None: the released
-    version that wrote the file), `python` the version to run it on, `branch` the protected main branch."""
+    version that wrote the file), `python` the version to run it on, `branch` the protected main branch.
+    `comments` and `statuses` say whether the jobs of a pull request write reports as its comments, and gates
+    as its commit statuses."""
 
     install: str | None = None
     python: str = "3.11"
     branch: str = "main"
+    comments: bool = True
+    statuses: bool = True
 
 
 # --- gates, reports, actions, events -------------------------------------------------------------

@@ -55,6 +55,8 @@ def lower(pipeline: Pipeline, event: Event) -> Workflow:
                 imports=imports,
                 timeout=CHECK_TIMEOUT,
                 history=True,
+                comments=bool(reports) and event.kind == "pull_request" and pipeline.ci.comments,
+                statuses=bool(gates) and event.kind == "pull_request" and pipeline.ci.statuses,
             )
         )
     jobs += _action_jobs(pipeline, actions, job_of, names, checked=bool(gates or reports))

@@ -30,7 +30,8 @@ class Job:
     bundle this job reads. `secrets` are names. `trusted`: never started for a fork's pull request.
     `skippable`: costs enough (or holds secrets) that it is skipped when its results are cached.
     `timeout` is seconds (None: the service's default). `history`: wants the whole git history, for
-    baselines. `approve` is the environment whose reviewers must agree first.
+    baselines. `approve` is the environment whose reviewers must agree first. `comments`: its reports become
+    comments of the pull request; `statuses`: its gates become commit statuses.
     """
 
     id: str
@@ -49,6 +50,8 @@ class Job:
     timeout: int | None = None
     history: bool = False
     approve: str | None = None
+    comments: bool = False
+    statuses: bool = False
 
 
 @dataclass(frozen=True, slots=True)

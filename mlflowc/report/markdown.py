@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
-from mlflowc.report import pictures
+from mlflowc.report import mermaid, pictures
 from mlflowc.report.model import (
     Baseline,
     Data,
@@ -27,14 +27,16 @@ from mlflowc.report.words import cell, difference, digest, duration, literal, si
 from mlflowc.runtime.gate_table import number, signed
 from mlflowc.runtime.gate_table import render as gate_table
 
-Images = Literal["files", "none"]
+Images = Literal["files", "mermaid", "none"]
 
 
 class _Style(NamedTuple):
-    """`stem` is that of picture files (None: no pictures), `width` a terminal's (None: a file, escaped)."""
+    """`stem` is that of picture files (None: no pictures), `width` a terminal's (None: a file, escaped);
+    `diagrams` whether the reader's service draws Mermaid."""
 
     stem: str | None
     width: int | None
+    diagrams: bool = False
 
 
 def render(
@@ -48,10 +50,11 @@ def render(
     """The document as Markdown that ends with a line break.
 
     `images` "files" refers to the files that `pictures.files(document, stem)` gives; "none" has each plot as
-    a small table. With `limit_bytes` what does not fit in that many bytes of UTF-8 is left out from the end,
-    and a last line says so. `width` is for a terminal: nothing is escaped, lines and tables keep within it.
+    a small table, "mermaid" a diagram before it where the plot can be one. With `limit_bytes` what does not
+    fit in that many bytes of UTF-8 is left out from the end, and a last line says so. `width` is for a
+    terminal: nothing is escaped, lines and tables keep within it.
     """
-    style = _Style(stem if images == "files" else None, width)
+    style = _Style(stem if images == "files" else None, width, images == "mermaid")
     blocks = [_head(document, style)]
     blocks += [_SECTIONS[type(s)](s, style, n) for n, s in enumerate(document.sections, 1)]
     if limit_bytes is None:
@@ -162,8 +165,11 @@ def _plot(section: Section, style: _Style, at: int) -> str:
         for name, chart in zip(pictures.names(section, style.stem, at), section.charts, strict=True):
             caption = f"{section.alt} ({chart.caption})" if chart.caption else section.alt
             body.append(f"![{_escape(caption, style)}]({name})")
-    elif section.digest is not None:
-        body.append(_digest(section.digest, style))
+    else:
+        if style.diagrams and (drawn := mermaid.diagram(section)) is not None:
+            body.append(drawn)
+        if section.digest is not None:
+            body.append(_digest(section.digest, style))
     return "\n\n".join([head, *body]) + _notes(section.notes, style)
 
 
