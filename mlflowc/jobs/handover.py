@@ -225,23 +225,45 @@ def ignored_folder(path: Path) -> None:
         ignore.write_text("*\n")
 
 
+def here(ws: Workspace, job: Job, deep: Mapping[str, str | None], arrived: Arrived) -> bool:
+    """Whether the results that `job` would make arrived, their contents too (or are in the remote)."""
+    if not arrived.has(job, deep):
+        return False
+    records = [ws.store.record(arrived.keys.get((s, deep.get(s) or ""), "")) for s in job.stages]
+    return all(r is not None and _whole(ws, r) for r in records)
+
+
+def _whole(ws: Workspace, record: Record) -> bool:
+    return all(ws.store.has_output(o) for o in record.outputs) or (
+        ws.remote is not None and ws.remote.available(record.key, record.outputs)
+    )
+
+
 def outputs(
-    pipeline: Pipeline, workflow: Workflow, deep: Mapping[str, str | None], arrived: Arrived, format: str
+    pipeline: Pipeline,
+    workflow: Workflow,
+    deep: Mapping[str, str | None],
+    here: Collection[str],
+    remote: Mapping[str, bool],
+    format: str,
 ) -> Iterator[tuple[str, str]]:
     """What the plan tells the service about each job, as names and values in the service's own form.
 
     `github`: `key-JOB` (the cache key) and `run-JOB`; `dotenv`: `KEY_JOB` and `RUN_JOB`; `bitbucket`:
-    `RUN_JOB`. `run` is `true` where the results are not here, else `false`.
+    `RUN_JOB`. `run` is `true` where the results are neither `here` (jobs whose bundle came) nor in the
+    remote, else `false`. `github` has `remote-JOB` too, for jobs that `remote` tells about.
     """
     from mlflowc.jobs.names import variable
 
     for job in workflow.jobs:
         if job.kind is not JobKind.STAGES:
             continue
-        run = "false" if arrived.has(job, deep) else "true"
+        run = "false" if job.id in here or remote.get(job.id) else "true"
         if format == "github":
             yield f"key-{job.id}", cache_key(pipeline, job, deep)
             yield f"run-{job.id}", run
+            if job.id in remote:
+                yield f"remote-{job.id}", "true" if remote[job.id] else "false"
         elif format == "dotenv":
             yield f"KEY_{variable(job.id)}", cache_key(pipeline, job, deep)
             yield f"RUN_{variable(job.id)}", run

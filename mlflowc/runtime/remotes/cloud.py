@@ -59,7 +59,7 @@ def connect(address: str, root: Path, options: Mapping[str, Value]) -> Cloud:
             bare = urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
             made = store.HTTPStore(bare, client_options=client, retry_config=retry)  # type: ignore[arg-type]
         else:
-            settings: dict[str, Any] = {**(_aws_profile(os.environ) if scheme == "s3" else {}), **given}
+            settings: dict[str, Any] = {**(aws_profile(os.environ) if scheme == "s3" else {}), **given}
             prefix = parts.path.strip("/") or None
             made = _STORES[scheme](
                 parts.netloc, prefix=prefix, client_options=client, retry_config=retry, **settings
@@ -70,6 +70,20 @@ def connect(address: str, root: Path, options: Mapping[str, Value]) -> Cloud:
             help="check the address and the other settings of the `cache` block",
         ) from None
     return Cloud(made, scheme, _shown(address))
+
+
+def with_headers(address: str, headers: Mapping[str, str]) -> Cloud:
+    """A web server that wants `headers` with each request, such as `Authorization`."""
+    client: dict[str, Any] = {
+        "connect_timeout": timedelta(seconds=5),
+        "timeout": timedelta(seconds=60),
+        "allow_http": True,
+        "default_headers": dict(headers),
+    }
+    parts = urlsplit(address)
+    bare = urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
+    made = store.HTTPStore(bare, client_options=client)  # type: ignore[arg-type]
+    return Cloud(made, parts.scheme, _shown(address))
 
 
 class Cloud:
@@ -102,6 +116,15 @@ class Cloud:
             raise AbsentError(name) from None
         except (exceptions.BaseError, OSError, ValueError) as e:
             raise self._error("read", e) from None
+
+    @property
+    def client(self) -> Any:
+        """The store of obstore, for what is no part of `Transport`."""
+        return self._store
+
+    def error(self, what: str, e: Exception) -> RemoteError:
+        """What an error of the client means, in words; `what` as in `cannot WHAT the remote`."""
+        return self._error(what, e)
 
     def size(self, name: str) -> int | None:
         """See `Transport`."""
@@ -221,7 +244,7 @@ def _seconds(text: object) -> float:
         raise Failure(f"`timeout` of the remote is no number of seconds: {text}", code=2) from None
 
 
-def _aws_profile(env: Mapping[str, str]) -> dict[str, str]:
+def aws_profile(env: Mapping[str, str]) -> dict[str, str]:
     """Keys and region of the shared files, where the environment holds none: obstore does not read them."""
     found: dict[str, str] = {}
     profile = env.get("AWS_PROFILE") or env.get("AWS_DEFAULT_PROFILE") or "default"

@@ -71,6 +71,11 @@ class Link:
         self._present: dict[str, bool] = {}
         self._guard = threading.RLock()
 
+    @property
+    def off(self) -> bool:
+        """Whether it failed, and is asked no more."""
+        return self._off
+
     def expect(self, keys: Iterable[str]) -> None:
         """See `Remote`."""
         with self._guard:

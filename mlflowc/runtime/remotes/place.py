@@ -45,7 +45,8 @@ def place_of(
     own = given is None or given == cache.remote
     trust = decide(env, cache.write, pipeline.ci.branch)
     demand = Demand(cache.keys, cache.require_signature)
-    # A service passes a secret that it does not give as an empty variable. On a person's machine, credentials
-    # may come from anywhere.
-    lacks = tuple(n for n in cache.secrets if n != VARIABLE and env.get(n) == "") if own else ()
+    # A service passes a secret that it does not give as an empty variable, or not at all. On a person's
+    # machine, credentials may come from anywhere.
+    needed = cache.secrets if own and not trust.person else ()
+    lacks = tuple(n for n in needed if n != VARIABLE and not env.get(n))
     return Place(address, root, state, dict(cache.options) if own else {}, trust, demand, lacks)

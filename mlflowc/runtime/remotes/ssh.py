@@ -118,6 +118,11 @@ class Ssh:
             return None
         return found.st_size or 0
 
+    def stat(self, name: str) -> tuple[int, int]:
+        """Its size in bytes, and when it was written, in seconds since 1970. Raises `AbsentError`."""
+        found = self._ask("read", lambda sftp: sftp.stat(str(self._root / name)))
+        return found.st_size or 0, found.st_mtime or 0
+
     def write(self, name: str, content: bytes | Path, *, fresh: bool = False) -> bool:
         """See `Transport`."""
         path = self._root / name

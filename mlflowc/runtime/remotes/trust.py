@@ -22,13 +22,14 @@ from mlflowc.runtime.remotes.names import TRUSTED, untrusted
 class Trust:
     """`reads` are namespaces, the first asked first. `writes` is where a push goes; None: nowhere.
 
-    `unasked`: a run pushes what it made. `who` is a word for people.
+    `unasked`: a run pushes what it made. `who` is a word for people. `person`: not a job of a CI service.
     """
 
     reads: tuple[str, ...]
     writes: str | None
     unasked: bool
     who: str
+    person: bool = False
 
 
 def decide(env: Mapping[str, str], write: str, branch: str) -> Trust:
@@ -50,7 +51,7 @@ def _person(write: str) -> Trust:
     who = f"user-{name}"
     own = TRUSTED if write == "all" else untrusted(who)
     reads = (TRUSTED, untrusted(who))
-    return Trust(reads, None if write == "none" else own, write == "all", who)
+    return Trust(reads, None if write == "none" else own, write == "all", who, person=True)
 
 
 def _job(env: Mapping[str, str], branch: str) -> tuple[str, bool] | None:

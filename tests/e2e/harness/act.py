@@ -77,6 +77,7 @@ class GitHub:
         payload: Mapping[str, object] | None = None,
         inputs: Mapping[str, str] | None = None,
         env: Mapping[str, str] | None = None,
+        secrets: Mapping[str, str] | None = None,
         timeout: float = 600,
     ) -> WorkflowRun:
         """Runs the workflows that `event` starts, or `workflow` (a file name) only, at the commit of HEAD."""
@@ -102,6 +103,8 @@ class GitHub:
             command += ["-W", f".github/workflows/{workflow}"]
         for name, value in (inputs or {}).items():
             command += ["--input", f"{name}={value}"]
+        for name, value in (secrets or {}).items():
+            command += ["-s", f"{name}={value}"]
         variables = {
             "NODE_PATH": str(self.tools.node_modules),
             "STUB_REMOTE": self.repository.as_uri(),
