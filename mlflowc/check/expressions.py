@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from mlflowc.check import lattice, unbuilt, values
+from mlflowc.check import better, lattice, values
 from mlflowc.check.context import Context
 from mlflowc.check.params import Params
 from mlflowc.check.references import Chain, Reached, References, chain
 from mlflowc.diagnostic import Check, Label, Severity
+from mlflowc.ir import direction
 from mlflowc.ir import model as ir
 from mlflowc.span import Span
 from mlflowc.spell import nearest
@@ -77,7 +78,8 @@ FUNCTION = Check(
     Severity.ERROR,
     "a function that is unknown or wrongly called",
     """
-Gates know `mean`, `min`, `max`, `sum`, `std` (of the instances of a stage, or of several values) and `abs`.
+Gates know `mean`, `min`, `max`, `sum`, `std` (of the instances of a stage, or of several values), `abs`,
+and `better` and `no_worse`, which compare a metric with a baseline.
 
 ```mlpipe
 mlpipe 1
@@ -164,7 +166,7 @@ gate quality { require train.scores.accuracy >= 0.8 }
 CHECKS = (OPERANDS, UNITS, FUNCTION, BASELINE, NO_METRIC)
 
 _REDUCE = ("mean", "min", "max", "sum", "std")
-FUNCTIONS = (*_REDUCE, "abs", "better")
+FUNCTIONS = (*_REDUCE, "abs", *better.FUNCTIONS)
 _COMPARE = ("<", "<=", ">", ">=", "==", "!=")
 _UNIT_OF = {"percent": "%", "duration": "s", "size": "B"}
 
@@ -293,14 +295,13 @@ class Expressions:
     def _call(self, expr: ast.CallExpr, name: ast.Name) -> Typed | None:
         if name.text not in FUNCTIONS:
             guess = nearest(name.text, (*FUNCTIONS, "baseline"))
-            help = (
-                f"write `{guess}`?" if guess else "there is " + ", ".join(f"`{f}`" for f in (*_REDUCE, "abs"))
-            )
+            help = f"write `{guess}`?" if guess else "there is " + ", ".join(f"`{f}`" for f in FUNCTIONS)
             self._ctx.report(FUNCTION, f"there is no function `{name.text}`", name.span, help=help)
             return None
+        if name.text in better.FUNCTIONS:
+            call = better.comparison(self._ctx, expr, name.text, self.read, self._revision)
+            return None if call is None else Typed(call, Type("bool"))
         args = [self.read(a.value) for a in expr.args if a.name is None]
-        if unbuilt.refuse(self._ctx, f"gate.{name.text}", expr.span):
-            return None
         for argument in expr.args:
             if argument.name is not None:
                 self._ctx.report(
@@ -358,6 +359,22 @@ class Expressions:
         if not isinstance(function, ast.NameExpr) or function.name.text != "baseline":
             self._ctx.report(FUNCTION, "only `baseline(…)` is followed by a name", call.span)
             return None
+        read = self._revision(call)
+        if read is None:
+            return None
+        if not at.links or at.links[0].name is None:
+            self._ctx.report(
+                BASELINE,
+                "a baseline is followed by the metric that is meant",
+                at.span,
+                help='as in `baseline("main").train.scores.auc`',
+            )
+            return None
+        first = at.links[0].name
+        return self._metric(Chain(ast.NameExpr(first, first.span), at.links[1:], at.span), *read)
+
+    def _revision(self, call: ast.CallExpr) -> tuple[str, str] | None:
+        """The revision and the `missing` of a `baseline(…)`."""
         revision, missing = "", "pass"
         for argument in call.args:
             key = argument.name.text if argument.name else "revision"
@@ -387,16 +404,7 @@ class Expressions:
                 BASELINE, "a baseline names its revision", call.span, help='as in `baseline("main")`'
             )
             return None
-        if not at.links or at.links[0].name is None:
-            self._ctx.report(
-                BASELINE,
-                "a baseline is followed by the metric that is meant",
-                at.span,
-                help='as in `baseline("main").train.scores.auc`',
-            )
-            return None
-        first = at.links[0].name
-        return self._metric(Chain(ast.NameExpr(first, first.span), at.links[1:], at.span), revision, missing)
+        return revision, missing
 
     def _metric(self, at: Chain, revision: str | None, missing: str) -> Typed | None:
         reached = metric(self._ctx, self._references, at)
@@ -415,10 +423,14 @@ class Expressions:
             return Typed(ir.Rows(reached.stages[0], reached.output), Type("number"))
         if revision is None:
             self.stages.update(reached.stages)
-        made = ir.Metric(reached.stages, reached.output, reached.field, reached.many, revision, missing)
-        if reached.type.name == "bool":
+        unit = _UNIT_OF.get(reached.column.type.name, "")
+        lower = direction.lower_is_better(reached.column) is True
+        made = ir.Metric(
+            reached.stages, reached.output, reached.field, reached.many, revision, missing, lower, unit
+        )
+        if reached.column.type.name == "bool":
             return Typed(ir.Binary("==", made, ir.Number(1)), Type("bool", "", False))
-        return Typed(made, Type("number", _UNIT_OF.get(reached.type.name, ""), reached.many))
+        return Typed(made, Type("number", unit, reached.many))
 
 
 class MetricOf(NamedTuple):
@@ -428,7 +440,7 @@ class MetricOf(NamedTuple):
     output: str
     field: str
     many: bool
-    type: ir.ScalarType
+    column: ir.Column
 
 
 class RowsOf(NamedTuple):
@@ -444,10 +456,7 @@ def metric(ctx: Context, references: References, at: Chain) -> MetricOf | RowsOf
     if reached is None:
         return None
     if not isinstance(reached, Reached):
-        if hasattr(reached, "offer"):
-            unbuilt.refuse(ctx, "sweep.artifact", at.span)
-        else:
-            ctx.report(NO_METRIC, f"`{at.text}` is data, and only stages write metrics", at.span)
+        ctx.report(NO_METRIC, f"`{at.text}` is data, and only stages write metrics", at.span)
         return None
     kind, offer = reached.offer.type.kind, reached.offer
     stages = tuple(i.id for i in reached.instances)
@@ -467,7 +476,7 @@ def metric(ctx: Context, references: References, at: Chain) -> MetricOf | RowsOf
         return None
     fields = {c.name: c for c in offer.type.columns}
     if field in fields:
-        return MetricOf(stages, offer.name, field, reached.many, fields[field].type)
+        return MetricOf(stages, offer.name, field, reached.many, fields[field])
     if not field:
         ctx.report(NO_METRIC, f"`{at.text}` are metrics, and one field of them is wanted", at.span,
                    related=declared,

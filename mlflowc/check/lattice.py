@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from mlflowc.ir import direction
 from mlflowc.ir import model as ir
 
 # Each kind with the next wider one. `table` is any table; `metrics` is a JSON or YAML file of numbers.
@@ -115,6 +116,8 @@ def _constraints(
     type: ir.ScalarType | None = None,
 ) -> Misfit | None:
     for constraint in wanted:
+        if constraint.op in direction.OPS:  # a word for readers and gates: it forbids no value
+            continue
         if any(implies(h, constraint) for h in has):
             continue
         if (

@@ -26,7 +26,8 @@ EACH = Check(
     "an `each` that cannot be spread out",
     """
 `each NAME in [a, b]` makes one instance of the stage for every value. The values are literals, all
-different, and fit for a file name: letters, digits and `_ . + : @ / -`.
+different, and fit for a file name: letters, digits and `_ . + : @ / -`. `each seed in 1..5` counts from the
+one to the other, both included.
 
 ```mlpipe fails
 mlpipe 1
@@ -209,14 +210,38 @@ def _axes(
             ctx.report(EACH, f"the variable `{clause.name.text}` {taken}", clause.name.span)
             continue
         expr = values.bare(clause.values)
+        if isinstance(expr, ast.RangeExpr):
+            axes.append((clause.name, _each_range(ctx, expr)))
+            continue
         if not isinstance(expr, ast.ListExpr) or not expr.items:
             ctx.report(
-                EACH, "`each` wants a list of values", expr.span, help='as in `each lang in ["de", "fr"]`'
+                EACH,
+                "`each` wants a list of values, or a range",
+                expr.span,
+                help='as in `each lang in ["de", "fr"]` or `each seed in 1..5`',
             )
             axes.append((clause.name, ()))
             continue
         axes.append((clause.name, tuple(_each_values(ctx, expr))))
     return tuple(axes)
+
+
+def _each_range(ctx: Context, expr: ast.RangeExpr) -> tuple[Scalar, ...]:
+    """Whole numbers from the lower to the higher end, both of them included."""
+    low, high = values.literal(expr.low), values.literal(expr.high)
+    if not all(isinstance(v, int) and not isinstance(v, bool) for v in (low, high)):
+        ctx.report(EACH, "a range of `each` is of whole numbers", expr.span, help="as in `each seed in 1..5`")
+        return ()
+    assert isinstance(low, int) and isinstance(high, int)
+    if low > high:
+        help = f"write `{high}..{low}`"
+        ctx.report(EACH, "this range is empty: its lower end is above its higher one", expr.span, help=help)
+        return ()
+    if high - low >= MOST_INSTANCES:
+        message = f"this makes {high - low + 1:,} instances; {MOST_INSTANCES:,} is the most"
+        ctx.report(EACH, message, expr.span)
+        return ()
+    return tuple(range(low, high + 1))
 
 
 def _each_values(ctx: Context, expr: ast.ListExpr) -> list[Scalar]:

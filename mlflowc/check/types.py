@@ -11,6 +11,7 @@ from mlflowc.check import lattice, values
 from mlflowc.check.context import Context
 from mlflowc.check.lattice import ANY, UNKNOWN_SCALAR
 from mlflowc.diagnostic import Check, Diagnostic, Label, Severity
+from mlflowc.ir import direction
 from mlflowc.ir import model as ir
 from mlflowc.resolve import scope as scopes
 from mlflowc.resolve.scope import Entry, Scope
@@ -47,8 +48,8 @@ BAD_CONSTRAINT = Check(
     "a constraint that does not make sense",
     """
 Columns take `unique`, `in [a, b]`, `in low..high`, `matches "regex"` and `null <= 5%`; a table takes `rows
->= N`. The
-values have the column's type, a range goes from the lower to the higher end, and only numbers have one.
+>= N`; a field of metrics takes `minimize` or `maximize`, which says when it is better. The values
+have the column's type, a range goes from the lower to the higher end, and only numbers have one.
 
 ```mlpipe fails
 mlpipe 1
@@ -250,7 +251,7 @@ class Types:
                 help="`float`, `int`, `bool`, `duration` or `size`",
             )
             type = UNKNOWN_SCALAR
-        return ir.Column(item.name.text, type, self.constraints(item.constraints, type))
+        return ir.Column(item.name.text, type, self.constraints(item.constraints, type, kind))
 
     # -- constraints --
 
@@ -286,15 +287,15 @@ class Types:
         return ()
 
     def constraints(
-        self, nodes: Iterable[ast.ConstraintNode], type: ir.ScalarType
+        self, nodes: Iterable[ast.ConstraintNode], type: ir.ScalarType, kind: str = ""
     ) -> tuple[ir.Constraint, ...]:
-        """The constraints of a column, field or parameter of `type`."""
+        """The constraints of a column, field or parameter of `type`; `kind` is that of the file."""
         found: list[ir.Constraint] = []
         for node in nodes:
-            made = self._constraint(node, type)
+            made = self._constraint(node, type, kind)
             if isinstance(made, Diagnostic):
                 self._ctx.problems.append(made)
-            elif any(made.op == f.op for f in found):
+            elif any(made.op == f.op or {made.op, f.op} == {*direction.OPS} for f in found):
                 self._ctx.report(
                     BAD_CONSTRAINT, f"`{node.name.text}` stands twice", node.span, help="keep one of them"
                 )
@@ -302,11 +303,20 @@ class Types:
                 found.append(made)
         return tuple(found)
 
-    def _constraint(self, node: ast.ConstraintNode, type: ir.ScalarType) -> ir.Constraint | Diagnostic:
+    def _constraint(
+        self, node: ast.ConstraintNode, type: ir.ScalarType, kind: str
+    ) -> ir.Constraint | Diagnostic:
         value = values.bare(node.value) if node.value is not None else None
         match node.name.text:
             case "unique":
                 return ir.Constraint("unique")
+            case "minimize" | "maximize" as op if kind == "metrics":
+                return ir.Constraint(op)
+            case "minimize" | "maximize" as op:
+                message = f"only a field of metrics has `{op}`"
+                return Diagnostic.of(
+                    BAD_CONSTRAINT, message, node.span, help="as in `metrics { loss: float minimize }`"
+                )
             case "matches":
                 return _matches(node, type, value)
             case "null":

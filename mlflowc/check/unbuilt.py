@@ -82,14 +82,10 @@ ROWS: dict[str, Row] = {
     "data.huggingface": Row("fetching data from a hub", "fetch it, and name the file"),
     "data.sql": Row("reading data from a database", "export it in a stage, and read its output"),
     "data.deployed": Row("reading what production runs now"),
-    "sweep.run": Row("running a sweep", "run its stage, with parameters given by `with` or `--set`"),
-    "sweep.artifact": Row("reading what a sweep makes", "read the output of its stage"),
     "runner.cloud": Row(
         "starting cloud machines", 'name runners of the service: `github = ["self-hosted", "gpu"]`'
     ),
-    "gate.better": Row("`better(…)`", "compare with `baseline(…)` and a margin"),
     "auth": Row("taking credentials through OIDC", "pass `secrets` to the steps that need them", UNUSED),
-    "env.conda": Row("making conda environments", "use `requirements` or `lock`"),
     "env.image": Row("running stages in a container", "use `requirements` or `lock`"),
 }
 

@@ -299,7 +299,8 @@ class Cache:
     """Where results are shared. `write` is `trusted`, `all` or `none`.
 
     `keys` are public keys whose signatures are good, and with `require_signature` a result in `trusted` counts
-    only with one. `secrets` are names of the remote's credentials, which generated jobs are given.
+    only with one. `secrets` are names of the remote's credentials, which generated jobs are given. `folder` is a
+    cache that several checkouts of this machine share.
     """
 
     remote: str | None = None
@@ -308,6 +309,7 @@ class Cache:
     keys: tuple[str, ...] = ()
     require_signature: bool = False
     secrets: tuple[str, ...] = ()
+    folder: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

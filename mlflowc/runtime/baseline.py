@@ -5,6 +5,7 @@ Which commit a revision means
 - For a branch other than the one checked out, the commit is the merge base with HEAD: a change is
   compared with where it started, not with what others merged since. What a person asks for by `--vs` is the
   branch as it is now.
+- On a branch without commits of its own yet, that is the commit both are at.
 - On that branch itself it is HEAD where the lock file has changed since, else the commit before:
   so that a push to `main` is compared with the `main` before it.
 
@@ -144,7 +145,10 @@ def _resolve(root: Path, revision: str, as_it_is: bool) -> Commit:
     if not _is_branch(root, name):
         return Commit(tip)
     if tip == head:
-        return _before(root, revision, head, shallow)
+        here = (_git(root, "symbolic-ref", "--quiet", "--short", "HEAD") or "").strip()
+        # A job of a CI service often has no branch checked out: then it is that of the event.
+        other = here not in ("", name, revision) and f"origin/{here}" != name
+        return Commit(head) if other else _before(root, revision, head, shallow)
     if as_it_is:
         return Commit(tip)
     base = (_git(root, "merge-base", head, tip) or "").strip()

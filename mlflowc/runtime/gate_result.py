@@ -11,7 +11,8 @@ class Row:
 
     `text` is the condition as written; `found` and `required` are words for a reader (`0.79`,
     `>= 0.815`), empty where the condition has no such shape. `baseline` and `difference` (found minus
-    baseline) are numbers where it names one baseline metric. `note` says why it failed, or passed unseen.
+    baseline) are numbers where it names one baseline metric, in `unit` (``""``, `s`, `B`). `note` says why it
+    failed, or passed unseen; `detail` what a comparison found, whether it holds or not.
     """
 
     text: str
@@ -21,6 +22,8 @@ class Row:
     baseline: float | None = None
     difference: float | None = None
     note: str = ""
+    detail: str = ""
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from mlflowc.ir import model as ir
 from mlflowc.runtime.gate_result import GateResult, Row
@@ -69,7 +69,8 @@ def number(value: float, unit: str = "", digits: int = 4) -> str:
 
 
 def render(result: GateResult, width: int = 80, *, colour: Callable[..., str] | None = None) -> str:
-    """The result as a small table of at most `width` columns (at least 60), with a line break at its end.
+    """The result as a small table of at most `width` columns, with a line break at its end; where the
+    conditions have no room beside their figures, these stand below.
 
     `colour` is `terminal.style` where colour is wanted.
     """
@@ -79,6 +80,8 @@ def render(result: GateResult, width: int = 80, *, colour: Callable[..., str] | 
     cells = [_cells(r, based) for r in result.rows]
     sizes = [max(len(h), *(len(c[n]) for c in cells)) if cells else len(h) for n, h in enumerate(heads)]
     room = max(18, min(width, 110) - 6 - sum(s + 2 for s in sizes))
+    if room < min(28, max((len(r.text) for r in result.rows), default=0)):
+        return _stacked(result, cells, heads, width, paint)
     texts = [textwrap.wrap(r.text, room, break_on_hyphens=False) or [""] for r in result.rows]
     room = max(len(t) for lines in [*texts, ["gate " + result.name]] for t in lines)
     head = f"gate {result.name}".ljust(room) + "".join(
@@ -90,22 +93,50 @@ def render(result: GateResult, width: int = 80, *, colour: Callable[..., str] | 
         columns = "".join("  " + c.rjust(s) for c, s in zip(figures, sizes, strict=True))
         lines.append(f"{mark}{text[0].ljust(room)}{columns}".rstrip())
         lines += ["      " + t for t in text[1:]]
-        if row.note:
-            wrapped = textwrap.wrap(row.note, width - 8)
-            lines += ["        " + paint(t, "yellow" if row.passed else "red") for t in wrapped]
+        lines += _below(row, width, paint)
+    return "\n".join([*lines, _last(result, paint)]) + "\n"
+
+
+def _stacked(
+    result: GateResult,
+    cells: Sequence[tuple[str, ...]],
+    heads: Sequence[str],
+    width: int,
+    paint: Callable[..., str],
+) -> str:
+    """The same where a table has no room: a condition, and its figures below."""
+    lines = []
+    for row, figures in zip(result.rows, cells, strict=True):
+        mark = paint("ok    ", "green") if row.passed else paint("FAIL", "red", "bold") + "  "
+        first, *rest = textwrap.wrap(row.text, max(20, width - 6), break_on_hyphens=False) or [""]
+        lines += [mark + first, *("      " + t for t in rest)]
+        words = ", ".join(f"{h} {f}" for h, f in zip(heads, figures, strict=True) if f)
+        lines += ["        " + t for t in textwrap.wrap(words, max(20, width - 8))]
+        lines += _below(row, width, paint)
+    return "\n".join([*lines, _last(result, paint)]) + "\n"
+
+
+def _below(row: Row, width: int, paint: Callable[..., str]) -> list[str]:
+    """What is said of a row under it."""
+    room = max(20, width - 8)
+    lines = ["        " + paint(t, "dim") for t in textwrap.wrap(row.detail, room)]
+    notes = textwrap.wrap(row.note, room)
+    return lines + ["        " + paint(t, "yellow" if row.passed else "red") for t in notes]
+
+
+def _last(result: GateResult, paint: Callable[..., str]) -> str:
     held = sum(r.passed for r in result.rows)
     words = f"gate {result.name}: {held} of {len(result.rows)} hold"
-    lines.append(paint(words, "green") if result.passed else paint(words, "red", "bold"))
-    return "\n".join(lines) + "\n"
+    return paint(words, "green") if result.passed else paint(words, "red", "bold")
 
 
 def _cells(row: Row, based: bool) -> tuple[str, ...]:
-    base = "" if row.baseline is None else number(row.baseline)
-    change = "" if row.difference is None else signed(row.difference)
+    base = "" if row.baseline is None else number(row.baseline, row.unit)
+    change = "" if row.difference is None else signed(row.difference, row.unit)
     return (row.found, row.required, base, change) if based else (row.found, row.required)
 
 
-def signed(value: float) -> str:
-    """A difference with its sign: `+0.02`, `-3`, `0`."""
-    text = number(value)
+def signed(value: float, unit: str = "") -> str:
+    """A difference with its sign: `+0.02`, `-3`, `0`, `+12 s`."""
+    text = number(value, unit)
     return text if value <= 0 else "+" + text

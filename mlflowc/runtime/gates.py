@@ -19,12 +19,12 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import stdev
 from typing import TYPE_CHECKING
 
 from mlflowc.ir import model as ir
-from mlflowc.runtime import baseline, tables
+from mlflowc.runtime import baseline, gate_better, tables
 from mlflowc.runtime.baseline import Snapshot
 from mlflowc.runtime.gate_result import GateResult, Row
 from mlflowc.runtime.gate_table import expression, number, render
@@ -91,7 +91,7 @@ def evaluate(gate: ir.Gate, facts: Facts) -> GateResult:
             row = _decide(part, text, facts)
             if not row.passed and requirement.message:
                 note = f"{requirement.message} ({row.note})" if row.note else requirement.message
-                row = Row(row.text, False, row.found, row.required, row.baseline, row.difference, note)
+                row = replace(row, note=note)
             rows.append(row)
     return GateResult(gate.name, tuple(rows))
 
@@ -160,6 +160,11 @@ def _decide(expr: ir.Expr, text: str, facts: Facts) -> Row:
             verdict = _compare(expr.op, left, right, seen)
             if len(seen.baselines) == 1 and isinstance(left, float) and isinstance(seen.baselines[0], float):
                 difference = left - seen.baselines[0]
+        elif isinstance(expr, ir.Call) and expr.function in gate_better.FUNCTIONS:
+            made = _better(expr, facts, seen)
+            if isinstance(made, gate_better.Decided):
+                return Row(text, *made, _written_unit(expr))
+            verdict = made
         else:
             verdict = _truth(_value(expr, facts, seen))
             note = _figures(expr, facts)
@@ -173,7 +178,7 @@ def _decide(expr: ir.Expr, text: str, facts: Facts) -> Row:
         note = ""
     elif seen.failing:
         note = "not in " + ", ".join(seen.failing)
-    return Row(text, verdict, found, required, base, difference, note)
+    return Row(text, verdict, found, required, base, difference, note, unit=_written_unit(expr))
 
 
 def _value(expr: ir.Expr, facts: Facts, seen: _Seen) -> _Value:
@@ -269,7 +274,37 @@ def _param(name: str, facts: Facts) -> _Value:
     raise _ProblemError(f"the parameter {name} is no number")
 
 
+def _better(call: ir.Call, facts: Facts, seen: _Seen) -> gate_better.Decided | _Unknown:
+    options = dict(call.options)
+    now, before = _value(call.args[0], facts, seen), _value(_present(options["than"], facts), facts, seen)
+    if isinstance(before, _Unknown):
+        return UNKNOWN
+    assert isinstance(now, float | dict)
+    values = now if isinstance(now, dict) else {"": now}
+    try:
+        return gate_better.decide(
+            call,
+            values,
+            before if isinstance(before, dict) else _number(before),
+            lambda key: _number(_value(options[key], facts, _Seen())),
+        )
+    except gate_better.TooFewError as e:
+        raise _ProblemError(str(e)) from None
+
+
+def _present(than: ir.Expr, facts: Facts) -> ir.Expr:
+    """A baseline of several instances without those that it did not have: a seed may be a new one."""
+    if not (isinstance(than, ir.Metric) and than.many and than.baseline is not None):
+        return than
+    snapshot = facts.baseline(than.baseline)
+    there = [s for s in than.stages if snapshot.metric(s, than.output, than.field) is not None]
+    return replace(than, stages=tuple(there)) if there else than
+
+
 def _call(call: ir.Call, facts: Facts, seen: _Seen) -> _Value:
+    if call.function in gate_better.FUNCTIONS:
+        made = _better(call, facts, seen)
+        return made.held if isinstance(made, gate_better.Decided) else made
     values = [_value(a, facts, seen) for a in call.args]
     if any(isinstance(v, _Unknown) for v in values):
         return UNKNOWN
@@ -379,8 +414,14 @@ def _metrics(expr: ir.Expr) -> Iterable[ir.Metric]:
             yield from _metrics(expr.left)
             yield from _metrics(expr.right)
         case ir.Call():
-            for a in expr.args:
+            for a in (*expr.args, *(value for _, value in expr.options)):
                 yield from _metrics(a)
+
+
+def _written_unit(expr: ir.Expr) -> str:
+    """The unit that the difference of a row has: that of its metrics."""
+    units = {m.unit for m in _metrics(expr)}
+    return units.pop() if len(units) == 1 else ""
 
 
 def _shown(left: _Value, right: _Value, unit: str) -> tuple[str, str]:

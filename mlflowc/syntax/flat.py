@@ -64,7 +64,7 @@ def flat_column(c: ast.ColumnNode | ast.ConstraintNode) -> str:
 
 
 def flat_constraint(c: ast.ConstraintNode) -> str:
-    """`unique`, `in EXPR`, `matches "…"`, `null <= 5%`, `rows >= N`, `rows in 1..9`."""
+    """`unique`, `minimize`, `in EXPR`, `matches "…"`, `null <= 5%`, `rows >= N`, `rows in 1..9`."""
     parts = [c.name.text]
     if c.op:
         parts.append(c.op)

@@ -188,3 +188,11 @@ def test_an_output_is_located_in_the_store_or_in_the_project(tmp_path: Path) -> 
     (tmp_path / "x.csv").write_bytes(b"new")
     assert baseline.locate(tmp_path, store, here) == tmp_path / "x.csv"
     assert baseline.locate(tmp_path, store, OutputRecord("x", "x.csv", "dir", digest, 3)) is None
+
+
+def test_a_branch_without_commits_of_its_own_is_compared_with_where_it_is(repository: Path) -> None:
+    git(repository, "checkout", "-q", "main")
+    git(repository, "checkout", "-q", "-b", "fresh")
+    assert (auc(repository, "main"), baseline.at(repository, "main").note) == (0.7, "")
+    git(repository, "checkout", "-q", "--detach", "main")
+    assert auc(repository, "main") == 0.6, "a job of a push to main has no branch checked out"
