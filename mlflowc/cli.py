@@ -33,6 +33,8 @@ COMMANDS: dict[str, dict[str, str]] = {
         "show": "Show a stage: its parts, key, outputs and last run.",
         "log": "Show what ran, when, and how it ended.",
         "diff": "Compare two runs or revisions: metrics, parameters, outputs, code, packages.",
+        "update": "Take in what data sources have now, and pin it.",
+        "pull": "Put pinned data in its place.",
         "verify": "Check that the lock file agrees with the checkout.",
         "lock": "Settle the lock file where two branches met.",
         "cache": "Share, check and clear up cached results.",

@@ -81,6 +81,7 @@ _CACHE: dict[str, values.Reader] = {
     "keys": _public_keys,
     "require_signature": values.boolean,
     "secrets": _secret_names,
+    "folder": values.text,
 }
 
 
@@ -289,13 +290,28 @@ def _runner(ctx: Context, entry: Entry, name: str) -> Block[ir.Runner]:
 
 # --- data --------------------------------------------------------------------------------------
 
+
+def _plain_secret_names(ctx: Context, expr: ast.Expr) -> Any:
+    found = _secret_names(ctx, expr)
+    return found if found is values.BAD else tuple(sorted({name for name, _ in found}))
+
+
 # Source -> its arguments: positional ones in order, which are needed, and all with their readers.
 _T = values.text
+# How to get at it: no part of what data it is.
+_ACCESS: dict[str, values.Reader] = {"secrets": _plain_secret_names}
 _SOURCES: dict[str, tuple[tuple[str, ...], tuple[str, ...], dict[str, values.Reader]]] = {
     "path": (("path",), ("path",), {"path": values.path}),
     "dvc": (("path",), ("path",), {"path": values.path, "rev": _T}),
     "registry": (("url", "path", "rev"), ("url", "path"), {"url": _T, "path": _T, "rev": _T}),
-    "url": (("url",), ("url",), {"url": _T, "sha256": _T, "unpack": values.boolean}),
+    "url": (
+        ("url",),
+        ("url",),
+        {
+            **{"url": _T, "sha256": _T, "token": _T, "anonymous": values.boolean, "endpoint": _T},
+            **{"region": _T, "key": _T, "known_hosts": _T},
+        },
+    ),
     "git": (("url", "path", "rev"), ("url", "path"), {"url": _T, "path": _T, "rev": _T}),
     "huggingface": (("name", "revision"), ("name",), {"name": _T, "revision": _T, "path": _T}),
     "sql": (("connection",), ("connection", "query"), {"connection": _T, "query": values.path}),
@@ -343,6 +359,8 @@ def _data(ctx: Context, types: Types, decl: ast.DataDecl) -> Block[ir.Data] | No
         values.wrong(ctx, expr, "a source of data", f'a path (`"data/raw.csv"`), or one of {ways}')
         return None
     order, needed, table = _SOURCES[source]
+    if source != "path":
+        table = {**table, **_ACCESS}
     given = arguments(ctx, expr, order, table, source)
     if given is None:
         return None
@@ -393,6 +411,7 @@ def cache(ctx: Context) -> Block[ir.Cache] | None:
         tuple(dict.fromkeys(found.get("keys", ()))),
         found.get("require_signature", bool(found.get("keys"))),
         tuple(dict.fromkeys(name for name, _ in found.get("secrets", ()))),
+        found.get("folder"),
     )
     return Block(made, decl.keyword.span, decl.span, found.spans)
 

@@ -77,7 +77,6 @@ ROWS: dict[str, Row] = {
         "reading data that DVC tracks", 'pull it, and name the file: `data raw = "data/raw.csv"`'
     ),
     "data.registry": Row("reading from a DVC registry", "fetch it, and name the file"),
-    "data.url": Row("fetching data from a URL", "fetch it, and name the file"),
     "data.git": Row("reading data from another git repository", "fetch it, and name the file"),
     "data.huggingface": Row("fetching data from a hub", "fetch it, and name the file"),
     "data.sql": Row("reading data from a database", "export it in a stage, and read its output"),

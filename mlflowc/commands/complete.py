@@ -14,6 +14,7 @@ import click
 
 from mlflowc import project
 from mlflowc.errors import Failure
+from mlflowc.ir.feeds import is_pinned
 from mlflowc.ir.model import Pipeline
 
 Completer = Callable[[click.Context, click.Parameter, str], list[str]]
@@ -60,6 +61,7 @@ targets = _of(_targets)
 drawn = _of(lambda p: [*_targets(p), *(a.name for a in p.actions)])
 reports = _of(lambda p: [r.name for r in p.reports])
 events = _of(lambda p: [e.id for e in p.events])
+data = _of(lambda p: [d.name for d in p.data if is_pinned(d)])
 settings = _of(lambda p: [f"{param.name}=" for param in p.params])
 
 

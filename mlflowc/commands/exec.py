@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
 
 from mlflowc import project, quick, terminal
-from mlflowc.commands import complete, sharing
+from mlflowc.commands import complete, feeding, sharing
 from mlflowc.commands.courier import Courier
 from mlflowc.commands.options import file_option, remote_option, sandbox_option
 from mlflowc.errors import Failure
@@ -20,7 +21,7 @@ from mlflowc.jobs import handover
 from mlflowc.jobs.handover import Arrived
 from mlflowc.jobs.lower import lower
 from mlflowc.jobs.model import Job, JobKind, Workflow
-from mlflowc.runtime import execute, laststate, progress, targets
+from mlflowc.runtime import execute, inuse, laststate, progress, targets
 from mlflowc.runtime.deferred import only_needed
 from mlflowc.runtime.events import Outcome, RunResult, StageResult
 from mlflowc.runtime.plan import Action, Plan, make_plan
@@ -102,12 +103,10 @@ def command(
     if event is None:
         if target is not None:
             raise click.UsageError("--outputs belongs to the job `plan` of an event: give --on")
-        ws = open_workspace(loaded.root, loaded.pipeline)
-        try:
+        with _using(loaded.root, loaded.pipeline) as ws:
+            feeding.attach(ws)
             asked = _Asked(job, None, plain=file is None and remote is None and sandbox == "off")
             return _local(ws, asked, sharing.attach(ws, remote), sandbox)
-        finally:
-            ws.close()
     given = _given(lower(loaded.pipeline, targets.event(loaded.pipeline, event)), os.environ)
     if given:
         loaded = project.load(file, overrides=given)
@@ -116,9 +115,9 @@ def command(
     workflow = lower(pipeline, chosen)
     _refuse_unbuilt(workflow)
     found = _job(workflow, job)
-    ws = open_workspace(loaded.root, pipeline)
-    try:
+    with _using(loaded.root, pipeline) as ws:
         arrived = handover.arrive(ws)
+        feeding.attach(ws, locked="the job of an event pins nothing by the way")
         for text in arrived.bad:
             print(
                 terminal.style("warning", "bold", "yellow", stream=sys.stderr) + f": {text}", file=sys.stderr
@@ -129,6 +128,16 @@ def command(
         asked = _Asked(job, event, plain, post)
         work = _Work(ws, pipeline, workflow, found, arrived, sharing.attach(ws, remote), sandbox, asked)
         return _do(work, target, form)
+
+
+@contextlib.contextmanager
+def _using(root: Path, pipeline: Pipeline) -> Iterator[Workspace]:
+    """The workspace; nothing is collected from its cache while bundles are read and written."""
+    ws = open_workspace(root, pipeline)
+    try:
+        ws.prepare()
+        with inuse.using(ws.cache_state):
+            yield ws
     finally:
         ws.close()
 

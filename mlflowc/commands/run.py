@@ -38,6 +38,7 @@ from mlflowc.commands.options import file_option, overrides, remote_option, sand
 @click.option(
     "--fix", is_flag=True, help="With --sandbox audit: write the missing `in` lines into the pipeline file."
 )
+@click.option("--locked", is_flag=True, help="Pin no data: what is not pinned is an error, as it is in CI.")
 @click.option("-n", "--dry", "--dry-run", "dry", is_flag=True, help="Only say what would be done.")
 @click.option(
     "--json", "as_json", is_flag=True, help="Print the outcome as JSON; output of commands goes to stderr."
@@ -54,6 +55,7 @@ def command(
     gpus: int | None,
     sandbox: str,
     fix: bool,
+    locked: bool,
     dry: bool,
     as_json: bool,
     remote: str | None,
@@ -73,6 +75,6 @@ def command(
     from mlflowc.commands.running import Asked, bring_up_to_date
 
     asked = Asked(
-        names, jobs, given, event, force, keep_going, dry, as_json, file, gpus, sandbox, fix, remote=remote
+        names, jobs, given, event, force, keep_going, dry, as_json, file, gpus, sandbox, fix, remote, locked
     )
     return bring_up_to_date(asked)

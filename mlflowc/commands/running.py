@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mlflowc import project, terminal
-from mlflowc.commands import sharing
+from mlflowc.commands import feeding, sharing
 from mlflowc.commands.courier import Courier
 from mlflowc.errors import Failure
 from mlflowc.ir.model import Pipeline, Rows
@@ -41,6 +41,7 @@ class Asked:
     sandbox: str = "off"
     fix: bool = False
     remote: str | None = None
+    locked: bool = False
 
 
 def bring_up_to_date(asked: Asked) -> int:
@@ -52,6 +53,8 @@ def bring_up_to_date(asked: Asked) -> int:
     shared: list[str] = []
     try:
         guard = _guard(ws, asked)
+        if not asked.dry:
+            feeding.attach(ws, locked="--locked was given" if asked.locked else None)
         plan = sharing.plan(ws, names, force=asked.force)
         if asked.dry:
             _show_plan(plan, asked.as_json)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import click
 
 from mlflowc import project, terminal
-from mlflowc.commands import complete, sharing
+from mlflowc.commands import complete, feeding, sharing
 from mlflowc.commands.options import file_option, overrides, remote_option, set_option
 from mlflowc.commands.running import plan_as_json
-from mlflowc.runtime.plan import Action
+from mlflowc.runtime import pins
+from mlflowc.runtime.plan import Action, Plan
 from mlflowc.runtime.progress import count
-from mlflowc.runtime.workspace import open_workspace
+from mlflowc.runtime.workspace import Workspace, open_workspace
 
 _WORDS = {
     Action.KEEP: ("up to date", "green"),
@@ -27,6 +29,7 @@ _WORDS = {
 @click.argument("names", metavar="[TARGET]...", nargs=-1, shell_complete=complete.targets)
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 @click.option("--exit-code", is_flag=True, help="End with exit code 1 when there is something to do.")
+@click.option("--sources", is_flag=True, help="Ask the data sources whether they have something newer.")
 @set_option
 @remote_option
 @file_option
@@ -34,6 +37,7 @@ def command(
     names: tuple[str, ...],
     as_json: bool,
     exit_code: bool,
+    sources: bool,
     settings: tuple[str, ...],
     remote: str | None,
     file: str | None,
@@ -44,12 +48,16 @@ def command(
     link = sharing.attach(ws, remote)
     try:
         plan = sharing.plan(ws, names)
+        newer = _newer(ws, plan) if sources else []
     finally:
         ws.close()
         if link is not None:
             link.close()
     if as_json:
-        print(json.dumps({"idle": plan.idle, "stages": plan_as_json(plan)}, indent=2))
+        shown: dict[str, Any] = {"idle": plan.idle, "stages": plan_as_json(plan)}
+        if sources:
+            shown["newer"] = newer
+        print(json.dumps(shown, indent=2))
     else:
         width = max((len(s.stage.id) for s in plan.steps), default=0)
         for step in plan.steps:
@@ -60,4 +68,15 @@ def command(
         todo = sum(s.action is not Action.KEEP for s in plan.steps)
         done = "nothing to do" if plan.idle else f"{count(todo, 'stage')} to do; `mlpipec run` does it"
         print(terminal.style(done, "bold"))
+        if newer:
+            what = "has" if len(newer) == 1 else "have"
+            print(f"{', '.join(newer)} {what} something newer: `mlpipec update` takes it in")
+        elif sources:
+            print("no data source has anything newer")
     return 1 if exit_code and not plan.idle else 0
+
+
+def _newer(ws: Workspace, plan: Plan) -> list[str]:
+    """The data that the stages read and whose source has another version than is pinned, or may have."""
+    used = pins.used(ws, (s.stage for s in plan.steps))
+    return [n.data.name for n in feeding.fetcher(ws).news(used) if n.changed is not False]

@@ -15,7 +15,7 @@ FOLDER = ".mlpipe/data"
 _ODD = re.compile(r"[^\w.@+=,-]+")
 _ENV = "env:"
 # Arguments that say how to get at the data, and not which data it is.
-ACCESS = frozenset({"secrets", "token"})
+ACCESS = frozenset({"secrets", "token", "anonymous", "key", "known_hosts"})
 
 
 def is_pinned(data: Data) -> bool:
@@ -47,7 +47,7 @@ def deciding(data: Data) -> tuple[str, ...]:
     if data.source == "dvc" and "rev" not in args:
         path = str(args["path"])
         return (path if path.endswith(".dvc") else "dvc.lock",)
-    if data.source == "sql":
+    if data.source == "sql" and str(args["query"]).endswith(".sql"):
         return (str(args["query"]),)
     return ()
 

@@ -11,7 +11,7 @@ from blake3 import blake3
 from mlflowc.errors import Failure
 from mlflowc.ir.model import Pipeline
 from mlflowc.jobs.model import Job, JobKind, Workflow
-from mlflowc.runtime import bundle, execute, publish, targets
+from mlflowc.runtime import bundle, execute, pins, publish, targets
 from mlflowc.runtime.bundle import Bundle, BundleError
 from mlflowc.runtime.events import Outcome, RunResult, StageResult
 from mlflowc.runtime.lockfile import LockFile
@@ -111,6 +111,7 @@ def plan_for(
     known: dict[str, Outputs | None] = {}
     steps = []
     concerned = targets.closure(ws.pipeline, stages)
+    pins.ensure(ws, [s for s in concerned if s.id in own])
     expect(ws, concerned)
     for stage in concerned:
         mine = stage.id in own

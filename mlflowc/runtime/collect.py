@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlflowc.errors import Failure
+from mlflowc.runtime import pins
 from mlflowc.runtime.index import StatIndex
 from mlflowc.runtime.lockfile import NAME, LockFile
 from mlflowc.runtime.ports import FileSystem
@@ -58,17 +59,29 @@ class Collector:
     """
 
     def __init__(
-        self, store: Store, index: StatIndex, fs: FileSystem, locks: Iterable[LockFile], now: float
+        self,
+        store: Store,
+        index: StatIndex,
+        fs: FileSystem,
+        locks: Iterable[LockFile],
+        now: float,
+        root: Path | None = None,
     ) -> None:
+        """`root` is the project's folder: what killed processes left there goes, too."""
+        self._root = root
         self._store = store
         self._index = index
         self._fs = fs
         self._now = now
+        locks = list(locks)
         entries = [e for lock in locks for e in lock.stages().values()]
         self._pinned_keys = {e.key for e in entries}
         self._pinned: dict[str, int] = {}
         for entry in entries:
             self._pinned |= self._contents(entry.outputs)
+        for lock in locks:
+            # Whether a pin counts for the pipeline as it is now or not: it is some commit's data.
+            self._pinned |= self._contents(pins.contents(lock))
 
     def collect(self, limits: Limits, *, dry: bool = False) -> Collected:
         """Removes what the limits let go (with `dry`, only counts)."""
@@ -154,12 +167,27 @@ class Collector:
 
     def _temporary(self, done: Collected, dry: bool) -> None:
         """What killed processes left behind."""
-        folder = self._store.root / "tmp"
-        if folder.is_dir():
-            for path in folder.iterdir():
-                with contextlib.suppress(FileNotFoundError):
-                    if path.stat().st_mtime < self._now - _TEMPORARY:
-                        self._take(f"tmp/{path.name}", done, dry)
+        for path in self._leftovers():
+            with contextlib.suppress(FileNotFoundError):
+                st = path.lstat()
+                if st.st_mtime < self._now - _TEMPORARY:
+                    done.bytes += st.st_size
+                    done.files += 1
+                    if not dry:
+                        self._fs.remove(path)
+
+    def _leftovers(self) -> Iterator[Path]:
+        """Temporary files of all kinds, whoever uses them."""
+        yield from self._store.root.glob("tmp/*")
+        yield from self._store.root.glob("records/??/*.tmp")
+        yield from self._store.root.glob("checkouts/*.tmp")
+        if self._root is not None:
+            yield from self._root.glob(".mlpipe/tmp/*")
+            yield from self._root.glob(".mlpipe/*.tmp")
+            yield from self._root.glob(".mlpipe/*/*.tmp")
+            yield from self._root.glob(f"{NAME}.*.tmp")
+            yield from self._root.glob(".mlpipec-*.tmp")
+            yield from self._root.glob("mlpipe-bundles/.*.tmp")
 
     def _take(self, path: str, done: Collected, dry: bool) -> None:
         full = self._store.root / path
@@ -170,7 +198,7 @@ class Collector:
                 self._fs.remove(full)
                 kind, _, rest = path.partition("/")
                 if kind == "objects":
-                    self._index.forget_object(rest.replace("/", ""))
+                    self._store.forget(rest.replace("/", ""))
 
 
 def _path(kind: str, digest: str) -> str:

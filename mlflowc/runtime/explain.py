@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+from mlflowc.ir import feeds
 from mlflowc.ir.model import Stage
 
 if TYPE_CHECKING:
@@ -117,8 +118,14 @@ def _slot_name(slot: list[str]) -> str:
 def _inputs(before: str, now: str) -> str:
     old = {path: (kind, digest) for path, kind, digest in json.loads(before)}
     new = {path: (kind, digest) for path, kind, digest in json.loads(now)}
-    words = [f"`{p}` is new" for p in new if p not in old]
-    words += [f"`{p}` is gone" for p in old if p not in new]
-    words += [f"`{p}`" for p in new if p in old and old[p] != new[p]]
+    words = [f"{_thing(p)} is new" for p in new if p not in old]
+    words += [f"{_thing(p)} is gone" for p in old if p not in new]
+    words += [_thing(p) for p in new if p in old and old[p] != new[p]]
     shown = ", ".join(words[:3]) or "their order"
     return shown + (f" and {len(words) - 3} more" if len(words) > 3 else "")
+
+
+def _thing(path: str) -> str:
+    """A path, or the data source that stands there."""
+    folder = f"{feeds.FOLDER}/"
+    return f"data `{path.removeprefix(folder).partition('/')[0]}`" if path.startswith(folder) else f"`{path}`"

@@ -85,6 +85,15 @@ def read(lock: LockFile, data: Data) -> Pin | None:
     )
 
 
+def contents(lock: LockFile) -> list[OutputRecord]:
+    """What all pins of a lock stand for, wherever that stands in the project."""
+    return [
+        OutputRecord(name, name, e["kind"], e["hash"], e["size"], e.get("exec", False))
+        for (kind, name), e in lock.entries.items()
+        if kind == KIND
+    ]
+
+
 def current(ws: Workspace, data: Data) -> Pin | None:
     """The pin of a data source, if it counts."""
     raw = ws.lock.get(KIND, data.name)
