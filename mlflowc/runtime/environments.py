@@ -6,8 +6,10 @@ package. So keys agree on all machines, and change when somebody decides so: by 
 or by deleting the lines. A `uv.lock` is a resolution already. The environments themselves are kept once for
 all projects of a user, each in a folder named by the hash of what is in it.
 
-Parts that enter a key: `requirements` or `lock` (a hash), `python` (`3.11`), `var:NAME`, and `pass:NAME` for
-variables of the host, whose text is `=value`, or empty when not set.
+Conda environments are in `mlflowc.runtime.conda`.
+
+Parts that enter a key: `requirements`, `lock` or `conda` (a hash), `python` (`3.11`), `var:NAME`, and
+`pass:NAME` for variables of the host, whose text is `=value`, or empty when not set.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import sys
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from blake3 import blake3
 
@@ -51,6 +53,17 @@ class Resolution:
     kept: bool = True
 
 
+class _Kind(Protocol):
+    """A module that knows one kind of environment; what its functions do, those of their names here do."""
+
+    def key_parts(self, root: Path, env: Env, lock: LockFile) -> dict[str, str]: ...
+    def entries(self, root: Path, env: Env, lock: LockFile) -> dict[tuple[str, str], dict[str, Any]]: ...
+    def is_current(self, root: Path, env: Env, lock: LockFile) -> bool: ...
+    def places(self, root: Path, env: Env) -> Places | None: ...
+    def import_paths(self, root: Path, env: Env) -> tuple[str, ...]: ...
+    def prepare(self, root: Path, env: Env, lock: LockFile, log: Log) -> dict[str, str]: ...
+
+
 def key_parts(root: Path, env: Env | None, lock: LockFile, *, python: str = "") -> dict[str, str]:
     """What the environment adds to the key of a stage.
 
@@ -65,6 +78,8 @@ def key_parts(root: Path, env: Env | None, lock: LockFile, *, python: str = "") 
     parts = {f"var:{name}": value for name, value in env.vars}
     for name in env.passed:
         parts[f"pass:{name}"] = "=" + os.environ[name] if name in os.environ else ""
+    if env.conda is not None:
+        return parts | _conda().key_parts(root, env, lock)
     if env.requirements is not None:
         wanted = _wanted(root, env.requirements)
         parts["requirements"] = _digest(_resolution(root, env, wanted, lock), wanted)
@@ -91,6 +106,8 @@ def pinned(
         if used is not None and env.name not in used:
             entries |= {k: v for k, v in lock.entries.items() if _belongs(k, env.name)}
             continue
+        if env.conda is not None:
+            entries |= _conda().entries(root, env, lock)
         if env.requirements is None:
             continue
         wanted = _wanted(root, env.requirements)
@@ -115,8 +132,11 @@ def places(root: Path, envs: Iterable[Env]) -> Places | None:
     for env in envs:
         if env.lock is not None:
             files.add(env.lock)
-        if env.requirements is not None:
-            found = requirements.places(root, env.requirements)
+        if env.requirements is not None or env.conda is not None:
+            if env.requirements is not None:
+                found = requirements.places(root, env.requirements)
+            else:
+                found = _conda().places(root, env)
             if found is None:
                 return None
             files.update(found.files)
@@ -127,11 +147,13 @@ def places(root: Path, envs: Iterable[Env]) -> Places | None:
 
 def host_names(env: Env) -> tuple[str, ...]:
     """The interpreters on PATH that the key of an environment depends on, whatever a command names."""
-    return ("python3", "python") if _own_python(env) and env.python is None else ()
+    return ("python3", "python") if _own_python(env) and env.python is None and env.conda is None else ()
 
 
 def is_current(root: Path, env: Env, lock: LockFile) -> bool:
     """Whether nothing has to be resolved to know the environment: `lock` has that, or it needs none."""
+    if env.conda is not None:
+        return _conda().is_current(root.absolute(), env, lock)
     if env.requirements is None:
         return True
     try:
@@ -158,6 +180,8 @@ def prepare(root: Path, env: Env | None, lock: LockFile, log: Log) -> dict[str, 
     if env is None:
         return {}
     refuse(env)
+    if env.conda is not None:
+        return _conda().prepare(root.absolute(), env, lock, log)
     if not _own_python(env):
         return {}
     from mlflowc.runtime.venvs import ensure
@@ -169,18 +193,17 @@ def prepare(root: Path, env: Env | None, lock: LockFile, log: Log) -> dict[str, 
 
 def import_paths(root: Path, env: Env | None) -> tuple[str, ...]:
     """Project folders that editable requirements make importable, for the search for code."""
-    if env is None or env.requirements is None or env.requirements.endswith(".toml"):
+    if env is not None and env.conda is not None:
+        found = list(_conda().import_paths(root.absolute(), env))
+    elif env is None or env.requirements is None or env.requirements.endswith(".toml"):
         return ()
-    found = _wanted(root, env.requirements).editable
+    else:
+        found = _wanted(root, env.requirements).editable
     return tuple(p for folder in found if folder != "." for p in (folder, posixpath.join(folder, "src")))
 
 
 def refuse(env: Env) -> None:
     """Raises `Failure` for an environment that this version cannot make."""
-    if env.conda is not None:
-        raise _refused(
-            env, "a conda environment", "list the packages in a requirements file and use `requirements`"
-        )
     if env.image is not None:
         raise _refused(env, "a container image", "use `requirements` or `lock` here")
     if env.lock is not None and posixpath.basename(env.lock) != "uv.lock":
@@ -197,6 +220,13 @@ def refuse(env: Env) -> None:
 
 def _refused(env: Env, what: str, help: str) -> Failure:
     return Failure(f"environment `{env.name}` asks for {what}, which this version cannot run", help=help)
+
+
+def _conda() -> _Kind:
+    # Few pipelines have conda environments, and those need YAML, uv and more.
+    from mlflowc.runtime.conda import environment
+
+    return environment
 
 
 def _own_python(env: Env) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 import subprocess
 from collections.abc import Mapping
@@ -85,7 +86,8 @@ def is_moment(ws: Workspace, name: str) -> bool:
 def _of_lock(ws: Workspace, title: str, lock: LockFile) -> Moment:
     stages = {name: _of_entry(ws, entry) for name, entry in lock.stages().items()}
     packages = {
-        name: ", ".join(entry.get("pins", ()))
+        # A package of conda is an address that ends in its name, version and build.
+        name: ", ".join(entry.get("pins", ())) or posixpath.basename(str(entry.get("url", "")))
         for (kind, name), entry in lock.entries.items()
         if kind == "package"
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -82,6 +82,15 @@ def read(root: Path, path: str) -> Requirements:
     return found
 
 
+def read_lines(root: Path, path: str, lines: Sequence[str]) -> Requirements:
+    """The same for lines that stand in the file at `path`, among other things; paths in them are relative to
+    `root`.
+    """
+    found = Requirements(path)
+    _take(root, path, "\n".join(lines), found, constraint=False, above=())
+    return found
+
+
 class Places(NamedTuple):
     """Where that lies which decides a resolution: files, folders with all in them, and files that are not
     there and would count.
@@ -96,7 +105,11 @@ def places(root: Path, path: str) -> Places | None:
     """What has to be looked at to see whether `read` gives the same; None where paths lead out of `root`, or
     there are links. Raises `Failure` as `read`.
     """
-    found = read(root, path)
+    return places_of(root, read(root, path))
+
+
+def places_of(root: Path, found: Requirements) -> Places | None:
+    """The same for what was read already."""
     files, folders = list(found.files), []
     for target in found.local:
         place = posixpath.normpath(target)
@@ -135,7 +148,13 @@ def _read(root: Path, path: str, found: Requirements, *, constraint: bool, above
     if path in above:
         return
     found.files.append(path)
-    for line in _logical_lines(_text(root, path, above)):
+    _take(root, path, _text(root, path, above), found, constraint=constraint, above=above)
+
+
+def _take(
+    root: Path, path: str, text: str, found: Requirements, *, constraint: bool, above: tuple[str, ...]
+) -> None:
+    for line in _logical_lines(text):
         if include := _INCLUDE.fullmatch(line):
             # As pip and uv do: beside the file that includes it.
             inner = posixpath.normpath(posixpath.join(posixpath.dirname(path), include[2].strip("'\"")))

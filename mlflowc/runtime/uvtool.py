@@ -50,8 +50,9 @@ def run(
     doing: str,
     variables: Mapping[str, str] | None = None,
     help: str = "",
+    said: str | None = None,
 ) -> str:
-    """Runs uv in `folder` and returns its standard output.
+    """Runs uv in `folder`, with `said` as its standard input, and returns its standard output.
 
     Raises `Failure` "cannot {doing}" with uv's own words, `NetworkFailure` when it was the network.
     """
@@ -64,7 +65,7 @@ def run(
             [binary(), *arguments],
             cwd=folder,
             env=environment,
-            stdin=subprocess.DEVNULL,
+            input=said or "",
             capture_output=True,
             text=True,
         )

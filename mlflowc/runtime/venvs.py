@@ -1,7 +1,8 @@
 """Virtual environments kept by content, once for all projects of a user.
 
 `<cache>/envs/<digest>/` is complete if and only if it holds the marker. It is made beside, under a temporary
-name, and renamed when it is whole, so a killed build leaves nothing that could be taken for an environment.
+name, and renamed when it is whole (or where it stays, and marked then), so a killed build leaves nothing that
+could be taken for an environment.
 Two processes that want the same one wait for each other (`flock`); different ones are made side by side.
 """
 
@@ -77,30 +78,56 @@ def cache_folder() -> Path:
     return (Path(xdg) if xdg.startswith("/") else Path.home() / ".cache") / "mlpipec"
 
 
+@dataclass(frozen=True, slots=True)
+class Making:
+    """How a folder of an environment comes to be: `fill` makes it and says what goes into the marker.
+
+    `what` is for people. `whole` are paths that must exist in it. With `in_place` it is filled where it will
+    stay, because what is in it knows the path; the marker, written last, says that it is whole.
+    """
+
+    name: str
+    digest: str
+    what: str
+    fill: Callable[[Path], dict[str, object]]
+    whole: tuple[str, ...] = ("bin/python",)
+    in_place: bool = False
+
+
 def ensure(recipe: Recipe, log: Log) -> Path:
     """The folder of the environment, made now if it is not there. Raises `Failure`."""
+
+    def fill(new: Path) -> dict[str, object]:
+        _fill(recipe, new)
+        return {"name": recipe.name, "python": recipe.python, "packages": list(recipe.lines)}
+
+    return provide(Making(recipe.name, recipe.digest, f"Python {recipe.python}", fill), log)
+
+
+def provide(making: Making, log: Log) -> Path:
+    """The same for an environment of any kind. Raises `Failure`."""
     envs = cache_folder() / "envs"
-    place = envs / recipe.digest
-    if _is_complete(place):
+    place = envs / making.digest
+    if _is_complete(place, making):
         return place
     try:
         envs.mkdir(parents=True, exist_ok=True)
         with _locked(
-            envs / f"{recipe.digest}.lock", lambda: log(f"waiting: environment `{recipe.name}` is being made")
+            envs / f"{making.digest}.lock", lambda: log(f"waiting: environment `{making.name}` is being made")
         ):
-            if not _is_complete(place):
-                _make(recipe, envs, place, log)
+            if not _is_complete(place, making):
+                _make(making, envs, place, log)
     except OSError as e:
         raise Failure(
-            f"cannot make environment `{recipe.name}` in `{envs}`: {e.strerror}",
+            f"cannot make environment `{making.name}` in `{envs}`: {e.strerror}",
             help="check permissions and free space, or set MLPIPEC_CACHE_DIR to another folder",
         ) from e
     return place
 
 
-def _is_complete(place: Path) -> bool:
+def _is_complete(place: Path, making: Making) -> bool:
     # `bin/python` leads to the Python it was made from, which may have been removed since.
-    return (place / _MARKER).is_file() and (place / "bin" / "python").exists()
+    return (place / _MARKER).is_file() and all((place / path).exists() for path in making.whole)
 
 
 @contextlib.contextmanager
@@ -114,23 +141,27 @@ def _locked(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
         yield
 
 
-def _make(recipe: Recipe, envs: Path, place: Path, log: Log) -> None:
+def _make(making: Making, envs: Path, place: Path, log: Log) -> None:
     # The lock is held: what lies here under this name was left by a process that is gone.
-    for leftover in [place, *envs.glob(f"{recipe.digest}.tmp-*")]:
+    for leftover in [place, *envs.glob(f"{making.digest}.tmp-*")]:
         if leftover.is_dir():
+            # First what says that it is whole: whoever is killed here leaves no environment with holes.
+            (leftover / _MARKER).unlink(missing_ok=True)
             shutil.rmtree(leftover)
     began = time.monotonic()
-    log(f"making environment `{recipe.name}` (Python {recipe.python})")
-    new = Path(tempfile.mkdtemp(prefix=f"{recipe.digest}.tmp-", dir=envs))
+    log(f"making environment `{making.name}` ({making.what})")
+    new = place if making.in_place else Path(tempfile.mkdtemp(prefix=f"{making.digest}.tmp-", dir=envs))
     try:
-        _fill(recipe, new)
-        marker = {"name": recipe.name, "python": recipe.python, "packages": list(recipe.lines)}
-        (new / _MARKER).write_text(json.dumps(marker, indent=1) + "\n")
-        new.rename(place)
+        marker = making.fill(new)
+        temporary = new / f"{_MARKER}.tmp"
+        temporary.write_text(json.dumps(marker, indent=1) + "\n")
+        temporary.rename(new / _MARKER)
+        if not making.in_place:
+            new.rename(place)
     except BaseException:
         shutil.rmtree(new, ignore_errors=True)
         raise
-    log(f"environment `{recipe.name}` is ready ({time.monotonic() - began:.1f} s)")
+    log(f"environment `{making.name}` is ready ({time.monotonic() - began:.1f} s)")
 
 
 def _fill(recipe: Recipe, new: Path) -> None:

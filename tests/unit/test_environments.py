@@ -415,7 +415,6 @@ def test_no_uv(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("fields", "message", "help"),
     [
-        ({"conda": "environment.yml"}, "a conda environment", "requirements file"),
         ({"image": "python@sha256:00"}, "a container image", "requirements"),
         ({"lock": "poetry.lock"}, "`poetry.lock`", "poetry export"),
         ({"lock": "pdm.lock"}, "`pdm.lock`", "uv lock"),
