@@ -300,6 +300,7 @@ def _plain_secret_names(ctx: Context, expr: ast.Expr) -> Any:
 _T = values.text
 # How to get at it: no part of what data it is.
 _ACCESS: dict[str, values.Reader] = {"secrets": _plain_secret_names}
+_URL_TEXTS = ("url", "sha256", "token", "endpoint", "region", "key", "known_hosts")
 _SOURCES: dict[str, tuple[tuple[str, ...], tuple[str, ...], dict[str, values.Reader]]] = {
     "path": (("path",), ("path",), {"path": values.path}),
     "dvc": (("path",), ("path",), {"path": values.path, "rev": _T}),
@@ -307,10 +308,7 @@ _SOURCES: dict[str, tuple[tuple[str, ...], tuple[str, ...], dict[str, values.Rea
     "url": (
         ("url",),
         ("url",),
-        {
-            **{"url": _T, "sha256": _T, "token": _T, "anonymous": values.boolean, "endpoint": _T},
-            **{"region": _T, "key": _T, "known_hosts": _T},
-        },
+        {**dict.fromkeys(_URL_TEXTS, _T), "anonymous": values.boolean},
     ),
     "git": (("url", "path", "rev"), ("url", "path"), {"url": _T, "path": _T, "rev": _T}),
     "huggingface": (("name", "revision"), ("name",), {"name": _T, "revision": _T, "path": _T}),
