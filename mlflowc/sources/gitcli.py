@@ -251,9 +251,9 @@ class CommitTree:
         writer = _Writer(self, into, "" if base == "." else base, progress)
         writer.write(entries, single is not None)
 
-    def absent(self, path: str) -> Failure:
-        """That the commit has no such path."""
-        names = self.names()
+    def absent(self, path: str, others: Iterable[str] = ()) -> Failure:
+        """That the commit has no such path; `others` are paths that could have been meant, too."""
+        names = [*self.names(), *others]
         beside = {posixpath.join(*n.split("/")[: path.count("/") + 1]) for n in names}
         from mlflowc.spell import nearest  # for this message only
 
