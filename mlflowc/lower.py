@@ -7,6 +7,7 @@ import heapq
 from mlflowc.check.model import Checked, Step
 from mlflowc.diagnostic import Check, Diagnostic, Label, Severity
 from mlflowc.ir import model as ir
+from mlflowc.ir import sweeps
 from mlflowc.span import Span
 
 CYCLE = Check(
@@ -60,6 +61,9 @@ def lower(checked: Checked) -> tuple[ir.Pipeline | None, tuple[Diagnostic, ...]]
     if len(order) < len(edges):
         return None, tuple(_circles(edges, set(order)))
     by_id = {s.value.id: s.value for s in checked.stages}
+    params = {p.value.name: p.value for p in checked.params}
+    for block in checked.sweeps:
+        by_id[block.value.name] = sweeps.stage(block.value, by_id[block.value.stage], params)
     return (
         ir.Pipeline(
             name=checked.name,
@@ -89,13 +93,18 @@ _Edges = dict[str, dict[str, tuple[Span, Span]]]
 
 def _edges(checked: Checked) -> _Edges:
     """For every stage the stages that it waits for, each with the place that says so and the stage's name."""
-    ids = {s.value.id for s in checked.stages}
+    ids = {s.value.id for s in checked.stages} | {b.value.name for b in checked.sweeps}
     edges: _Edges = {}
     for step in checked.stages:
         found = edges[step.value.id] = {}
         for name, span in _waits(step):
             if name in ids:
                 found.setdefault(name, (span, step.span))
+    for block in checked.sweeps:
+        # A sweep waits for what its stage waits for, and not for that stage.
+        edges[block.value.name] = {
+            name: (span, block.span) for name, (span, _) in edges.get(block.value.stage, {}).items()
+        }
     return edges
 
 

@@ -44,13 +44,15 @@ def analyse(
     data = DataTable(ctx, types)
     offered = signatures.build(ctx, types)
     references = References(ctx, offered)
+    # What reads a sweep's table of trials has to know its columns.
+    searches = tuple(
+        s for e in _declared(ctx, "sweep") for s in [sweeps.sweep(ctx, references, table, e)] if s
+    )
     built = Blocks(ctx)
     tools = steps.Tools(ctx, built, table, references, Inputs(ctx, types, references, data))
     stages = tuple(s for signature in offered.values() for s in steps.stage(tools, signature))
     actions = tuple(steps.action(tools, e) for e in _declared(ctx, "action"))
-    searches = tuple(
-        s for e in _declared(ctx, "sweep") for s in [sweeps.sweep(ctx, references, table, e)] if s
-    )
+    sweeps.alone(ctx, searches, stages)
     gates = tuple(reports.gate(ctx, references, table, e) for e in _declared(ctx, "gate"))
     reader = reports.Reports(ctx, references, table)
     shown = tuple(reader.read(e) for e in _declared(ctx, "report"))

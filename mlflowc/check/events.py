@@ -168,9 +168,6 @@ class Events:
             ids = step_ids(self._tools, item, {}, _RUNNABLE)
             if not ids:
                 continue
-            entry = self._ctx.main.things.get(ids[0])
-            if entry is not None and entry.kind == "sweep":
-                unbuilt.refuse(self._ctx, "sweep.run", item.span, Label(entry.span, "declared here"))
             found.append(Part(ids, item.span, item.span))
         return tuple(found)
 

@@ -10,7 +10,7 @@ from mlflowc.check.blocks import DataTable
 from mlflowc.check.context import Context
 from mlflowc.check.lattice import ANY, Misfit, spell
 from mlflowc.check.model import Part
-from mlflowc.check.references import Chain, Reached, ReachedData, ReachedSweep, References, chain
+from mlflowc.check.references import Chain, ReachedData, References, chain
 from mlflowc.check.signatures import Scalar, filled, settle, shown
 from mlflowc.check.types import Types
 from mlflowc.diagnostic import Check, Diagnostic, Label, Severity
@@ -307,11 +307,6 @@ class Inputs:
                 self._ctx, ast.NameExpr(extra, extra.span), "a file", "an input is a whole output: drop this"
             )
             return None
-        if isinstance(reached, ReachedSweep):
-            type = reached.offer.type if reached.offer else ir.FileType("csv")
-            self._check(type, chain.text, wanted, reached.offer.declared if reached.offer else None)
-            unbuilt.refuse(self._ctx, "sweep.artifact", chain.span)
-            return None
         if isinstance(reached, ReachedData):
             data = self._data.get(reached.entry.name)
             if data is None:
@@ -321,7 +316,6 @@ class Inputs:
                 self._ctx, f"data.{data.value.source}", chain.span, Label(data.span, "declared here")
             )
             return data.value.type, (ir.DataRef(data.value.name),), False
-        assert isinstance(reached, Reached)
         self._check(reached.offer.type, chain.text, wanted, reached.offer.declared)
         sources = tuple(ir.StageOutput(i.id, reached.offer.name) for i in reached.instances)
         return reached.offer.type, sources, reached.many

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from mlflowc.check import values
@@ -12,6 +12,7 @@ from mlflowc.check.lattice import spell_value
 from mlflowc.check.signatures import Instance, Offer, Scalar, Signature, shown
 from mlflowc.diagnostic import Check, Label, Severity
 from mlflowc.ir import model as ir
+from mlflowc.ir import sweeps
 from mlflowc.resolve import scope as scopes
 from mlflowc.resolve.scope import Entry
 from mlflowc.span import Span
@@ -86,7 +87,10 @@ class Chain(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """An output of one stage, of some of its instances (`many`), and the names behind it (fields)."""
+    """An output of one stage, of some of its instances (`many`), and the names behind it (fields).
+
+    What a sweep makes is an output of the stage that carries it out: see `mlflowc.ir.sweeps`.
+    """
 
     signature: Signature
     offer: Offer
@@ -101,16 +105,6 @@ class ReachedData:
     """A data source, and the names behind it."""
 
     entry: Entry
-    rest: tuple[ast.Name, ...]
-    span: Span
-
-
-@dataclass(frozen=True, slots=True)
-class ReachedSweep:
-    """`tune.best.model` (`offer` is the stage's output), or `tune.trials` (`offer` None)."""
-
-    entry: Entry
-    offer: Offer | None
     rest: tuple[ast.Name, ...]
     span: Span
 
@@ -175,15 +169,16 @@ def chain_of_text(text: str, span: Span) -> Chain | None:
 
 
 class References:
-    """Follows chains to what they mean."""
+    """Follows chains to what they mean. `trials` holds the type of the table of each sweep's trials."""
 
     def __init__(self, ctx: Context, signatures: dict[str, Signature]) -> None:
         self._ctx = ctx
         self.signatures = signatures
+        self.trials: dict[str, ir.FileType] = {}
 
     def follow(
         self, chain: Chain, each: dict[str, Scalar], wanted: str = "stage"
-    ) -> Reached | ReachedData | ReachedSweep | None:
+    ) -> Reached | ReachedData | None:
         """What `chain` means where the variables `each` hold; None with a diagnostic where it means
         nothing."""
         if not isinstance(chain.base, ast.NameExpr):
@@ -325,33 +320,37 @@ class References:
         self._ctx.refer(names[0].span, "output", f"{signature.name}.{offer.name}", offer.item.name.span)
         return Reached(signature, offer, instances, many, names[1:], chain.span)
 
-    def _sweep(self, entry: Entry, chain: Chain) -> ReachedSweep | None:
+    def _sweep(self, entry: Entry, chain: Chain) -> Reached | None:
         names = self._names(chain.links, chain)
-        if names is None:
-            return None
-        head = names[0].text if names else ""
-        if head == "trials":
-            return ReachedSweep(entry, None, names[1:], chain.span)
         assert isinstance(entry.decl, ast.SweepDecl)
         base = values.bare(entry.decl.stage)
-        stage = base.name.text if isinstance(base, ast.NameExpr) else ""
-        signature = self.signatures.get(stage)
-        if head != "best" or len(names) < 2:
+        swept = base.name.text if isinstance(base, ast.NameExpr) else ""
+        signature = self.signatures.get(swept)
+        if names is None or signature is None:
+            return None
+        head, *rest = [n.text for n in names] or [""]
+        if head in (sweeps.TRIALS, sweeps.PARAMS):
+            type = ir.FileType("json") if head == sweeps.PARAMS else self.trials.get(entry.name)
+            item = ast.OutItem(ast.Name(head, entry.span), None, entry.decl.stage, entry.span)
+            offer = Offer(head, type or ir.FileType("any"), item)
+            behind = names[1:]
+        elif head != sweeps.BEST or not rest:
             self._ctx.report(
                 FORM, f"`{chain.text}` is no artifact of the sweep", chain.span,
                 related=(Label(entry.span, "declared here"),),
-                help=f"write `{entry.name}.best.OUTPUT` or `{entry.name}.trials`",
+                help=f"write `{entry.name}.best.OUTPUT`, `{entry.name}.params` or `{entry.name}.trials`",
             )  # fmt: skip
             return None
-        if signature is None:
+        elif rest[0] not in signature.offers:
+            unknown = scopes.unknown(names[1], f"output of `{swept}`", list(signature.offers))
+            self._ctx.problems.append(unknown)
             return None
-        offer = signature.offers.get(names[1].text)
-        if offer is None:
-            self._ctx.problems.append(
-                scopes.unknown(names[1], f"output of `{stage}`", list(signature.offers))
-            )
-            return None
-        return ReachedSweep(entry, offer, names[2:], chain.span)
+        else:
+            best = signature.offers[rest[0]]
+            offer = replace(best, name=f"{sweeps.BEST}.{best.name}")
+            behind = names[2:]
+        made = replace(signature, entry=entry)
+        return Reached(made, offer, (Instance(entry.name),), False, behind, chain.span)
 
     def _names(self, links: tuple[Link, ...], chain: Chain) -> tuple[ast.Name, ...] | None:
         for link in links:

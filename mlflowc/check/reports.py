@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlflowc.check import lattice, unbuilt, values
+from mlflowc.check import lattice, values
 from mlflowc.check.context import Context
 from mlflowc.check.expressions import Expressions, RowsOf, metric
 from mlflowc.check.model import Block, Part
 from mlflowc.check.params import Params
-from mlflowc.check.references import Chain, Reached, ReachedData, References, chain, chain_of_text
+from mlflowc.check.references import Chain, Reached, References, chain, chain_of_text
 from mlflowc.check.templates import PLACEHOLDER
 from mlflowc.diagnostic import Check, Label, Severity
 from mlflowc.ir import model as ir
@@ -171,10 +171,7 @@ class Reports:
         if reached is None:
             return None
         if not isinstance(reached, Reached):
-            if isinstance(reached, ReachedData):
-                ctx.report(SHOW, f"`{at.text}` is data, and `{kind}` shows what a stage makes", at.span)
-            else:
-                unbuilt.refuse(ctx, "sweep.artifact", at.span)
+            ctx.report(SHOW, f"`{at.text}` is data, and `{kind}` shows what a stage makes", at.span)
             return None
         if reached.rest:
             ctx.report(

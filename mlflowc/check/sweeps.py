@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from mlflowc.check import lattice, values
 from mlflowc.check.blocks import arguments
 from mlflowc.check.context import Context
 from mlflowc.check.expressions import MetricOf, metric
-from mlflowc.check.model import Block, Part
-from mlflowc.check.params import Params, misfit
+from mlflowc.check.facts import normal, places, within
+from mlflowc.check.model import Block, Part, Step
+from mlflowc.check.params import Params, misfit, typed_literal
 from mlflowc.check.references import References, chain
 from mlflowc.check.signatures import Signature
 from mlflowc.diagnostic import Check, Label, Severity
 from mlflowc.ir import model as ir
+from mlflowc.ir import sweeps
 from mlflowc.resolve.scope import Entry
 from mlflowc.syntax import ast
 
@@ -59,6 +62,9 @@ sweep tune over train {
 """,
 )
 CHECKS = (SWEEP,)
+
+# More trials than these of one sweep is a slip.
+MOST_TRIALS = 10_000
 
 # Search -> its options.
 _SEARCHES: dict[str, dict[str, values.Reader]] = {
@@ -106,6 +112,10 @@ def sweep(ctx: Context, references: References, params: Params, entry: Entry) ->
     ):
         if missing:
             ctx.report(values.MISSING, f"sweep `{entry.name}` {what}", entry.span)
+    if signature is not None:
+        varied = [(v.value.param, params.parts[v.value.param].value.type) for v in vary]
+        offers = [(o.name, o.type) for o in signature.offers.values()]
+        references.trials[entry.name] = sweeps.trials_type(varied, offers)
     if signature is None or not vary or "goal" not in found.values:
         return None
     _declared_by_stage(ctx, params, signature, vary)
@@ -120,11 +130,63 @@ def sweep(ctx: Context, references: References, params: Params, entry: Entry) ->
             entry.span,
             help="`search = random(trials = 20)`",
         )
+    _once(ctx, vary)
     made = ir.Sweep(
         entry.name, ctx.place(entry.span), signature.name, tuple(v.value for v in vary), search, options,
         found.get("parallel", 1), goal[0], goal[1].output, goal[1].field,
     )  # fmt: skip
+    if sweeps.count(made) > MOST_TRIALS:
+        ctx.report(
+            SWEEP,
+            f"sweep `{entry.name}` has {sweeps.count(made):,} trials, and {MOST_TRIALS:,} is the most",
+            entry.span,
+            help="vary less, or take some of them: `search = random(trials = 100)`",
+        )
     return Block(made, entry.span, decl.span, found.spans, tuple(vary))
+
+
+def alone(ctx: Context, found: Iterable[Block[ir.Sweep]], stages: Iterable[Step[ir.Stage]]) -> None:
+    """What other stages must not do, so that sweeps can run: depend on what is varied before the swept stage,
+    or write where a sweep writes."""
+    steps = {s.value.id: s for s in stages}
+    for block in found:
+        sweep = block.value
+        folder = f"{sweeps.FOLDER}/{sweep.name}"
+        for step in steps.values():
+            for part in places(step):
+                path = normal(part.value.path)
+                if within(path, folder) or within(folder, path):
+                    ctx.report(
+                        SWEEP, f"`{path}` is where the sweep `{sweep.name}` writes", part.source or part.span,
+                        related=(Label(block.span, "the sweep"),), help="write elsewhere",
+                    )  # fmt: skip
+        varied = {p.value.param: p for p in block.parts}
+        todo, seen = [sweep.stage], {sweep.stage}
+        while todo:
+            now = steps.get(todo.pop())
+            if now is None:
+                continue
+            before = [s.stage for i in now.value.inputs for s in i.sources if isinstance(s, ir.StageOutput)]
+            todo += [b for b in (*before, *now.value.after) if b not in seen]
+            seen.update(before, now.value.after)
+            both = [] if now.value.id == sweep.stage else [p for p in now.value.params if p in varied]
+            for name in both:
+                ctx.report(
+                    SWEEP,
+                    f"`{now.value.id}`, before `{sweep.stage}`, depends on `{name}`, too",
+                    varied[name].span,
+                    related=(Label(now.span, "this stage"),),
+                    help="a sweep runs one stage: give each a parameter of its own",
+                )
+
+
+def _once(ctx: Context, vary: list[Part[ir.Vary]]) -> None:
+    first: dict[str, Part[ir.Vary]] = {}
+    for part in vary:
+        before = first.setdefault(part.value.param, part)
+        if before is not part:
+            related = (Label(before.span, "first varied here"),)
+            ctx.report(SWEEP, f"`{part.value.param}` is varied twice", part.span, related=related)
 
 
 def _stage(ctx: Context, references: References, decl: ast.SweepDecl) -> Signature | None:
@@ -161,10 +223,12 @@ def _vary(ctx: Context, params: Params, item: ast.VaryItem) -> Part[ir.Vary] | N
     made: ir.Vary | None = None
     ends: tuple[ast.Expr, ...] = ()
     if isinstance(expr, ast.ListExpr) and expr.items:
-        options = [values.literal(i) for i in expr.items]
+        options = [typed_literal(ctx, i, param.type) for i in expr.items]
         good = tuple(o for o in options if not isinstance(o, values.Bad))
         if len(good) == len(options):
             made, ends = ir.Vary(param.name, good), expr.items
+        else:
+            return None
     elif isinstance(expr, ast.RangeExpr):
         made, ends = _between(param.name, expr.low, expr.high, "linear"), (expr.low, expr.high)
     elif isinstance(expr, ast.CallExpr) and isinstance(expr.function, ast.NameExpr) and len(expr.args) == 2:

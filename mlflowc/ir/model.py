@@ -267,7 +267,8 @@ class Cloud:
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """Where a stage runs. `labels` maps `github gitlab bitbucket` to the labels of that service's runners."""
+    """Where a stage runs. `labels` maps `github gitlab bitbucket` to the labels of that service's runners.
+    `price` is what an hour costs, in whatever currency: reports tell it, nothing else reads it."""
 
     name: str
     place: Place
@@ -278,6 +279,7 @@ class Runner:
     timeout: int | None = None
     cloud: Cloud | None = None
     labels: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    price: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -434,7 +436,7 @@ class Gate:
 class ReportItem:
     """One line of a report, in the order written.
 
-    `kind` is `metrics`, `params`, `plot`, `image`, `text`, `data` or `stages`. `refs` are the outputs shown
+    `kind` is `metrics`, `params`, `plot`, `image`, `notebook`, `text`, `data`, `stages` or `graph`. `refs` are the outputs shown
     (all instances of a `[*]`), `vs` the revision compared with, `template` the text of `text`,
     `options` the settings of a nested block (`x`, `y`, `title`, ...).
     """

@@ -37,7 +37,8 @@ class StageResult:
     """`seconds`: how long it took. `saved`: how long the run took that it took the place of.
 
     `message` and `help` say why it failed, `left` where its partial outputs and its log are. `findings` are
-    files that an audit saw it touch undeclared. `unlike` is another result of the same key, if there is one.
+    files that an audit saw it touch undeclared. `note` is worth telling beside.
+    `unlike` is another result of the same key, if there is one.
     """
 
     stage: str
@@ -51,6 +52,7 @@ class StageResult:
     help: str = ""
     left: Path | None = None
     findings: tuple[Finding, ...] = ()
+    note: str = ""
     unlike: Unlike | None = None
 
 

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from types import FrameType
@@ -23,6 +23,8 @@ from mlflowc.runtime.index import Run
 from mlflowc.runtime.lockfile import LockFile, StageEntry, changing
 from mlflowc.runtime.plan import Action, Outputs, Plan, Step
 from mlflowc.runtime.resources import Resources, Share
+from mlflowc.runtime.sweeping.driver import Done, Part
+from mlflowc.runtime.sweeping.running import Lost, Opened, Sweeps, problem
 from mlflowc.runtime.worker import Shared, work
 from mlflowc.runtime.workspace import Workspace
 
@@ -34,13 +36,14 @@ if TYPE_CHECKING:
 class Options:
     """`jobs`: stages at once (None: one a processor). `keep_going`: run what does not depend on a failed
     stage. `guard`: the sandbox to run commands in. `gpus`: how many GPUs to share out (None: those that are
-    there).
+    there). `part`: of sweeps, only a job's part of the trials.
     """
 
     jobs: int | None = None
     keep_going: bool = False
     guard: Guard | None = None
     gpus: int | None = None
+    part: Part | None = None
 
 
 def run(
@@ -64,7 +67,7 @@ def run(
     schedule = _Schedule(ws, plan, options, told)
     if schedule.todo:
         ws.prepare()
-        with inuse.using(ws.state):
+        with inuse.using(ws.cache_state):
             schedule.run()
     results = tuple(_beside_lock(ws, schedule.results[s.stage.id]) for s in plan.steps)
     publish.sweep(ws, (ws.stage(r.stage) for r in results if r.outcome.good))
@@ -118,7 +121,8 @@ def remember(ws: Workspace, plan: Plan, result: RunResult) -> None:
 
 _PATIENCE = 0.5
 
-_Finished: TypeAlias = "queue.SimpleQueue[tuple[str, StageResult | BaseException, Share] | None]"
+_News: TypeAlias = "StageResult | Opened | Lost | tuple[StageResult, Done] | BaseException"
+_Finished: TypeAlias = "queue.SimpleQueue[tuple[str, _News, Share] | None]"
 
 
 class _Schedule:
@@ -138,12 +142,14 @@ class _Schedule:
         self._shared = Shared(
             ws, plan.planner, listener, functools.cache(lambda: _commit(ws)), guard=options.guard
         )
+        self.sweeps = Sweeps(self._shared, options.part)
         self._steps = {s.stage.id: s for s in plan.steps}
         self._waiting: dict[str, int] = {}
         self._after: dict[str, list[str]] = {}
         self._ready: deque[str] = deque()
         self._finished: _Finished = queue.SimpleQueue()
         self._running = 0
+        self._closing: set[str] = set()
         self._bug: BaseException | None = None
         self.todo: dict[str, Step] = {}
         for step in plan.steps:
@@ -187,7 +193,18 @@ class _Schedule:
             self._bug = self._bug or outcome
             self._stop()
             outcome = StageResult(stage, Outcome.FAILED, message=repr(outcome))
-        self._done(outcome)
+        self._take(stage, outcome)
+
+    def _take(self, stage: str, news: StageResult | Opened | Lost | tuple[StageResult, Done]) -> None:
+        if isinstance(news, Opened):
+            self.sweeps.open(news)
+        elif isinstance(news, Lost):
+            self._closing.discard(stage)
+            self.sweeps.lost(self.sweeps.opened[stage], news)
+        elif isinstance(news, StageResult):
+            self._done(news)
+        else:
+            self.sweeps.told(self.sweeps.opened[stage], *news)
 
     def _prepare(self) -> None:
         for stage, step in self.todo.items():
@@ -213,20 +230,64 @@ class _Schedule:
                 passed.append(stage)
                 continue
             upstream = {s: self._outputs.get(s) for s in targets.upstream(step.stage)}
-            self._running += 1
             if share.note:
                 self._listener.note(stage, share.note)
-            pool.submit(self._job, step, upstream, share)
+            if step.stage.sweep is not None:
+                self._submit(pool, stage, share, functools.partial(self.sweeps.begin, step, upstream))
+            else:
+                job = functools.partial(work, self._shared, step, upstream, share.visible)
+                self._submit(pool, stage, share, job)
         self._ready.extendleft(reversed(passed))
+        for opened in list(self.sweeps.opened.values()):
+            self._start_trials(pool, opened)
 
-    def _job(self, step: Step, upstream: dict[str, Outputs | None], share: Share) -> None:
-        try:
-            self._finished.put((step.stage.id, work(self._shared, step, upstream, share.visible), share))
-        except BaseException as e:
-            self._finished.put((step.stage.id, e, share))
+    def _start_trials(self, pool: ThreadPoolExecutor, opened: Opened) -> None:
+        runner = self.ws.runners.get(opened.step.stage.runner or "")
+        while not self._stopping and not self._resources.full:
+            share = self._resources.take(runner)
+            if share is None:
+                return
+            try:
+                trial = opened.driver.next()
+            except Failure as e:
+                self._resources.give(share)
+                del self.sweeps.opened[opened.name]
+                self._done(problem(opened, e))
+                return
+            if trial is not None:
+                job = functools.partial(self.sweeps.run, opened, trial, share.visible)
+                self._submit(pool, opened.name, share, job)
+                continue
+            self._resources.give(share)
+            if opened.driver.over and opened.name not in self._closing:
+                self._close(pool, opened)
+            return
+
+    def _close(self, pool: ThreadPoolExecutor, opened: Opened) -> None:
+        """All trials are done: what the sweep leaves is written; by one job, if several shared the trials."""
+        part = self._options.part
+        if part is not None and part.index is not None:
+            self.results[opened.name] = StageResult(opened.name, Outcome.KEPT)
+            del self.sweeps.opened[opened.name]
+            return
+        share = self._resources.take(None)
+        if share is not None:
+            self._closing.add(opened.name)
+            self._submit(pool, opened.name, share, functools.partial(self.sweeps.finish, opened))
+
+    def _submit(self, pool: ThreadPoolExecutor, stage: str, share: Share, job: Callable[[], _News]) -> None:
+        def run() -> None:
+            try:
+                self._finished.put((stage, job(), share))
+            except BaseException as e:
+                self._finished.put((stage, e, share))
+
+        self._running += 1
+        pool.submit(run)
 
     def _done(self, result: StageResult, *, quiet: bool = False) -> None:
         self.results[result.stage] = result
+        self.sweeps.opened.pop(result.stage, None)
         self._outputs[result.stage] = result.outputs if result.outcome.good else None
         if not quiet:
             self._listener.finished(result)

@@ -63,8 +63,9 @@ def deep_digest(components: Mapping[str, str]) -> str:
 def static_components(stage: Stage, params: Mapping[str, Value]) -> dict[str, str]:
     """The components that the pipeline file alone decides. `params` holds every parameter's value by name."""
     components = {"command": canonical([*(_template(c) for c in stage.commands), stage.dir])}
+    values = {**params, **dict(stage.bound)} if stage.bound else params
     for name in stage.params:
-        components[f"param:{name}"] = canonical(params[name])
+        components[f"param:{name}"] = canonical(values[name])
     for variable, value in stage.each:
         components[f"each:{variable}"] = canonical(value)
     for output in stage.outputs:

@@ -85,7 +85,8 @@ class Lines(Silent):
             Outcome.SKIPPED: "not run: a stage before it failed",
             Outcome.CANCELLED: "interrupted",
         }[result.outcome]
-        self.line(f"{self.paint(mark, colour)} {self.paint(result.stage, 'bold')} {words}")
+        note = f": {result.note}" if result.note else ""
+        self.line(f"{self.paint(mark, colour)} {self.paint(result.stage, 'bold')} {words}{note}")
 
     def line(self, text: str) -> None:
         """One line, with the time before it where that is wanted."""

@@ -21,14 +21,24 @@ class Wanted:
     actions: tuple[str, ...] = ()
 
 
+def plain(pipeline: Pipeline) -> tuple[str, ...]:
+    """What is brought up to date where nothing is named: all stages, and the sweeps that these or gates read.
+
+    A sweep that nothing reads is run by its name alone.
+    """
+    if not pipeline.sweeps:
+        return tuple(s.id for s in pipeline.stages)
+    ordinary = [s.id for s in pipeline.stages if s.sweep is None]
+    return tuple(s.id for s in closure(pipeline, [*ordinary, *(s for g in pipeline.gates for s in g.stages)]))
+
+
 def resolve(pipeline: Pipeline, names: Sequence[str]) -> Wanted:
-    """Stages by id or name (all instances), gates and reports with their stages. No names: all stages and
-    gates.
+    """Stages by id or name (all instances), gates and reports with their stages. No names: see `plain`.
 
     Raises `Failure` for a name that there is not, with the nearest one that there is.
     """
     if not names:
-        return Wanted(tuple(s.id for s in pipeline.stages), tuple(g.name for g in pipeline.gates))
+        return Wanted(plain(pipeline), tuple(g.name for g in pipeline.gates))
     gates = {g.name: g.stages for g in pipeline.gates}
     reports = {r.name: r.stages for r in pipeline.reports}
     actions = {

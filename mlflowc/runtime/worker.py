@@ -68,7 +68,7 @@ class Shared:
         return self.desk or self.ws
 
     def decide(self, stage: Stage, upstream: Mapping[str, Outputs | None]) -> Step:
-        """What becomes of a stage. A trial leaves nothing in the project folder: its result is known or not."""
+        """What becomes of a stage. A trial leaves nothing in the project: its result is known or not."""
         if self.desk is None:
             return self.planner.decide(stage, upstream)
         step = self.planner.decide(stage, upstream, lazy=True)
@@ -113,7 +113,7 @@ def _work(
         return _kept(shared, step)
     if not step.key:
         raise Failure(f"cannot run: {step.reason}", help=f"`mlpipec update` pins data in `{LOCK}`")
-    inputs = [*_upstream_outputs(stage, upstream), *pins.inputs(ws, stage)]
+    inputs = _inputs(ws, stage, upstream)
     waited: list[str] = []
 
     def waiting(holder: str) -> None:
@@ -168,7 +168,7 @@ def _with_locks(
             )
         if claim.missing():
             return None
-        inputs = [*_upstream_outputs(stage, upstream), *pins.inputs(ws, stage)]
+        inputs = _inputs(ws, stage, upstream)
         return _run(shared, step, inputs, gpus, held.descriptors)
     finally:
         held.release()
@@ -187,6 +187,9 @@ def _restore(shared: Shared, step: Step) -> StageResult | None:
         return None
     if checked.unfit(ws, checked.outputs(step.stage, wanted), step.record, step.key):
         return None
+    if ws.shared is not None:
+        # The history is this project's alone.
+        ws.store.touch(step.key)
     seconds = ws.clock.monotonic() - began
     saved = step.record.seconds if step.record else 0.0
     other = unlike.against_lock(ws, step.stage.id, step.key, step.outputs, step.metrics)
@@ -235,14 +238,15 @@ def _run(
     descriptors: tuple[int, ...],
 ) -> StageResult:
     ws, stage = shared.ws, step.stage
-    shared.listener.started(stage.id, step.reason)
+    if _reads(stage):
+        shared.listener.started(stage.id, step.reason)
     began = ws.clock.monotonic()
-    read = checked.inputs(ws, stage, step.seen, shared.planner.paths)
+    read = _checked_inputs(shared, step)
     checked.demand(ws, read)
     assets.provide(ws, stage)
     steady = Steady(ws, step, inputs)
     asked = ws.clock.monotonic()
-    variables = _variables(shared, stage, gpus)
+    variables = _variables(shared, stage, gpus) if _reads(stage) else {}
     # Making an environment, or waiting for it, is no part of the stage's own time.
     began += ws.clock.monotonic() - asked
     started = ws.clock.now()
@@ -300,13 +304,18 @@ def _finish(shared: Shared, step: Step, tried: Try, started: float, began: float
             sorted(
                 item.name
                 for item in (
-                    *checked.inputs(ws, stage, step.seen, shared.planner.paths),
+                    *_checked_inputs(shared, step),
                     *checked.outputs(stage, tried.published.outputs),
                 )
             )
         ),
     )
-    other = unlike.put(ws, record, forced=shared.planner.forces(stage.id))
+    if stage.sweep is not None:
+        # Its trials were compared, and how long they took is never the same.
+        ws.store.put_record(record)
+        other = None
+    else:
+        other = unlike.put(ws, record, forced=shared.planner.forces(stage.id) or shared.again)
     publish.forget_aside(shared.at, stage)
     note = other.note if other else ""
     ws.index.remember_run(_ended(shared, stage, step.key, tried.seconds, "ran", note))
@@ -321,6 +330,22 @@ def _finish(shared: Shared, step: Step, tried: Try, started: float, began: float
         findings=tried.findings,
         unlike=other,
     )
+
+
+def _reads(stage: Stage) -> bool:
+    """Whether bringing it up to date opens its inputs: a sweep's trials did that."""
+    return stage.sweep is None
+
+
+def _inputs(ws: Workspace, stage: Stage, upstream: Mapping[str, Outputs | None]) -> list[OutputRecord]:
+    """What others made or fetched, and must be in place."""
+    return [*_upstream_outputs(stage, upstream), *pins.inputs(ws, stage)] if _reads(stage) else []
+
+
+def _checked_inputs(shared: Shared, step: Step) -> list[checked.Item]:
+    if not _reads(step.stage):
+        return []
+    return checked.inputs(shared.ws, step.stage, step.seen, shared.planner.paths)
 
 
 def _materialise(shared: Shared, stage: Stage, inputs: list[OutputRecord]) -> None:
@@ -384,7 +409,7 @@ def _tries(
 
 
 def _log(shared: Shared, stage: Stage) -> Log:
-    path = shared.ws.state / "tmp" / f"{_process}-{next(_names)}.log"
+    path = shared.ws.store.root / "tmp" / f"{_process}-{next(_names)}.log"
     hidden = childenv.secrets(stage).values() if stage.secrets else ()
     return Log(path, lambda lines: shared.listener.output(stage.id, lines), hidden)
 
@@ -444,7 +469,7 @@ def _write(shared: Shared, stage: Stage, log: Log) -> Try:
 def _in_sandbox(shared: Shared, step: Step, command: Command, log: Log) -> tuple[Exit, tuple[Finding, ...]]:
     if shared.guard is None:
         return shared.ws.runner.run(command, log, shared.cancel), ()
-    with shared.guard.around(step, command) as guarded:
+    with shared.guard.at(shared.at).around(step, command) as guarded:
         end = shared.ws.runner.run(guarded.command, log, shared.cancel)
     return end, guarded.findings
 

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from mlflowc.errors import Failure
 from mlflowc.ir import feeds
-from mlflowc.ir.model import Data, Env, Pipeline, Runner, Stage, Value
+from mlflowc.ir.model import Data, Env, Pipeline, Runner, Stage, Sweep, Value
 from mlflowc.runtime.checkout import Checkout
 from mlflowc.runtime.index import StatIndex
 from mlflowc.runtime.lockfile import LockFile
 from mlflowc.runtime.pins import Feeds
 from mlflowc.runtime.ports import Clock, CommandRunner, FileSystem, LocalFileSystem, SystemClock
 from mlflowc.runtime.remotes.port import Remote
+from mlflowc.runtime.sharedcache import SharedCache
 from mlflowc.runtime.store import Store
 
 STATE = ".mlpipe"
@@ -27,6 +28,7 @@ class Workspace:
 
     Only a run (or the resolution of an environment) sets them; everything else stays. `remote` is where
     results of others are, None without one; `feeds` fetches data, None where nothing is fetched.
+    `shared` is a cache that other checkouts use, too; None where the project has its own.
     """
 
     root: Path
@@ -41,6 +43,7 @@ class Workspace:
     lock_read: LockFile
     remote: Remote | None = None
     feeds: Feeds | None = None
+    shared: SharedCache | None = None
     _stages: dict[str, Stage] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -50,6 +53,11 @@ class Workspace:
     def state(self) -> Path:
         """The project's `.mlpipe` folder."""
         return self.root / STATE
+
+    @property
+    def cache_state(self) -> Path:
+        """Where those meet who use the same cache: the folder of its locks."""
+        return self.state if self.shared is None else self.shared.folder
 
     def stage(self, stage: str) -> Stage:
         """The stage with that id. Raises `KeyError`."""
@@ -64,6 +72,16 @@ class Workspace:
     def params(self) -> dict[str, Value]:
         """The values of all parameters by dotted name."""
         return {p.name: p.value for p in self.pipeline.params}
+
+    def values(self, stage: Stage) -> dict[str, Value]:
+        """The values of the stage's parameters by dotted name."""
+        bound = dict(stage.bound)
+        return {p: bound[p] if p in bound else self.params[p] for p in stage.params}
+
+    @cached_property
+    def sweeps(self) -> dict[str, Sweep]:
+        """All sweeps by name."""
+        return {s.name: s for s in self.pipeline.sweeps}
 
     @cached_property
     def envs(self) -> dict[str, Env]:
@@ -102,11 +120,16 @@ class Workspace:
                 f"cannot write in `{STATE}`: {e.strerror}",
                 help="a run keeps its results there; check permissions and free space",
             ) from e
+        if self.shared is not None:
+            self.shared.enter(self.root, self.fs)
 
     def close(self) -> None:
         """Writes what the index learned."""
         with contextlib.suppress(OSError):
             self.index.close()
+        if self.shared is not None:
+            with contextlib.suppress(OSError):
+                self.shared.index.close()
 
 
 def open_workspace(
@@ -126,7 +149,9 @@ def open_workspace(
     fs = fs or LocalFileSystem()
     root = root.resolve()
     index = StatIndex(root / STATE / "index.db")
-    store = Store(root / STATE / "cache", fs, index)
+    shared = SharedCache.of(root, pipeline)
+    store = Store(shared.folder, fs, shared.index) if shared else Store(root / STATE / "cache", fs, index)
     checkout = Checkout(root, index)
     lock = LockFile.read(root)
-    return Workspace(root, pipeline, fs, clock or SystemClock(), runner, index, store, checkout, lock, lock)
+    time = clock or SystemClock()
+    return Workspace(root, pipeline, fs, time, runner, index, store, checkout, lock, lock, shared=shared)

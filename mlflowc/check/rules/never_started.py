@@ -36,10 +36,10 @@ CHECK = Check(
 
 
 def check(facts: Facts) -> Iterator[Diagnostic]:
-    """Only where there are events. A sweep counts as run when a stage that runs reads its result."""
+    """Only where there are events. A sweep counts as run when something that runs reads its result."""
     if not facts.typed.events:
         return
-    read = {s for id in facts.reached for s in facts.sources_of(id)}
+    read = {s for id in facts.reached for s in facts.sources_of(id)} | facts.direct(facts.started)
     groups = (
         ("gate", facts.typed.gates),
         ("report", facts.typed.reports),

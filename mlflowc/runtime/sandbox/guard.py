@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import shlex
 import shutil
@@ -43,6 +44,14 @@ class Guard:
         self.mode = mode
         self._ws = ws
         self._owners = access.Owners(ws.pipeline)
+
+    def at(self, ws: Workspace) -> Guard:
+        """The same for commands that run in the folder of `ws`."""
+        if ws is self._ws:
+            return self
+        other = copy.copy(self)
+        other._ws = ws
+        return other
 
     @contextmanager
     def around(self, step: Step, command: Command) -> Iterator[Guarded]:

@@ -1,0 +1,1 @@
+"""Sweeps at run time: which trials there are, running each apart from the others, and what comes of them."""
