@@ -271,6 +271,7 @@ _RUNNER = {
     "github": _labels,
     "gitlab": _labels,
     "bitbucket": _labels,
+    "price": values.amount,
 }
 
 
@@ -283,7 +284,7 @@ def _runner(ctx: Context, entry: Entry, name: str) -> Block[ir.Runner]:
     labels = tuple((s, get(s)) for s in ("bitbucket", "github", "gitlab") if get(s))
     made = ir.Runner(
         name, ctx.place(entry.span), get("cpu"), get("memory"), get("disk"), get("gpu"), get("timeout"),
-        get("cloud"), labels,
+        get("cloud"), labels, get("price"),
     )  # fmt: skip
     return Block(made, entry.span, decl.span, found.spans)
 

@@ -66,7 +66,7 @@ class Fetched:
 
 def push(file: str | None, remote: str | None, targets: Sequence[str], *, everything: bool) -> Sent:
     """Sends results. Raises `Failure`."""
-    with _workspace(file) as ws, _hub(ws, remote) as hub:
+    with workspace(file) as ws, open_hub(ws, remote) as hub:
         pusher = hub.pusher()
         found, absent = _records(ws, targets, everything)
         done = pusher.push(found)
@@ -98,14 +98,14 @@ def push(file: str | None, remote: str | None, targets: Sequence[str], *, everyt
 def pull(file: str | None, remote: str | None, targets: Sequence[str]) -> Fetched:
     """Fetches results into the cache. Raises `Failure`."""
     done = Fetched()
-    with _workspace(file) as ws:
-        place = _place(ws, remote)
+    with workspace(file) as ws:
+        place = place_of_remote(ws, remote)
         meter = _Meter()
         link = Link(place, ws.store, _refuse, meter, sharing.warn)
         ws.remote = link
         try:
             ws.prepare()
-            with inuse.using(ws.state):
+            with inuse.using(ws.cache_state):
                 plan = make_plan(ws, targets)
                 for step in plan.steps:
                     if step.action is Action.KEEP or _stored(ws, step.outputs):
@@ -125,11 +125,13 @@ def pull(file: str | None, remote: str | None, targets: Sequence[str]) -> Fetche
 def collect(file: str | None, limits: tuple[float | None, float | None], *, refs: bool, dry: bool) -> Told:
     """Clears up the cache. Raises `Failure`."""
     keep, most = limits
-    with _workspace(file) as ws:
+    with workspace(file) as ws:
         ws.prepare()
-        with inuse.collecting(ws.state):
+        with inuse.collecting(ws.cache_state):
             locks = [ws.lock, *(collecting.locks_of_refs(ws.root) if refs else [])]
-            collector = Collector(ws.store, ws.index, ws.fs, locks, ws.clock.now())
+            if ws.shared is not None:
+                locks += ws.shared.locks_of_others(ws.root)
+            collector = Collector(ws.store, ws.index, ws.fs, locks, ws.clock.now(), ws.root)
             try:
                 done = collector.collect(Limits(keep, None if most is None else int(most)), dry=dry)
             except OSError as e:
@@ -151,7 +153,7 @@ def collect(file: str | None, limits: tuple[float | None, float | None], *, refs
 
 def verify_local(file: str | None) -> Told:
     """Hashes all of the cache again."""
-    with _workspace(file) as ws:
+    with workspace(file) as ws:
         found = survey.verify(ws.store)
     return _surveyed(found, "damaged, and dropped")
 
@@ -160,7 +162,7 @@ def verify_remote(file: str | None, remote: str | None, *, drop: bool) -> Told:
     """Reads all of the namespaces that this job reads, and hashes it. Raises `Failure`."""
     from mlflowc.runtime.remotes.audit import audit
 
-    with _workspace(file) as ws, _hub(ws, remote) as hub:
+    with workspace(file) as ws, open_hub(ws, remote) as hub:
         found = audit(hub.engine, hub.place.trust.reads, hub.place.demand)
         if drop:
             hub.may_write()
@@ -188,7 +190,7 @@ def _surveyed(found: survey.Survey, damaged: str) -> Told:
 
 def stat(file: str | None, remote: str | None) -> Told:
     """How much there is. A remote that cannot be asked is a warning."""
-    with _workspace(file) as ws:
+    with workspace(file) as ws:
         here = survey.stat(ws.store)
         lines = [
             f"cache: {count(here['results'], 'result')}, {count(here['files'], 'file')}, "
@@ -226,9 +228,9 @@ def _count_remote(hub: Hub) -> dict[str, dict[str, int]]:
 
 def export(file: str | None, target: Path, targets: Sequence[str], *, everything: bool) -> Told:
     """Writes results into one file. Raises `Failure`."""
-    with _workspace(file) as ws:
+    with workspace(file) as ws:
         ws.prepare()
-        with inuse.using(ws.state):
+        with inuse.using(ws.cache_state):
             found, absent = _records(ws, targets, everything)
             whole = [r for r in found if _stored(ws, r.outputs)]
             lost = [r.stage for r in found if r not in whole]
@@ -246,11 +248,11 @@ def export(file: str | None, target: Path, targets: Sequence[str], *, everything
 
 def take_in(file: str | None, source: Path) -> Told:
     """Takes in the results of a file. Raises `Failure`."""
-    with _workspace(file) as ws:
+    with workspace(file) as ws:
         if not source.is_file():
             raise Failure(f"there is no file `{source}`")
         ws.prepare()
-        with inuse.using(ws.state):
+        with inuse.using(ws.cache_state):
             try:
                 got = bundle.read(source, ws.store, ws.fs)
             except BundleError as e:
@@ -269,8 +271,8 @@ def policy(file: str | None, remote: str | None, cloud: str, repository: str | N
     """The rules for the remote's own access control. Raises `Failure`."""
     from mlflowc.runtime.remotes.policy import render, repository_of
 
-    with _workspace(file) as ws:
-        place = _place(ws, remote)
+    with workspace(file) as ws:
+        place = place_of_remote(ws, remote)
         found = repository or repository_of(ws.root) or "OWNER/REPOSITORY"
         return render(cloud, place.address, found, ws.pipeline.ci.branch)
 
@@ -279,7 +281,7 @@ def policy(file: str | None, remote: str | None, cloud: str, repository: str | N
 
 
 @contextlib.contextmanager
-def _workspace(file: str | None) -> Iterator[Workspace]:
+def workspace(file: str | None) -> Iterator[Workspace]:
     loaded = project.load(file)
     ws = open_workspace(loaded.root, loaded.pipeline)
     try:
@@ -288,7 +290,7 @@ def _workspace(file: str | None) -> Iterator[Workspace]:
         ws.close()
 
 
-def _place(ws: Workspace, remote: str | None) -> Place:
+def place_of_remote(ws: Workspace, remote: str | None) -> Place:
     place = sharing.place(ws, remote)
     if place is None:
         raise Failure(
@@ -300,14 +302,14 @@ def _place(ws: Workspace, remote: str | None) -> Place:
 
 
 @contextlib.contextmanager
-def _hub(ws: Workspace, remote: str | None) -> Iterator[Hub]:
+def open_hub(ws: Workspace, remote: str | None) -> Iterator[Hub]:
     """The remote, open; what goes wrong with it ends the command. Nothing is collected meanwhile."""
-    place = _place(ws, remote)
+    place = place_of_remote(ws, remote)
     ws.prepare()
     meter = _Meter()
     hub = Hub(place, ws.store, meter)
     try:
-        with inuse.using(ws.state):
+        with inuse.using(ws.cache_state):
             yield hub
     except RemoteError as e:
         raise Failure(e.message, help=e.help) from None

@@ -46,7 +46,7 @@ def take(target: Path, raw: RawProject, built: Built, coverage: Coverage) -> int
     try:
         ws.prepare()
         pin_environments(ws)
-        with inuse.using(ws.state):
+        with inuse.using(ws.cache_state):
             return _Taker(ws, raw, built, files, lock, coverage).take()
     except OSError as e:
         raise Failure(

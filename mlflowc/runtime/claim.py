@@ -80,8 +80,9 @@ class Claim:
         )
 
     def _acquire(self, exclusive: Sequence[str], shared: Sequence[str]) -> locks.Held | None:
-        folder = self._ws.state / "locks"
-        return locks.acquire(folder, exclusive, shared, self._ws.clock, self._cancel, self._waiting)
+        ws = self._ws
+        folder, keys = ws.state / "locks", ws.cache_state / "locks"
+        return locks.acquire(folder, exclusive, shared, ws.clock, self._cancel, self._waiting, keys)
 
     def _in_place(self, made: OutputRecord) -> bool:
         self._ws.checkout.forget(made.path)

@@ -1,7 +1,8 @@
 """Who uses the cache, and who clears it up: never both at once.
 
-Everything that reads results from the cache, or is about to name them in a record, holds `.mlpipe/gc.lock`
-together with all others that do. The collector holds it alone. A process that is killed holds nothing.
+Everything that reads results from the cache, or is about to name them in a record, holds `.mlpipe/gc.lock` (of
+a shared cache, the `gc.lock` in its folder) together with all others that do. The collector holds it alone. A
+process that is killed holds nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _PATIENCE = 5.0
 
 @contextlib.contextmanager
 def using(state: Path) -> Iterator[None]:
-    """Nothing is collected from the cache below `state` (`.mlpipe`) meanwhile; waits for a collector."""
+    """Nothing is collected meanwhile from the cache whose locks are in `state`; waits for a collector."""
     fd = _open(state)
     try:
         fcntl.flock(fd, fcntl.LOCK_SH)

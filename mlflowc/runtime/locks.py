@@ -49,18 +49,19 @@ def acquire(
     clock: Clock,
     cancel: threading.Event,
     waiting: Callable[[str], None],
+    keys: Path | None = None,
 ) -> Held | None:
     """Takes the locks of those names; None when `cancel` was set first.
 
-    `waiting` is told once, when another process holds one of them. Raises `Failure` when locks cannot be
-    made.
+    `waiting` is told once, when another process holds one of them. Those of keys are in the folder `keys`
+    where that is given: a cache may be that of several checkouts. Raises `Failure` when locks cannot be made.
     """
     wanted = dict.fromkeys(shared, fcntl.LOCK_SH) | dict.fromkeys(exclusive, fcntl.LOCK_EX)
     held: list[int] = []
     told = False
     try:
         for name in sorted(wanted):
-            fd = _open(folder, name)
+            fd = _open(keys if keys is not None and name.startswith("key ") else folder, name)
             held.append(fd)
             while not _try(fd, wanted[name]):
                 if not told:

@@ -279,9 +279,9 @@ def _refuse_links(ws: Workspace, output: Output, full: Path, entries: list[tree.
     for entry in entries:
         if entry.kind == "l":
             target = os.path.realpath(full / entry.path)
-            if target.startswith(os.fspath(ws.state) + "/"):
+            if target.startswith((os.fspath(ws.state) + "/", os.path.realpath(ws.store.root) + "/")):
                 raise Failure(
-                    f"output `{output.name}`: `{output.path}/{entry.path}` is a link into `.mlpipe`",
+                    f"output `{output.name}`: `{output.path}/{entry.path}` is a link into the cache",
                     help="whoever wrote through it would spoil the cache: copy the file instead",
                 )
 

@@ -130,6 +130,10 @@ class Store:
             if record is not None:
                 yield record
 
+    def forget(self, digest: str) -> None:
+        """The object is gone."""
+        self._index.forget_object(digest)
+
     def drop(self, digest: str) -> None:
         """The object is known to be wrong."""
         self._index.forget_object(digest)
@@ -177,7 +181,7 @@ class Store:
                 self._fs.remove(source)
             return
         path = self._place("objects", digest)
-        if move:
+        if move and self._same_disk(source):
             self._finish(source, path, digest)
             return
         temporary = self._temporary()
@@ -185,6 +189,8 @@ class Store:
             if not self._fs.clone(source, temporary):
                 self._fs.copy(source, temporary)
             self._finish(temporary, path, digest)
+            if move:
+                self._fs.remove(source)
         except BaseException:
             with contextlib.suppress(OSError):
                 self._fs.remove(temporary)
@@ -236,6 +242,11 @@ class Store:
     def put_record(self, record: Record) -> None:
         """Adds a record, in place of another of its key. All that it names must be there already."""
         self._fs.write(self._place("records", record.key), encode(record))
+
+    def touch(self, key: str) -> None:
+        """The result of that key was used: `collect` drops first what was not for long."""
+        with contextlib.suppress(OSError):
+            os.utime(self._path("records", key))
 
     def sync(self) -> None:
         """Makes what this process added survive a power cut; until then, it is checked before use."""
@@ -331,6 +342,9 @@ class Store:
         self._fs.chmod(temporary, 0o555 if executable else 0o444)
         self._fs.rename(temporary, path)
         self._index.remember_object(digest, Signature.of(os.stat(path)), durable=False)  # noqa: PTH116
+
+    def _same_disk(self, path: Path) -> bool:
+        return os.stat(path).st_dev == os.stat(self.root).st_dev  # noqa: PTH116
 
     def _try_link(self, source: Path, target: Path) -> bool:
         try:
