@@ -59,18 +59,53 @@ def pull(names: tuple[str, ...], remote: str | None, as_json: bool, file: str | 
 @click.option("--keep", metavar="DURATION", help="Drop results that were not used for so long, as in 30d.")
 @click.option("--max-size", metavar="SIZE", help="Drop the least recently used until it fits, as in 50GiB.")
 @click.option("--refs", is_flag=True, help="Keep what mlpipe.lock names at any branch or tag.")
+@click.option("--in-remote", is_flag=True, help="Clear up the remote instead of the cache.")
+@click.option(
+    "--namespace",
+    "namespaces",
+    metavar="NAME",
+    multiple=True,
+    help="With --in-remote: which part of it, as in trusted; `all` is all (default: where this job writes).",
+)
+@click.option(
+    "--grace",
+    metavar="DURATION",
+    help="With --in-remote: how long content stays that no result names (default: 24h).",
+)
 @click.option("-n", "--dry", "--dry-run", "dry", is_flag=True, help="Only say what would be done.")
+@remote_option
 @_json
 @file_option
-def gc(keep: str | None, max_size: str | None, refs: bool, dry: bool, as_json: bool, file: str | None) -> int:
-    """Clear up the cache.
+def gc(
+    keep: str | None,
+    max_size: str | None,
+    refs: bool,
+    in_remote: bool,
+    namespaces: tuple[str, ...],
+    grace: str | None,
+    dry: bool,
+    remote: str | None,
+    as_json: bool,
+    file: str | None,
+) -> int:
+    """Clear up the cache, or the remote.
 
-    What `mlpipe.lock` names stays. Without limits, only content goes that no result names.
+    What `mlpipe.lock` names stays. Without limits, only content goes that no result names; in the remote that
+    takes two calls, with the grace period between them.
     """
     from mlflowc.commands import caching
 
     limits = (_unit(keep, "duration", "--keep", "30d"), _unit(max_size, "size", "--max-size", "50GiB"))
-    lines, values = caching.collect(file, limits, refs=refs, dry=dry)
+    if in_remote:
+        from mlflowc.commands import clearing
+
+        wait = _unit(grace, "duration", "--grace", "24h")
+        ask = clearing.Asked(limits, namespaces, clearing.GRACE if wait is None else wait, refs=refs, dry=dry)
+        lines, values = clearing.sweep(file, remote, ask)
+    elif namespaces or grace is not None or remote is not None:
+        raise click.UsageError("--namespace, --grace and --remote belong to --in-remote")
+    else:
+        lines, values = caching.collect(file, limits, refs=refs, dry=dry)
     return _tell(as_json, lines, values)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from mlflowc import project
 from mlflowc.commands import sharing
 from mlflowc.errors import Failure
-from mlflowc.runtime import bundle, inuse, survey
+from mlflowc.runtime import bundle, inuse, pins, survey
 from mlflowc.runtime import collect as collecting
 from mlflowc.runtime.bundle import Bundle, BundleError
 from mlflowc.runtime.collect import Collector, Limits
@@ -335,7 +335,8 @@ def _records(ws: Workspace, targets: Sequence[str], everything: bool) -> tuple[l
             found.append(record)
         else:
             absent.append(step.stage.id)
-    return found, absent
+    # The data that they read comes along, as far as it was fetched here.
+    return [*found, *pins.held(ws, (s.stage for s in plan.steps))], absent
 
 
 def _stored(ws: Workspace, outputs: Sequence[Any]) -> bool:

@@ -363,3 +363,46 @@ def test_a_record_that_came_without_its_content_is_no_dead_end(maker: Checkout, 
     (other.root / "pipeline.mlpipe").write_text(text)
     other("exec", "score")
     assert other.ran == ["score"]
+
+
+def test_gc_in_the_remote(maker: Checkout, other: Checkout, tmp_path: Path) -> None:
+    remote = tmp_path / "remote"
+    (maker.root / "raw.txt").write_text("other\n")
+    maker("run")
+    month = time.time() - 40 * 24 * 3600
+    for path in remote.rglob("*"):
+        os.utime(path, (month, month))
+    ask = ("cache", "gc", "--in-remote", "--keep", "30d")
+    dry = json.loads(maker(*ask, "--dry", "--json"))
+    assert (dry["results"], dry["files"], dry["dry"]) == (3, 0, True)
+    assert dry["later"] > 0, "the lock's own three stay"
+    first = maker(*ask)
+    assert "3 results and 0 files removed" in first
+    assert "can go with a call in 24 h" in first
+    for path in remote.rglob("condemned/*"):
+        os.utime(path, (month, month))
+    second = json.loads(maker("cache", "gc", "--in-remote", "--json"))
+    assert second["files"] > 0
+    assert second["later"] == 0
+    (other.root / "raw.txt").write_text("other\n")
+    assert "3 restored" in other("run")
+    assert other.outputs() == maker.outputs()
+    assert json.loads(maker("cache", "verify", "--in-remote", "--json"))["incomplete"] == []
+
+
+def test_gc_in_the_remote_keeps_to_its_namespace(maker: Checkout, tmp_path: Path) -> None:
+    job = Checkout(tmp_path / "job" / "p", pull_request(1)).make(
+        f'cache {{ remote = "{tmp_path / "remote"}" }}'
+    )
+    (job.root / "raw.txt").write_text("theirs\n")
+    job("exec", "load")
+    now = ("cache", "gc", "--in-remote", "--grace", "0s", "--max-size", "0MiB", "--json")
+    (job.root / "mlpipe.lock").unlink(missing_ok=True)
+    assert json.loads(job(*now))["namespaces"] == ["untrusted/pr-1"]
+    assert list((tmp_path / "remote" / "v1" / "untrusted").rglob("records/??/*")) == []
+    assert len(list((tmp_path / "remote" / "v1" / "trusted").rglob("records/??/*"))) == 3
+    assert "is none" in job(*now, "--namespace", "elsewhere", code=2)
+    assert "belong to --in-remote" in job("cache", "gc", "--grace", "1h", code=2)
+    both = json.loads(maker(*now, "--namespace", "all"))
+    assert "trusted" in both["namespaces"]
+    assert both["results"] == 0, "the lock names them"

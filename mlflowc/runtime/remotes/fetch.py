@@ -142,6 +142,11 @@ class Fetcher:
 
     # --- listings
 
+    def listing(self, entry: Entry, digest: str) -> list[tree.Entry] | None:
+        """The listing of a folder among the entry's outputs; None where it is not to be had."""
+        found = self._listing(digest, self._places(entry))
+        return found[1] if found is not None else None
+
     def _listing(
         self, digest: str, where: dict[str, tuple[Pack, Member]]
     ) -> tuple[bytes, list[tree.Entry]] | None:

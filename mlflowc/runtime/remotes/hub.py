@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mlflowc.errors import Failure
 from mlflowc.runtime.remotes import signing
 from mlflowc.runtime.remotes.engine import Engine, Meter
@@ -27,6 +29,10 @@ class Hub:
     def writable(self) -> bool:
         """Whether a push can come to anything."""
         return self.engine.transport.writable
+
+    def looking_in(self, namespaces: Sequence[str]) -> Fetcher:
+        """What reads these namespaces, and believes all records: to see what is there, not to use it."""
+        return Fetcher(self.engine, self._store, tuple(namespaces), self.library)
 
     def may_write(self) -> str:
         """The namespace that this job may write in. Raises `Failure` when there is none."""

@@ -5,6 +5,7 @@
     v1/trusted/trees/ab/cdef…           a folder's listing of 1 MiB or more, by its hash
     v1/trusted/packs/cdef…              many small files and listings in one, by the hash of the pack
     v1/trusted/index/cdef…              what is where in that pack
+    v1/trusted/condemned/cdef…          what clearing up is going to remove
     v1/untrusted/pr-12/…                the same, of one pull request, branch or person
 
 A namespace is `trusted` or `untrusted/NAME`. Contents are believed for their hash, wherever they are from;

@@ -9,7 +9,7 @@ from pathlib import Path
 from mlflowc.runtime import records, tree
 from mlflowc.runtime.hashing import hash_bytes
 from mlflowc.runtime.records import Record
-from mlflowc.runtime.remotes import entries, names, packs
+from mlflowc.runtime.remotes import condemned, entries, names, packs
 from mlflowc.runtime.remotes.engine import Engine
 from mlflowc.runtime.remotes.entries import Entry
 from mlflowc.runtime.remotes.library import Library, Pack
@@ -84,12 +84,15 @@ class Pusher:
         self._library = library
         self._bad = bad
         self._lost: set[str] = set()
+        self._condemned: frozenset[str] = frozenset()
         self._damaged: set[str] = set()
 
     def push(self, results: Iterable[Record]) -> Pushed:
         """Sends what the remote does not have of these results."""
         done = Pushed()
         wanted = self._missing(list(results), done)
+        if wanted:
+            self._condemned = condemned.all_of(self._engine, self._reads)
         contents: dict[str, _Content] = {}
         needs: dict[str, set[str]] = {}
         for record in wanted:
@@ -181,7 +184,8 @@ class Pusher:
             digest, content = item
             if digest not in self._bad:
                 for namespace in self._reads:
-                    if self._engine.size(names.content(namespace, content.kind, digest)) == content.size:
+                    name = names.content(namespace, content.kind, digest)
+                    if name not in self._condemned and self._engine.size(name) == content.size:
                         return 0
             self._engine.write(names.content(self._target, content.kind, digest), content.source)
             return content.size
@@ -207,7 +211,7 @@ class Pusher:
         found: dict[str, Pack] = {}
         for namespace in reversed(self._reads):
             for pack in self._library.all_of(namespace):
-                if pack[1] in self._bad:
+                if pack[1] in self._bad or {names.pack(*pack), names.index(*pack)} & self._condemned:
                     continue
                 for member in self._library.members(pack):
                     if member.digest in contents and member.digest not in self._bad:
