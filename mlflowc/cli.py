@@ -48,6 +48,10 @@ COMMANDS: dict[str, dict[str, str]] = {
 }
 
 
+class _ReaderGoneError(Exception):
+    """Who reads our output has gone away."""
+
+
 class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [name for section in COMMANDS.values() for name in section]
@@ -73,6 +77,13 @@ class _Commands(click.Group):
             if guess:
                 raise click.UsageError(f"{e.message} Did you mean '{guess}'?", ctx) from None
             raise
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as e:
+            # Click would end with 1; `main` ends quietly.
+            raise _ReaderGoneError from e
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for section, commands in COMMANDS.items():
@@ -123,7 +134,7 @@ def main() -> None:
     except (KeyboardInterrupt, click.Abort):
         print("interrupted", file=sys.stderr)
         code = 130
-    except BrokenPipeError:
+    except (BrokenPipeError, _ReaderGoneError):
         # The reader went away (`mlpipec graph | head`): nothing to say, and nobody to say it to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0

@@ -17,13 +17,14 @@ from types import FrameType
 from typing import TYPE_CHECKING, TypeAlias
 
 from mlflowc.errors import Failure
+from mlflowc.ir.sweeps import Part
 from mlflowc.runtime import inuse, publish, targets, unlike
 from mlflowc.runtime.events import Listener, Outcome, RunResult, Silent, StageResult
 from mlflowc.runtime.index import Run
 from mlflowc.runtime.lockfile import LockFile, StageEntry, changing
 from mlflowc.runtime.plan import Action, Outputs, Plan, Step
 from mlflowc.runtime.resources import Resources, Share
-from mlflowc.runtime.sweeping.driver import Done, Part
+from mlflowc.runtime.sweeping.driver import Done, Driver
 from mlflowc.runtime.sweeping.running import Lost, Opened, Sweeps, problem
 from mlflowc.runtime.worker import Shared, work
 from mlflowc.runtime.workspace import Workspace
@@ -75,6 +76,32 @@ def run(
     remember(ws, plan, result)
     told.ended(result)
     return result
+
+
+def run_part(
+    ws: Workspace, plan: Plan, options: Options, listener: Listener | None = None
+) -> tuple[Driver | None, RunResult]:
+    """Runs the part `options.part` of the sweep that is the last step of `plan`, and leaves no result of it.
+
+    Gives what came of its trials; None where the sweep's result is here already. Raises `Failure` where the
+    trials cannot be chosen.
+    """
+    told = _OneByOne(listener or Silent())
+    began = ws.clock.monotonic()
+    told.planned(plan)
+    schedule = _Schedule(ws, plan, options, told)
+    if schedule.todo:
+        ws.prepare()
+        with inuse.using(ws.state):
+            schedule.run()
+    stage = plan.steps[-1].stage.id
+    result = schedule.results[stage]
+    if result.outcome is Outcome.FAILED:
+        raise Failure(result.message, help=result.help)
+    ws.store.sync()
+    ws.index.flush()
+    ended = RunResult((result,), ws.clock.monotonic() - began, schedule.interrupted)
+    return schedule.sweeps.drivers.get(stage), ended
 
 
 def _beside_lock(ws: Workspace, result: StageResult) -> StageResult:
@@ -183,6 +210,9 @@ class _Schedule:
         except queue.Empty:
             return
         if news is None:
+            if self.interrupted:
+                # Asked for the second time: no more patience.
+                self._shared.hurry.set()
             self.interrupted = True
             self._stop()
             return

@@ -1,8 +1,8 @@
 """Who uses the cache, and who clears it up: never both at once.
 
-Everything that reads results from the cache, or is about to name them in a record, holds `.mlpipe/gc.lock` (of
-a shared cache, the `gc.lock` in its folder) together with all others that do. The collector holds it alone. A
-process that is killed holds nothing.
+Everything that reads results from the cache, or is about to name them in a record, holds `.mlpipe/gc.lock`
+(of a shared cache, the `gc.lock` in its folder) together with all others that do. The collector holds it
+alone. A process that is killed holds nothing.
 """
 
 from __future__ import annotations

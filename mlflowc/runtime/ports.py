@@ -193,7 +193,8 @@ class Command:
 
     `timeout` is in seconds. `inherit` are descriptors that the command keeps open (its locks). `wrap` is a
     program with arguments that starts bash (a tracer). `confine` is called in a thread of its own that then
-    starts the command: what that thread gives up, the command does not have.
+    starts the command: what that thread gives up, the command does not have. Once it is being ended, `hurry`
+    ends it at once.
     """
 
     script: str
@@ -203,6 +204,7 @@ class Command:
     inherit: tuple[int, ...] = ()
     wrap: tuple[str, ...] = ()
     confine: Callable[[], None] | None = None
+    hurry: threading.Event | None = None
 
 
 @dataclass(frozen=True, slots=True)

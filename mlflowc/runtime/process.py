@@ -44,7 +44,7 @@ class BashRunner:
             raise Failure(f"cannot start the command: {e.strerror}", help=_too_long(e)) from e
         assert process.stdout is not None
         with process.stdout as pipe:
-            end = _End(process.pid, command.timeout, self._grace, cancel)
+            end = _End(process.pid, command.timeout, self._grace, cancel, command.hurry)
             _pump(pipe.fileno(), process.poll, sink, end)
             end.kill()
             process.wait()
@@ -99,11 +99,19 @@ def _too_long(e: OSError) -> str:
 class _End:
     """Decides when a process group must end, and ends it."""
 
-    def __init__(self, group: int, timeout: float | None, grace: float, cancel: threading.Event) -> None:
+    def __init__(
+        self,
+        group: int,
+        timeout: float | None,
+        grace: float,
+        cancel: threading.Event,
+        hurry: threading.Event | None,
+    ) -> None:
         self._group = group
         self._deadline = None if timeout is None else time.monotonic() + timeout
         self._grace = grace
         self._cancel = cancel
+        self._hurry = hurry
         self._kill_at: float | None = None
         self.timed_out = False
         self.cancelled = False
@@ -112,7 +120,7 @@ class _End:
         """Asks the group to end when it is time, and ends it when it does not."""
         now = time.monotonic()
         if self._kill_at is not None:
-            if now >= self._kill_at:
+            if now >= self._kill_at or (self._hurry is not None and self._hurry.is_set()):
                 self.kill()
         elif self._cancel.is_set():
             self.cancelled = True

@@ -43,7 +43,7 @@ _names = itertools.count()
 @dataclass
 class Shared:
     """What the workers of one run have in common. `commit` is that of the checkout; `cancel` ends
-    everything; `guard` is the sandbox, None without one.
+    everything, and `hurry` then does not wait for it; `guard` is the sandbox, None without one.
 
     For a trial of a sweep, `desk` is the place that stands for the project folder: its command runs and
     writes there, so trials at the same paths are not in each other's way. `again`: a result that is there
@@ -55,6 +55,7 @@ class Shared:
     listener: Listener
     commit: Callable[[], str | None]
     cancel: threading.Event = field(default_factory=threading.Event)
+    hurry: threading.Event = field(default_factory=threading.Event)
     prepared: dict[str, dict[str, str]] = field(default_factory=dict)
     preparing: threading.Lock = field(default_factory=threading.Lock)
     guard: Guard | None = None
@@ -430,7 +431,9 @@ def _try(
     began = ws.clock.monotonic()
     if stage.sweep is not None:
         return _write(shared, stage, log)
-    command = Command(text, shared.at.root / (stage.dir or ""), variables, limit, descriptors)
+    command = Command(
+        text, shared.at.root / (stage.dir or ""), variables, limit, descriptors, hurry=shared.hurry
+    )
     try:
         end, findings = _in_sandbox(shared, step, command, log)
     except Failure as e:

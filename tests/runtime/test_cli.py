@@ -385,6 +385,42 @@ def test_an_interrupt_ends_the_command_and_puts_outputs_back(tmp_path: Path, num
     assert not list((tmp_path / ".mlpipe/cache").glob("records/*/*"))
 
 
+_PATIENT = """\
+from mlflowc.runtime.process import BashRunner
+BashRunner.__init__.__defaults__ = (3600.0,)
+from mlflowc.__main__ import main
+main()
+"""
+
+
+def test_a_second_interrupt_does_not_wait_for_the_command(tmp_path: Path) -> None:
+    text = SLOW.replace("trap 'exit 1' TERM", "trap 'echo asked > asked' TERM")
+    (tmp_path / "pipeline.mlpipe").write_text(text)
+    process = subprocess.Popen(
+        [sys.executable, "-c", _PATIENT, "run"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    wait_for(tmp_path / "started")
+    process.send_signal(signal.SIGINT)
+    wait_for(tmp_path / "asked")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "started").read_text()), 0)
+
+
+@pytest.mark.parametrize("words", [("status",), ("graph",), ("show", "train", "--json"), ("log",), ("run",)])
+def test_a_reader_that_goes_away_is_no_failure(project: Path, words: tuple[str, ...]) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as closed:
+        process = mlpipec(*words, cwd=project, stdout=closed)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert b"error" not in err
+    assert b"Traceback" not in err
+
+
 def test_kill_9_leaves_nothing_that_counts(tmp_path: Path) -> None:
     (tmp_path / "pipeline.mlpipe").write_text(SLOW)
     (tmp_path / "o.txt").write_text("before\n")
