@@ -14,9 +14,10 @@ import json
 import marshal
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from operator import attrgetter
 from typing import Any, cast
 
 from mlflowc.ir import model as ir
@@ -188,21 +189,33 @@ def _no_collecting() -> Iterator[None]:
 
 
 def _packed(value: Any, shared: dict[Any, Any]) -> Any:
+    """`value` as lists, tuples and atoms. Atoms and what is empty (nothing in it tells a class) stay."""
     kind = type(value)
+    if kind is tuple:
+        return [v if type(v) in _ATOMS or not v else _packed(v, shared) for v in value]
     if kind in _ATOMS:
         return value
-    if not value:
-        return value  # an empty tuple stays one: nothing in it tells a class
-    if kind is tuple:
-        return [_packed(v, shared) for v in value]
     if kind is dict:
         return {k: _packed(v, shared) for k, v in value.items()}
     number = _NUMBERS[kind]
-    made = (number, *[_packed(getattr(value, n), shared) for n in _names(kind)])
-    if number in _SHARED:
+    alike = number in _SHARED
+    if alike and id(value) in shared:
+        return shared[id(value)]
+    fields = _FIELDS[number](value)
+    made = (number, *[v if type(v) in _ATOMS or not v else _packed(v, shared) for v in fields])
+    if alike:
         # `1` and `1.0` are equal, and must not become one: the text tells them apart.
-        return shared.setdefault(repr(made), made)
+        made = shared[id(value)] = shared.setdefault(repr(made), made)
     return made
+
+
+def _fields_of(cls: type) -> Callable[[Any], tuple[Any, ...]]:
+    names = _names(cls)
+    get = attrgetter(*names)
+    return get if len(names) > 1 else lambda value: (get(value),)
+
+
+_FIELDS = tuple(_fields_of(c) for c in _CLASSES)
 
 
 def unpack(data: bytes) -> ir.Pipeline:

@@ -45,6 +45,8 @@ def bad_escapes(raw: str, span: Span) -> Iterator[BadEscape]:
 
 def parts(literal: Str) -> tuple[str | Placeholder, ...]:
     """A string cut at its placeholders. `{{"{{"}}` is text: what stands between its quotes."""
+    if literal.raw[1:3] != '""' and "\\" not in literal.raw and "\r" not in literal.raw:
+        return _plain_parts(literal)
     body, margin = _body(literal.raw)
     base = literal.span.start + literal.raw.index(body, 3 if literal.raw.startswith('"""') else 1)
     found: list[str | Placeholder] = []
@@ -60,6 +62,27 @@ def parts(literal: Str) -> tuple[str | Placeholder, ...]:
             found.append(Placeholder(inner, Span(literal.span.file, start, start + len(inner))))
         at = match.end()
     _add(found, _unescape(_dedent(body[at:], margin, first=at == 0)))
+    return tuple(found)
+
+
+def _plain_parts(literal: Str) -> tuple[str | Placeholder, ...]:
+    """`parts` of a string of one line without escapes, as most are."""
+    raw, file, base = literal.raw, literal.span.file, literal.span.start
+    found: list[str | Placeholder] = []
+    at, end = 1, len(raw) - 1
+    for match in _PLACEHOLDER.finditer(raw, 1, end):
+        start, stop = match.span(1)
+        inner = match[1].strip()
+        if start - 2 > at:
+            _add(found, raw[at : start - 2])
+        if inner[:1] in ("'", '"') and len(inner) >= 2 and inner[0] == inner[-1]:
+            _add(found, inner[1:-1])
+        else:
+            first = base + raw.index(inner, start, stop)
+            found.append(Placeholder(inner, Span(file, first, first + len(inner))))
+        at = stop + 2
+    if at < end:
+        _add(found, raw[at:end])
     return tuple(found)
 
 
