@@ -7,8 +7,9 @@ import re
 from collections.abc import Mapping
 
 from mlflowc.check import blocks, params, reports, signatures, steps, sweeps, unbuilt, values
-from mlflowc.check.blocks import Blocks, DataTable
+from mlflowc.check.blocks import Blocks
 from mlflowc.check.context import Context
+from mlflowc.check.datasources import DataTable
 from mlflowc.check.events import Events
 from mlflowc.check.inputs import Inputs
 from mlflowc.check.model import Block, Checked, Event, Part, Step

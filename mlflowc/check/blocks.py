@@ -6,15 +6,12 @@ import posixpath
 import re
 from typing import Any
 
-from mlflowc.check import infer, unbuilt, values
+from mlflowc.check import unbuilt, values
 from mlflowc.check.context import Context
 from mlflowc.check.model import Block
-from mlflowc.check.signatures import settle
-from mlflowc.check.types import Types
 from mlflowc.diagnostic import Label
 from mlflowc.ir import model as ir
 from mlflowc.resolve.scope import Entry
-from mlflowc.span import Span
 from mlflowc.syntax import ast
 
 _VERSION = re.compile(r"\d+(\.\d+){0,2}")
@@ -67,7 +64,8 @@ def _public_keys(ctx: Context, expr: ast.Expr) -> Any:
     return found
 
 
-def _secret_names(ctx: Context, expr: ast.Expr) -> Any:
+def secret_names(ctx: Context, expr: ast.Expr) -> Any:
+    """Names of secrets, as a tuple of (name, span)."""
     found = values.names(ctx, expr)
     for name, _ in () if found is values.BAD else found:
         if not _VARIABLE.fullmatch(name):
@@ -80,7 +78,7 @@ _CACHE: dict[str, values.Reader] = {
     "write": values.one_of("trusted", "all", "none"),
     "keys": _public_keys,
     "require_signature": values.boolean,
-    "secrets": _secret_names,
+    "secrets": secret_names,
     "folder": values.text,
 }
 
@@ -199,7 +197,7 @@ def _gpu(ctx: Context, expr: ast.Expr) -> Any:
     if isinstance(expr, ast.Num):
         count = values.integer(1, 64)(ctx, expr)
         return values.BAD if count is values.BAD else ir.Gpu(count)
-    if not isinstance(expr, ast.CallExpr) or _called(expr) != "gpu":
+    if not isinstance(expr, ast.CallExpr) or called(expr) != "gpu":
         return values.wrong(ctx, expr, "a number of GPUs", 'as in `gpu(1, "A10G", memory = 24GiB)`')
     table = {"count": values.integer(1, 64), "model": values.text, "memory": values.size}
     given = arguments(ctx, expr, ("count", "model"), table, "gpu")
@@ -213,7 +211,7 @@ def _gpu(ctx: Context, expr: ast.Expr) -> Any:
 def _cloud(ctx: Context, expr: ast.Expr) -> Any:
     expr = values.bare(expr)
     call = expr if isinstance(expr, ast.CallExpr) else None
-    provider = _called(call) if call else expr.name.text if isinstance(expr, ast.NameExpr) else ""
+    provider = called(call) if call else expr.name.text if isinstance(expr, ast.NameExpr) else ""
     if provider not in _PROVIDERS:
         return values.wrong(ctx, expr, "a provider", ", ".join(f"`{p}(…)`" for p in _PROVIDERS))
     options: dict[str, ir.Value] = {}
@@ -228,7 +226,8 @@ def _cloud(ctx: Context, expr: ast.Expr) -> Any:
     return ir.Cloud(provider, tuple(sorted(options.items())))
 
 
-def _called(expr: ast.CallExpr) -> str:
+def called(expr: ast.CallExpr) -> str:
+    """The name of the function that is called; "" where that is no plain name."""
     return expr.function.name.text if isinstance(expr.function, ast.NameExpr) else ""
 
 
@@ -287,107 +286,6 @@ def _runner(ctx: Context, entry: Entry, name: str) -> Block[ir.Runner]:
         get("cloud"), labels, get("price"),
     )  # fmt: skip
     return Block(made, entry.span, decl.span, found.spans)
-
-
-# --- data --------------------------------------------------------------------------------------
-
-
-def _plain_secret_names(ctx: Context, expr: ast.Expr) -> Any:
-    found = _secret_names(ctx, expr)
-    return found if found is values.BAD else tuple(sorted({name for name, _ in found}))
-
-
-# Source -> its arguments: positional ones in order, which are needed, and all with their readers.
-_T = values.text
-# How to get at it: no part of what data it is.
-_ACCESS: dict[str, values.Reader] = {"secrets": _plain_secret_names}
-_URL_TEXTS = ("url", "sha256", "token", "endpoint", "region", "key", "known_hosts")
-_SOURCES: dict[str, tuple[tuple[str, ...], tuple[str, ...], dict[str, values.Reader]]] = {
-    "path": (("path",), ("path",), {"path": values.path}),
-    "dvc": (("path",), ("path",), {"path": values.path, "rev": _T}),
-    "registry": (("url", "path", "rev"), ("url", "path"), {"url": _T, "path": _T, "rev": _T}),
-    "url": (
-        ("url",),
-        ("url",),
-        {**dict.fromkeys(_URL_TEXTS, _T), "anonymous": values.boolean},
-    ),
-    "git": (("url", "path", "rev"), ("url", "path"), {"url": _T, "path": _T, "rev": _T}),
-    "huggingface": (("name", "revision"), ("name",), {"name": _T, "revision": _T, "path": _T}),
-    "sql": (("connection",), ("connection", "query"), {"connection": _T, "query": values.path}),
-    "deployed": (("name",), (), {"name": _T, "path": _T, "output": _T}),
-}
-_PATH_ARGUMENTS = ("path", "url", "name")
-
-
-class DataTable:
-    """The `data` declarations, read once."""
-
-    def __init__(self, ctx: Context, types: Types) -> None:
-        self._found: dict[str, Block[ir.Data]] = {}
-        self._declared: dict[str, Span] = {}
-        for decl in ctx.modules.main.tree.decls:
-            if isinstance(decl, ast.DataDecl):
-                entry = ctx.main.things.get(decl.name.text)
-                if entry is not None and entry.decl is decl:
-                    made = _data(ctx, types, decl)
-                    self._declared[decl.name.text] = decl.type.span if decl.type else decl.name.span
-                    if made is not None:
-                        self._found[decl.name.text] = made
-
-    def get(self, name: str) -> Block[ir.Data] | None:
-        """The data of that name; None where its declaration has a mistake."""
-        return self._found.get(name)
-
-    def declared(self, name: str) -> Span:
-        """Where its type is written, else its name."""
-        return self._declared[name]
-
-    def all(self) -> tuple[Block[ir.Data], ...]:
-        """All of them, in the order of the source."""
-        return tuple(self._found.values())
-
-
-def _data(ctx: Context, types: Types, decl: ast.DataDecl) -> Block[ir.Data] | None:
-    expr = values.bare(decl.source)
-    if isinstance(expr, ast.Str):
-        argument = ast.Argument(None, expr, expr.span)
-        expr = ast.CallExpr(ast.NameExpr(ast.Name("path", expr.span), expr.span), (argument,), expr.span)
-    source = _called(expr) if isinstance(expr, ast.CallExpr) else ""
-    if source not in _SOURCES or not isinstance(expr, ast.CallExpr):
-        ways = ", ".join(f"`{s}(…)`" for s in _SOURCES)
-        values.wrong(ctx, expr, "a source of data", f'a path (`"data/raw.csv"`), or one of {ways}')
-        return None
-    order, needed, table = _SOURCES[source]
-    if source != "path":
-        table = {**table, **_ACCESS}
-    given = arguments(ctx, expr, order, table, source)
-    if given is None:
-        return None
-    missing = [n for n in needed if n not in given]
-    if missing:
-        ctx.report(values.MISSING, f"`{source}(…)` lacks `{missing[0]}`", expr.span)
-        return None
-    path = next((str(given[a]) for a in _PATH_ARGUMENTS if a in given), "") if source != "deployed" else ""
-    if source == "dvc":
-        path = path.removesuffix(".dvc")
-    type = ir.FileType("csv") if source == "sql" else _natural(ctx, source, path)
-    if decl.type is not None:
-        declared = types.file(decl.type, ctx.main)
-        type = settle(ctx, declared, path if source in ("path", "dvc") else "", decl.type.span)
-    made = ir.Data(decl.name.text, ctx.place(decl.name.span), type, source, tuple(sorted(given.items())))
-    return Block(made, decl.name.span, decl.span, {"source": decl.source.span})
-
-
-def _natural(ctx: Context, source: str, path: str) -> ir.FileType:
-    if source == "path":
-        here = ctx.loader.kind(path.rstrip("/") or ".")
-        if here == "dir":
-            return ir.FileType("dir")
-        if here == "file" and infer.kind_of(path) == "path":
-            return ir.FileType("file")
-    if source in ("huggingface", "deployed", "git"):
-        return ir.FileType("path") if source != "git" else infer.type_of(path)
-    return infer.type_of(path)
 
 
 # --- the rest ----------------------------------------------------------------------------------

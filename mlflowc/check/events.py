@@ -7,8 +7,9 @@ from collections.abc import Iterable
 
 from mlflowc.check import params as parameters
 from mlflowc.check import unbuilt, values
-from mlflowc.check.blocks import DataTable, arguments
+from mlflowc.check.blocks import arguments
 from mlflowc.check.context import Context
+from mlflowc.check.datasources import DataTable
 from mlflowc.check.lattice import scalar_fits, spell_scalar
 from mlflowc.check.model import Event, Part
 from mlflowc.check.params import Params

@@ -6,8 +6,8 @@ import posixpath
 from dataclasses import replace
 
 from mlflowc.check import assets, infer, lattice, unbuilt, values
-from mlflowc.check.blocks import DataTable
 from mlflowc.check.context import Context
+from mlflowc.check.datasources import DataTable
 from mlflowc.check.lattice import ANY, Misfit, spell
 from mlflowc.check.model import Part
 from mlflowc.check.references import Chain, ReachedData, References, chain

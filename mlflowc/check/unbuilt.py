@@ -20,20 +20,20 @@ in this version. Declaring it is fine; the message stands where something needs 
 ```mlpipe fails
 mlpipe 1
 pipeline example
-data feed: csv = url("https://example.org/feed.csv")
+runner big { cloud = aws(region = "eu-west-1"), timeout = 1h }
 stage train {
-  in  feed
-  run = "train {{feed}}"
+  runner = big
+  run    = "train"
 }
 ```
 
 ```mlpipe
 mlpipe 1
 pipeline example
-data feed: csv = "data/raw.csv"
+runner big { github = ["self-hosted", "big"], timeout = 1h }
 stage train {
-  in  feed
-  run = "train {{feed}}"
+  runner = big
+  run    = "train"
 }
 ```
 """,
@@ -73,11 +73,6 @@ class Row(NamedTuple):
 
 # Building one of these is deleting its row.
 ROWS: dict[str, Row] = {
-    "data.dvc": Row(
-        "reading data that DVC tracks", 'pull it, and name the file: `data raw = "data/raw.csv"`'
-    ),
-    "data.registry": Row("reading from a DVC registry", "fetch it, and name the file"),
-    "data.git": Row("reading data from another git repository", "fetch it, and name the file"),
     "data.huggingface": Row("fetching data from a hub", "fetch it, and name the file"),
     "data.sql": Row("reading data from a database", "export it in a stage, and read its output"),
     "data.deployed": Row("reading what production runs now"),
@@ -85,7 +80,6 @@ ROWS: dict[str, Row] = {
         "starting cloud machines", 'name runners of the service: `github = ["self-hosted", "gpu"]`'
     ),
     "auth": Row("taking credentials through OIDC", "pass `secrets` to the steps that need them", UNUSED),
-    "env.image": Row("running stages in a container", "use `requirements` or `lock`"),
 }
 
 

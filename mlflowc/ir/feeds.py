@@ -14,6 +14,7 @@ from mlflowc.ir.model import Data, Value
 FOLDER = ".mlpipe/data"
 _ODD = re.compile(r"[^\w.@+=,-]+")
 _ENV = "env:"
+_EXTRAS = {"dvc": ("remote",), "registry": ("remote",)}
 # Arguments that say how to get at the data, and not which data it is.
 ACCESS = frozenset({"secrets", "token", "anonymous", "key", "known_hosts"})
 
@@ -30,7 +31,7 @@ def standing(data: Data) -> str:
     if data.source == "path":
         return path
     if data.source == "dvc" and "rev" not in args:
-        return path.removesuffix(".dvc")
+        return str(args.get("out") or path.removesuffix(".dvc"))
     return f"{FOLDER}/{data.name}/{_basename(data, args)}"
 
 
@@ -45,8 +46,7 @@ def deciding(data: Data) -> tuple[str, ...]:
     """
     args = dict(data.args)
     if data.source == "dvc" and "rev" not in args:
-        path = str(args["path"])
-        return (path if path.endswith(".dvc") else "dvc.lock",)
+        return (str(args["path"]),)
     if data.source == "sql" and str(args["query"]).endswith(".sql"):
         return (str(args["query"]),)
     return ()
@@ -65,6 +65,14 @@ def secrets(data: Data) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
+def extras(data: Data) -> tuple[str, ...]:
+    """The optional dependencies of this tool that fetching it takes."""
+    if data.source == "url":
+        scheme = str(dict(data.args)["url"]).partition(":")[0]
+        return () if scheme in ("http", "https", "file") else ("remote",)
+    return _EXTRAS.get(data.source, ())
+
+
 def variable(value: Value) -> str | None:
     """`NAME` of an argument `"env:NAME"`; None for any other."""
     return value.removeprefix(_ENV) if isinstance(value, str) and value.startswith(_ENV) else None
@@ -72,8 +80,10 @@ def variable(value: Value) -> str | None:
 
 def _basename(data: Data, args: dict[str, Value]) -> str:
     if data.source == "sql":
-        return f"{data.name}.csv"
-    said = str(args.get("path") or (urlsplit(str(args["url"])).path if "url" in args else "") or data.name)
+        return f"{data.name}.{args.get('format', 'csv')}"
+    address = str(args.get("url") or (args.get("name") if data.source == "deployed" else None) or "")
+    in_address = urlsplit(address).path if "://" in address else ""
+    said = str(args.get("out") or args.get("path") or in_address or data.name)
     if data.source == "dvc":
         said = said.removesuffix(".dvc")
     name = _ODD.sub("_", posixpath.basename(unquote(said).rstrip("/")))

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from mlflowc.errors import Failure
 from mlflowc.ir.model import Value
-from mlflowc.sources import dvcrepo
-from mlflowc.sources.dvcfiles import ENDING, LOCK
-from mlflowc.sources.dvcrepo import Folder, Hit
+from mlflowc.resolve import dvctracking
+from mlflowc.resolve.dvctracking import Hit, is_file_of_dvc
+from mlflowc.sources.dvcrepo import Folder
 from mlflowc.sources.dvctracked import Repository, at_version, sized, without_content
 from mlflowc.sources.gitcli import CommitTree, GitError, run
 from mlflowc.sources.port import Found, GoneError, Progress, Source, Version
@@ -53,10 +53,10 @@ def _hit(repository: Repository, place: _Place, path: str, out: str | None, *, e
     """What the arguments name. Raises `Failure`."""
     full = place.within(path)
     files = repository.files
-    if full.endswith(ENDING) or posixpath.basename(full) == LOCK:
-        hit: Hit | None = dvcrepo.in_file(files, full, None if out is None else place.within(out))
+    if is_file_of_dvc(full):
+        hit: Hit | None = dvctracking.in_file(files, full, None if out is None else place.within(out))
     else:
-        hit = dvcrepo.find(files, place.within(out or path), everywhere=everywhere)
+        hit = dvctracking.find(files, place.within(out or path), everywhere=everywhere)
     if hit is None:
         raise Failure(
             f"DVC tracks no `{out or path}` in {files.label}",

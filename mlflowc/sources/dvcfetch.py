@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlflowc.errors import Failure
+from mlflowc.resolve import dvcfiles
+from mlflowc.resolve.dvcfiles import Config, Member, Tracked
 from mlflowc.runtime.remotes.engine import Engine
 from mlflowc.runtime.remotes.transport import AbsentError, RemoteError
-from mlflowc.sources import dvcfiles
-from mlflowc.sources.dvcfiles import Config, Member, Tracked
 from mlflowc.sources.dvcremote import open_remote
 from mlflowc.sources.port import GoneError, Progress
 

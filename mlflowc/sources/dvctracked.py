@@ -11,12 +11,13 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from mlflowc.errors import Failure
+from mlflowc.resolve import dvcfiles, dvctracking
+from mlflowc.resolve.dvcfiles import Member, Origin, Tracked
+from mlflowc.resolve.dvctracking import Files, Hit
 from mlflowc.runtime.remotes.engine import Engine
 from mlflowc.runtime.remotes.transport import AbsentError, RemoteError, connect
-from mlflowc.sources import dvcfiles, dvcrepo
+from mlflowc.sources import dvcrepo
 from mlflowc.sources.dvcfetch import Contents
-from mlflowc.sources.dvcfiles import Member, Origin, Tracked
-from mlflowc.sources.dvcrepo import Files, Hit
 from mlflowc.sources.gitcli import CommitTree
 from mlflowc.sources.mirror import Mirror
 from mlflowc.sources.port import GoneError, Progress
@@ -145,11 +146,11 @@ class Repository:
         at = posixpath.normpath(path)
         entry = tree.find(at) if at != "." else None
         if entry is None:
-            hit = dvcrepo.find(tree, at, everywhere=True)
+            hit = dvctracking.find(tree, at, everywhere=True)
             if hit is not None:
                 self.write(hit, into, progress)
                 return hit.tracked.md5 if not hit.inner else None
-        outs = [] if entry else dvcrepo.tracked(tree)
+        outs = [] if entry else dvctracking.tracked(tree)
         inside = [t for t in outs if at == "." or t.path.startswith(at + "/")]
         in_git = entry is not None or bool(tree.entries(at))
         if in_git:

@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from mlflowc.errors import Failure
 
 ENDING = ".dvc"
@@ -218,6 +216,8 @@ def _folder(written: str, config: Path | None) -> str:
 
 
 def _load(text: str, file: str) -> dict[str, Any]:
+    import yaml  # only where there are files of DVC: start-up time
+
     # All scalars as text: an MD5 of digits alone is no number.
     loader: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
     try:
