@@ -217,7 +217,8 @@ def _keep(forge: Forge, marker: str, body: str) -> tuple[Comment, State]:
             if e.kind != "unsure":
                 raise
             last = e
-        forge.client.pause(tried, last)
+        if tried + 1 < TRIES:
+            forge.client.pause(tried, last)
     raise last
 
 

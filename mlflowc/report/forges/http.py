@@ -120,6 +120,7 @@ class Client:
         url = path if "://" in path else self.api + path
         last = Trouble("away", f"{self.title} does not answer")
         for tried in range(TRIES):
+            asked: float | None = 0.0
             try:
                 reply = self._http.request(method, url, **content)
             except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as e:
@@ -133,16 +134,16 @@ class Client:
                 asked = limited(answer, self.now())
                 if asked is not None:
                     last = Trouble("limited", f"{self.title} limits requests: {said(answer)}")
-                    self._pause(max(asked, self._backoff(tried)), last)
-                    continue
-                if answer.status < 400:
+                elif answer.status < 400:
                     return answer
-                if answer.status < 500:
+                elif answer.status < 500:
                     raise _refusal(self.title, answer)
-                last = Trouble("away", f"{self.title} has an error of its own ({answer.status})")
-                if not again:
-                    raise Trouble("unsure", last.message)
-            self._pause(self._backoff(tried), last)
+                elif not again:
+                    raise Trouble("unsure", f"{self.title} has an error of its own ({answer.status})")
+                else:
+                    last = Trouble("away", f"{self.title} has an error of its own ({answer.status})")
+            if tried + 1 < TRIES:
+                self._pause(max(asked or 0.0, self._backoff(tried)), last)
         raise last
 
     def pause(self, tried: int, trouble: Trouble) -> None:

