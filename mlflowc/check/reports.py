@@ -24,8 +24,9 @@ SHOW = Check(
     Severity.ERROR,
     "a line of a report that cannot be shown",
     """
-A report has lines of these kinds: `metrics REF`, `params`, `plot REF { x = …, y = … }` of a table or of
-metrics, `image REF`, `text "…"`, `stages`, `data`. What is compared with a revision says so: `vs "main"`.
+A report has lines of these kinds: `metrics REF`, `params`, `plot REF { x = …, y = … }` of a table, of
+metrics or of a Vega-Lite specification, `image REF`, `notebook REF`, `text "…"`, `stages`, `data`,
+`graph`. Where REF is a folder, all that it holds of the kind is shown; `path` picks some. What is compared with a revision says so: `vs "main"`.
 
 ```mlpipe fails
 mlpipe 1
@@ -52,15 +53,17 @@ CHECKS = (SHOW,)
 
 # Kind of line -> whether it shows an output, the kinds of files that it can show, whether `vs` goes with it.
 _LINES: dict[str, tuple[bool, tuple[str, ...], bool]] = {
-    "metrics": (True, ("metrics",), True),
+    "metrics": (True, ("metrics", "dir"), True),
     "params": (False, (), True),
-    "plot": (True, (*sorted(lattice.TABLES), "json"), True),
-    "image": (True, ("image",), True),
+    "plot": (True, (*sorted(lattice.TABLES), "json", "yaml", "dir"), True),
+    "image": (True, ("image", "dir"), True),
+    "notebook": (True, ("notebook",), False),
     "text": (False, (), False),
-    "stages": (False, (), False),
-    "data": (False, (), False),
+    "stages": (False, (), True),
+    "data": (False, (), True),
+    "graph": (False, (), False),
 }
-_PLOTS = ("line", "scatter", "bar", "histogram", "confusion")
+_PLOTS = ("line", "scatter", "bar", "histogram", "confusion", "roc", "pr")
 
 
 def gate(ctx: Context, references: References, params: Params, entry: Entry) -> Block[ir.Gate]:
@@ -205,6 +208,8 @@ class Reports:
                 "kind": values.one_of(*_PLOTS),
                 "bins": values.integer(1, 1000),
             }
+        if reached is not None and reached.offer.type.kind in ("dir", "any"):
+            table["path"] = values.text
         found = values.read(self._ctx, item.block or (), table, f"`{kind}`")
         values.refuse_nested(self._ctx, item.block or (), f"`{kind}`")
         options: dict[str, Any] = {}

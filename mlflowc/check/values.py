@@ -245,6 +245,14 @@ def integer(low: int = 0, high: int | None = None) -> Reader:
     return reader
 
 
+def amount(ctx: Context, expr: ast.Expr) -> Any:
+    """A number of at least zero, without a unit."""
+    value, inner = literal(expr), bare(expr)
+    if isinstance(inner, ast.Num) and inner.kind in ("int", "float") and isinstance(value, int | float):
+        return float(value)
+    return wrong(ctx, expr, "a number, such as `1.2`")
+
+
 def duration(ctx: Context, expr: ast.Expr) -> Any:
     """A duration above zero, in whole seconds, rounded up."""
     expr = bare(expr)

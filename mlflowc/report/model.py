@@ -34,13 +34,16 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True)
 class MetricRow:
-    """One metric now and before. `stage` is the stage's id; a value is None where there is none."""
+    """One metric now and before. `stage` is the stage's id; a value is None where there is none. `lower` is
+    whether less of it is better, None where that is not known; `unit` is ``""``, `s` or `B`."""
 
     stage: str
     output: str
     field: str
     now: float | None
     before: float | None = None
+    lower: bool | None = None
+    unit: str = ""
 
     @property
     def name(self) -> str:
@@ -61,6 +64,13 @@ class MetricRow:
         difference = self.difference
         return None if difference is None or not self.before else difference / abs(self.before)
 
+    @property
+    def verdict(self) -> str:
+        """`better` or `worse`; nothing where it is the same, or which is which is not known."""
+        if not self.difference or self.lower is None:
+            return ""
+        return "better" if (self.difference < 0) is self.lower else "worse"
+
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
@@ -70,6 +80,7 @@ class Metrics:
     rows: tuple[MetricRow, ...]
     baseline: Baseline | None = None
     title: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +105,12 @@ class Params:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """One Vega-Lite picture, with the data in it. `caption` is empty when it is the only one of its plot."""
+    """One Vega-Lite picture, with the data in it. `caption` is empty when it is the only one of its plot.
+    `given` is whether a stage wrote the specification."""
 
     spec: Spec
     caption: str = ""
+    given: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,28 +172,43 @@ class Text:
 @dataclass(frozen=True, slots=True)
 class StageRow:
     """A stage. Its state is `ran` or `cached` in the run that reports, else `current` (up to date), `changed`
-    (its result is of older inputs) or `missing`; `seconds` is how long the run that made the result took."""
+    (its result is of older inputs) or `missing`; `seconds` is how long the run that made the result took,
+    `cost` what it cost where its runner has a price. `why` says what is different from before."""
 
     stage: str
     state: str
     seconds: float | None = None
+    why: str = ""
+    cost: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """The stages that the report shows."""
+    """The stages that the report shows. A baseline is what `why` compares with."""
 
     rows: tuple[StageRow, ...]
+    baseline: Baseline | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DataRow:
-    """A data source: where it comes from, its content's hash and size in bytes where known."""
+    """A data source: where it comes from, its content's hash and size in bytes where known.
+
+    `rows` and `columns` are those of a table that is here. `checked` is `good` or `bad` against its declared
+    type, nothing where it was not or need not be checked; `findings` are the rules it breaks. `changes` are
+    what is different from the baseline, in words, and `profile` its columns now and before.
+    """
 
     name: str
     source: str
     hash: str | None = None
     size: int | None = None
+    rows: int | None = None
+    columns: int | None = None
+    checked: str = ""
+    findings: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
+    profile: Table | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +216,26 @@ class Data:
     """The data sources behind the report."""
 
     rows: tuple[DataRow, ...]
+    baseline: Baseline | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Notebook:
+    """What the cells of a notebook put out, in order: text, or pictures."""
+
+    title: str
+    parts: tuple[str | Picture, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """The pipeline's graph, drawn for a page (`svg`), for a service that knows Mermaid, and as text."""
+
+    svg: str
+    mermaid: str
+    text: str
+    summary: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +245,7 @@ class Gates:
     results: tuple[GateResult, ...]
 
 
-Section: TypeAlias = Metrics | Params | Plot | Image | Text | Stages | Data | Gates
+Section: TypeAlias = Metrics | Params | Plot | Image | Notebook | Text | Stages | Data | Graph | Gates
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +288,7 @@ def _json(value: Any) -> Any:
         fields = {f.name: _json(getattr(value, f.name)) for f in dataclasses.fields(value)}
         if isinstance(value, MetricRow):
             fields |= {"difference": _json(value.difference), "relative": _json(value.relative)}
+            fields["verdict"] = value.verdict
         if isinstance(value, GateResult):
             fields["passed"] = value.passed
         return {"kind": type(value).__name__.lower(), **fields} if isinstance(value, Section) else fields

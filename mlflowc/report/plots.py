@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from mlflowc.ir import model as ir
-from mlflowc.report import points, specs
+from mlflowc.report import curves, points, specs
 from mlflowc.report.model import Baseline, Chart, Plot, Table
 from mlflowc.report.points import Choice, Series, Sheet
 from mlflowc.runtime import tables
@@ -218,7 +218,42 @@ def _confusion(choice: Choice, sheets: Sequence[Sheet], base: str, options: Mapp
     return _Drawn(charts, f"confusion of {choice.ys[0]} against {choice.x}", table, tuple(notes))
 
 
-_KINDS = {"line": _points, "scatter": _points, "bar": _bars, "histogram": _histogram, "confusion": _confusion}
+def _curve(choice: Choice, sheets: Sequence[Sheet], base: str, options: Mapping[str, ir.Value]) -> _Drawn:
+    """A ROC or precision-recall curve, with the area below it."""
+    found = points.series(choice, sheets)
+    _demand_points(choice, found)
+    x, y = curves.TITLES[choice.kind]
+    area = "area" if choice.kind == "roc" else "average precision"
+    columns = ("series", *(("version",) if base else ()), area, "points")
+    rows = tuple(
+        (
+            s.name or choice.kind.upper(),
+            *((_version(s.old, base),) if base else ()),
+            _area(choice.kind, s),
+            s.total,
+        )
+        for s in found
+    )
+    drawn = Choice("line", x, (y,), choice.color, ((x, "number"), (y, "number")))
+    spec = specs.unit(specs.points(drawn, found, base, {"x": x, "y": y}), diagonal=choice.kind == "roc")
+    alt = "ROC curve" if choice.kind == "roc" else "precision-recall curve"
+    return _Drawn((Chart(spec),), alt, Table(columns, rows), _thinned(found))
+
+
+def _area(kind: str, s: Series) -> float:
+    pairs = ((points.number(x), points.number(y)) for x, y in s.points)
+    return curves.area(kind, [(x, y) for x, y in pairs if x is not None and y is not None])
+
+
+_KINDS = {
+    "roc": _curve,
+    "pr": _curve,
+    "line": _points,
+    "scatter": _points,
+    "bar": _bars,
+    "histogram": _histogram,
+    "confusion": _confusion,
+}
 
 
 def _demand_points(choice: Choice, found: Sequence[Series]) -> None:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mlflowc.ir import model as ir
+from mlflowc.report import curves
 from mlflowc.runtime import tables
 from mlflowc.runtime.tables import Cell, TableError
 
-KINDS = ("line", "scatter", "bar", "histogram", "confusion")
+KINDS = ("line", "scatter", "bar", "histogram", "confusion", "roc", "pr")
 MAX_POINTS = 1000  # a series; a picture 800 pixels wide shows no more
 MAX_BARS = 40
 _PEEK = 1000  # rows looked at where no column types are declared
@@ -81,11 +82,15 @@ def choose(columns: Sequence[ir.Column], sheet: Sheet, options: dict[str, ir.Val
             kind = "histogram" if numbers else "bar"
         elif _is_confusion(names):
             kind = "confusion"
+        else:
+            kind = next((k for k, axes in curves.AXES.items() if curves.named(names, axes)), "")
     if kind == "histogram":
         x = x or (ys[0] if ys else (numbers or list(names))[0])
         return Choice(kind, x, (), color, tuple(types.items()))
     if kind == "confusion":
         return _confusion(names, types, x, ys)
+    if kind in curves.AXES:
+        return Choice(kind, *curves.columns(kind, names, x, ys), color, tuple(types.items()))
     x = x or next((n for n in names if n not in ys and n != color), names[0])
     if not ys and kind != "bar":
         ys = tuple(n for n in numbers if n not in (x, color))[:6]
@@ -159,6 +164,8 @@ def series(choice: Choice, sheets: Iterable[Sheet]) -> tuple[Series, ...]:
     """The series of a line, scatter or bar plot, thinned to what can be shown."""
     made: list[Series] = []
     many_y = len(choice.ys) > 1
+    if choice.kind in curves.AXES:
+        return tuple(_curves(choice, sheets))
     for sheet in sheets:
         groups: dict[tuple[str, str], list[tuple[Cell, Cell]]] = {}
         counts: dict[tuple[str, Cell], int] = {}
@@ -177,6 +184,19 @@ def series(choice: Choice, sheets: Iterable[Sheet]) -> tuple[Series, ...]:
             name = " · ".join(p for p in (sheet.series, group, y if many_y else "") if p)
             made.append(Series(name, sheet.old, tuple(_thin(choice.kind, points)), len(points)))
     return tuple(made)
+
+
+def _curves(choice: Choice, sheets: Iterable[Sheet]) -> Iterable[Series]:
+    """ROC and precision-recall curves: as the table has them, or made from classes and scores."""
+    for sheet in sheets:
+        groups: dict[str, list[tuple[Cell, Cell]]] = {}
+        for row in tables.rows(sheet.path, sheet.kind):
+            group = "" if choice.color is None else label(row.get(choice.color))
+            groups.setdefault(group, []).append((row.get(choice.x), row.get(choice.ys[0])))
+        for group, pairs in groups.items():
+            whole = curves.points(choice.kind, choice.x, pairs)
+            name = " · ".join(p for p in (sheet.series, group) if p)
+            yield Series(name, sheet.old, tuple(_thin("line", list(whole))), len(whole))
 
 
 def _thin(kind: str, points: list[tuple[Cell, Cell]]) -> Iterable[tuple[Cell, Cell]]:

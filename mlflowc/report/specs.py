@@ -60,6 +60,23 @@ def points(choice: Choice, series: Sequence[Series], base: str, titles: Mapping[
     return _whole_spec(values, {"height": HEIGHT, "layer": layer})
 
 
+def unit(spec: Spec, diagonal: bool) -> Spec:
+    """Both axes from 0 to 1, and the diagonal that chance would give."""
+    for layer in spec["layer"]:
+        for axis in ("x", "y"):
+            encoding = layer["encoding"]
+            encoding[axis] = {**encoding[axis], "scale": {"domain": [0, 1]}}
+    if diagonal:
+        ends = [{"x": 0, "y": 0}, {"x": 1, "y": 1}]
+        chance: Spec = {
+            "data": {"values": ends},
+            "mark": {"type": "line", "strokeDash": [2, 4], "strokeWidth": 1, "color": BEFORE},
+            "encoding": {a: {"field": a, "type": "quantitative"} for a in ("x", "y")},
+        }
+        spec["layer"].append(chance)
+    return spec
+
+
 def _dots(names: list[str], encoding: Spec, tooltip: list[Spec]) -> Spec:
     return {
         "mark": {"type": "point", "filled": True, "size": 42},

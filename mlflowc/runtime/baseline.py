@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from mlflowc.errors import Failure
 from mlflowc.runtime.hashing import hash_file
-from mlflowc.runtime.lockfile import NAME, LockFile, StageEntry
+from mlflowc.runtime.lockfile import NAME, Entry, LockFile, StageEntry
 from mlflowc.runtime.records import OutputRecord
 from mlflowc.runtime.store import Store
 
@@ -34,7 +34,8 @@ from mlflowc.runtime.store import Store
 class Snapshot:
     """The results of one commit, or of now (`revision` and `commit` None).
 
-    `found` is whether there are any; `note` says why not, or which commit was taken where that is not plain.
+    `data` are the pins of data sources by name. `found` is whether there are any results; `note`
+    says why not, or which commit was taken where that is not plain.
     """
 
     revision: str | None = None
@@ -42,6 +43,7 @@ class Snapshot:
     stages: Mapping[str, StageEntry] = field(default_factory=dict)
     note: str = ""
     found: bool = True
+    data: Mapping[str, Entry] = field(default_factory=dict)
 
     def metric(self, stage: str, output: str, field: str) -> float | None:
         """The value of a metrics field, None where there is none."""
@@ -76,10 +78,24 @@ def at(root: Path, revision: str, *, tip: bool = False) -> Snapshot:
         text = _git(root, "show", f"{commit.hash}:./{NAME}")
         if text is None:
             return Snapshot(revision, commit.hash, note=f"no baseline: {short} has no {NAME}", found=False)
-        stages = LockFile.parse(text, f"{NAME} at {short}").stages()
+        lock = LockFile.parse(text, f"{NAME} at {short}")
     except (_GitError, Failure) as e:
         return Snapshot(revision, commit.hash, note=f"no baseline: {e}", found=False)
-    return Snapshot(revision, commit.hash, stages, commit.note)
+    pins = {name: entry for (kind, name), entry in lock.entries.items() if kind == "data"}
+    return Snapshot(revision, commit.hash, lock.stages(), commit.note, data=pins)
+
+
+def content(root: Path, commit: str, path: str, limit: int) -> bytes | None:
+    """What git has at `path`, relative to `root`, in a commit; None where it has none, or more than `limit`
+    bytes."""
+    name = f"{commit}:./{path}"
+    try:
+        size = _git(root, "cat-file", "-s", name)
+        if size is None or not size.strip().isdigit() or int(size) > limit:
+            return None
+        return _git_bytes(root, "cat-file", "blob", name)
+    except _GitError:
+        return None
 
 
 def locate(root: Path, store: Store, output: OutputRecord) -> Path | None:
@@ -191,6 +207,12 @@ def _commit(root: Path, name: str) -> str | None:
 
 def _git(root: Path, *args: str) -> str | None:
     """What git prints, None when it fails. Raises _GitError where git cannot be used at all."""
+    data = _git_bytes(root, *args)
+    return None if data is None else data.decode("utf-8", "replace")
+
+
+def _git_bytes(root: Path, *args: str) -> bytes | None:
+    """The same as bytes."""
     env = {**os.environ, "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
     try:
         done = subprocess.run(
@@ -205,4 +227,4 @@ def _git(root: Path, *args: str) -> str | None:
         if "dubious ownership" in said:
             raise _GitError("no baseline: git does not trust this folder (see `git config safe.directory`)")
         return None
-    return done.stdout.decode("utf-8", "replace")
+    return done.stdout

@@ -1,4 +1,4 @@
-"""Numbers from a metrics file: JSON or YAML, nested names joined by dots."""
+"""Numbers from a metrics file: JSON, YAML or TOML, nested names joined by dots."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class UnreadableError(Exception):
     """The file holds no metrics; the text says why."""
 
 
-def read(path: Path) -> dict[str, Number]:
+def read(path: Path, suffix: str | None = None) -> dict[str, Number]:
     """The file's finite numbers by dotted name; lists count by position (`loss.0`), anything else is left
-    out.
+    out. `suffix` says what it is where its own name does not.
 
     Raises `UnreadableError`.
     """
@@ -33,7 +33,7 @@ def read(path: Path) -> dict[str, Number]:
         raise UnreadableError("it is not UTF-8") from None
     except OSError as e:
         raise UnreadableError(e.strerror or "it cannot be read") from None
-    value = _parse(text, path.suffix.lower())
+    value = _parse(text, path.suffix.lower() if suffix is None else suffix)
     if not isinstance(value, dict):
         raise UnreadableError("its top level is not a mapping of names to numbers")
     found: dict[str, Number] = {}
@@ -42,6 +42,13 @@ def read(path: Path) -> dict[str, Number]:
 
 
 def _parse(text: str, suffix: str) -> Any:
+    if suffix == ".toml":
+        import tomllib
+
+        try:
+            return tomllib.loads(text)
+        except (ValueError, RecursionError) as e:
+            raise UnreadableError(f"it is not TOML ({e})") from None
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as e:

@@ -1,6 +1,6 @@
 """Reads table files a row at a time: for counting rows, and for the plots of a report.
 
-A cell is a number where it looks like one, None where it is empty, else text. Parquet and Arrow need
+A cell is a number where it looks like one, None where it is empty, else text. YAML is read whole, as JSON is. Parquet and Arrow need
 `pyarrow`, which is imported only here and only for them.
 """
 
@@ -16,7 +16,7 @@ from typing import Any, TextIO, TypeAlias
 Cell: TypeAlias = int | float | str | bool | None
 Row: TypeAlias = dict[str, Cell]
 
-KINDS = ("csv", "tsv", "jsonl", "json", "parquet", "arrow")
+KINDS = ("csv", "tsv", "jsonl", "json", "yaml", "parquet", "arrow")
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
 
 
@@ -98,6 +98,8 @@ def _rows(path: Path, kind: str) -> Iterator[Row]:
                     yield _record(json.loads(line))
     elif kind == "json":
         yield from _json_rows(json.loads(path.read_text(encoding="utf-8-sig")))
+    elif kind == "yaml":
+        yield from _json_rows(_yaml(path))
     else:
         table = _arrow(path, kind)
         for batch in table.to_batches():
@@ -105,8 +107,19 @@ def _rows(path: Path, kind: str) -> Iterator[Row]:
                 yield _record(record)
 
 
+def _yaml(path: Path) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except yaml.YAMLError as e:
+        raise ValueError(str(e).splitlines()[0]) from None
+
+
 def _json_rows(value: Any) -> Iterator[Row]:
-    """A list of objects is rows; an object of lists of equal length is columns."""
+    """A list of objects is rows; an object of lists of equal length is columns; of an object around them, the
+    first list of objects is taken, as DVC does."""
+    value = _inner(value)
     if isinstance(value, list):
         for record in value:
             yield _record(record)
@@ -117,6 +130,19 @@ def _json_rows(value: Any) -> Iterator[Row]:
             yield _record(dict(zip(value, cells, strict=True)))
     else:
         raise TableError("JSON that is a table is a list of objects, or an object of lists")
+
+
+def _inner(value: Any) -> Any:
+    """The first list of objects in an object, else the value."""
+    waiting = [value] if isinstance(value, dict) else []
+    while waiting:
+        at = waiting.pop(0)
+        for inner in at.values():
+            if isinstance(inner, list) and inner and isinstance(inner[0], dict):
+                return inner
+            if isinstance(inner, dict):
+                waiting.append(inner)
+    return value
 
 
 def _record(value: Any) -> Row:
