@@ -87,10 +87,35 @@ def fingerprint(file: str | None = None, *, overrides: Mapping[str, str] = _NONE
 def compile_file(file: str | None = None, *, overrides: Mapping[str, str] = _NONE) -> Compiled:
     """Compiles anew, prints nothing, and gives all there is: for `check` and editors.
 
-    Raises Failure where there is no such file, or where an override does not fit.
+    Text that is none, and an empty file, are findings as others are. Raises Failure where there is no such
+    file, or where an override does not fit.
     """
     root, name = locate(file)
-    return _compile(root, name, _text(root, name), overrides)
+    text = read_text(root / name)
+    if isinstance(text, str):
+        return _compile(root, name, text, overrides)
+    if text.offset is None:
+        raise Failure(f"`{name}` cannot be read: {text.reason}")
+    return _no_text(name, (root / name).read_bytes(), text)
+
+
+def _no_text(name: str, data: bytes, found: Unreadable) -> Compiled:
+    """What there is to say of a file that holds bytes which are no text, shown where they stand."""
+    import dataclasses
+
+    from mlflowc.compile import Compiled
+    from mlflowc.diagnostic import Diagnostic
+    from mlflowc.resolve.loader import Asked
+    from mlflowc.span import Source, Span
+    from mlflowc.syntax import checks, decode
+
+    told = decode.decode(name, data)
+    source = Source(name, data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace"))
+    at = source.text.find("\0" if isinstance(told, Source) else "\ufffd")
+    span = Span(name, max(at, 0), max(at, 0) + 1)
+    if isinstance(told, Source):  # UTF-8, with null bytes
+        told = Diagnostic.of(checks.NOT_UTF8, f"`{name}` cannot be read: {found.reason}", span)
+    return Compiled(None, None, (dataclasses.replace(told, span=span),), {name: source}, Asked({}, {}, {}))
 
 
 # --- finding -----------------------------------------------------------------------------------

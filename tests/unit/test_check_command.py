@@ -194,3 +194,18 @@ def test_graph_of_a_target(project: Path) -> None:
     assert "● prepare" in done.stdout and "count" not in done.stdout
     wrong = mlpipec(project, "graph", "prepre")
     assert wrong.returncode == 2 and "`prepare`" in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "column"),
+    [(b'mlpipe 1\nstage a { run = "caf\xe9" }\n', 2, 21), (b"mlpipe 1\n\0", 2, 1), (b"", 1, 1)],
+    ids=["latin-1", "null", "empty"],
+)
+def test_what_is_no_text_is_a_finding_with_a_place(
+    tmp_path: Path, content: bytes, line: int, column: int
+) -> None:
+    (tmp_path / "a.mlpipe").write_bytes(content)
+    done = mlpipec(tmp_path, "check", "a.mlpipe", "--format", "json")
+    assert done.returncode == 1
+    (found,) = json.loads(done.stdout)["diagnostics"]
+    assert (found["range"]["start"]["line"], found["range"]["start"]["column"]) == (line, column)
