@@ -30,6 +30,7 @@ CHECKS: tuple[Check, ...] = (
     checks.DUPLICATE,
 )
 
+_FRESH = "FRESH"
 _EARLIER = "-earlier"  # ends the name of a job's second cache
 
 _SECTIONS = {
@@ -154,22 +155,22 @@ def _step(job: Job, workflow: Workflow, pipeline: Pipeline, settings: Settings) 
         "full_clone": job.history,
         "manual": job.approve is not None,
         "deployment": job.approve,
-        "state": f"{_run_variable(job)} == true" if job.skippable else None,
+        "state": _state(job, workflow),
         "paths": [text.inside(settings, p) for p in workflow.event.paths],
         "caches": caches,
         "script": _script(job, workflow, pipeline, settings),
-        "artifacts": _artifacts(job, settings),
+        "artifacts": _artifacts(job, workflow, settings),
         "no_download": job.kind is JobKind.PLAN,
-        "outputs": [_run_variable(j) for j in skippable] if job.kind is JobKind.PLAN else [],
+        "outputs": _outputs(workflow) if job.kind is JobKind.PLAN else [],
     }
 
 
 def _script(job: Job, workflow: Workflow, pipeline: Pipeline, settings: Settings) -> list[str]:
-    lines = text.setup_lines(pipeline, settings, text.extra_of(pipeline, job))
+    lines = text.setup_lines(pipeline, settings, text.extra_of(pipeline, job, workflow))
     command = text.exec_command(job, workflow, settings)
     if job.kind is JobKind.PLAN:
         lines.append(text.check_command("bitbucket", settings))
-        if any(j.skippable for j in workflow.jobs):
+        if _outputs(workflow):
             command += ' --outputs "$BITBUCKET_PIPELINES_VARIABLES_PATH" --format bitbucket'
     lines.append(command)
     if job.kind is JobKind.STAGES:
@@ -181,8 +182,21 @@ def _script(job: Job, workflow: Workflow, pipeline: Pipeline, settings: Settings
     return lines
 
 
-def _artifacts(job: Job, settings: Settings) -> list[str]:
-    if job.kind is JobKind.STAGES:
+def _outputs(workflow: Workflow) -> list[str]:
+    """The variables in which the plan tells which steps are to run."""
+    fresh = [_FRESH] if workflow.event.refresh else []
+    return fresh + [_run_variable(j) for j in workflow.jobs if j.skippable]
+
+
+def _state(job: Job, workflow: Workflow) -> str | None:
+    """The condition of a step. Where nothing is fresh, the plan has no step run that may be skipped."""
+    if job.skippable:
+        return f"{_run_variable(job)} == true"
+    return f"{_FRESH} == true" if workflow.event.refresh and job.kind is not JobKind.PLAN else None
+
+
+def _artifacts(job: Job, workflow: Workflow, settings: Settings) -> list[str]:
+    if text.hands_on(job, workflow):
         return [text.inside(settings, text.bundle(job.id))]
     return [text.inside(settings, text.REPORTS) + "/**"] if job.kind is JobKind.CHECK else []
 

@@ -101,12 +101,14 @@ def _job(job: Job, workflow: Workflow, pipeline: Pipeline, settings: Settings) -
         "title": text.shown(job.title),
         "step": text.shown(_step(job)),
         "needs": job.needs,
+        "hands_on": text.hands_on(job, workflow),
+        "refreshes": text.refreshes(job, workflow),
         "condition": _condition(job, workflow),
         "runs_on": _runs_on(own),
         "minutes": checks.minutes(job, GITHUB),
         "environment": job.approve,
         "history": job.history,
-        "install": text.install(pipeline, settings, text.extra_of(pipeline, job)),
+        "install": text.install(pipeline, settings, text.extra_of(pipeline, job, workflow)),
         "exec": text.exec_command(job, workflow, settings) + _outputs(job),
         "secrets": [(name, f"secrets.{name}") for name in job.secrets]
         + [(name, _secret(name, workflow)) for name in text.credentials(pipeline, job, workflow)],
@@ -156,6 +158,8 @@ def _runs_on(own: tuple[str, ...]) -> str:
 def _condition(job: Job, workflow: Workflow) -> str:
     """When a job starts. One behind a job that may be skipped has to say that it starts all the same."""
     parts = []
+    if workflow.event.refresh and job.kind is not JobKind.PLAN:
+        parts.append("needs.plan.outputs.fresh == 'true'")
     if job.skippable:
         parts.append(f"needs.plan.outputs.run-{job.id} == 'true'")
     if job.trusted and workflow.event.kind == "pull_request":

@@ -186,6 +186,7 @@ def _plain(name: str, stage: str, trigger: _Trigger, needs: list[dict[str, Any]]
         "approve": None,
         "setup": [],
         "script": [],
+        "cached": False,
         "bundle": None,
         "reports": None,
         "join": True,
@@ -201,7 +202,7 @@ def _job(
     job: Job, workflow: Workflow, trigger: _Trigger, pipeline: Pipeline, settings: Settings
 ) -> dict[str, Any]:
     cache = f"mlpipe-{pipeline.name}-{job.id}"
-    extra = text.extra_of(pipeline, job)
+    extra = text.extra_of(pipeline, job, workflow)
     script = [text.exec_command(job, workflow, settings)]
     if job.kind is JobKind.PLAN:
         script = [text.check_command("gitlab", settings), *script]
@@ -217,7 +218,8 @@ def _job(
         "join": False,
         "cache": f"{cache}-$CI_COMMIT_REF_SLUG",
         "fallback": f"{cache}-{slug(pipeline.ci.branch)}",
-        "bundle": text.inside(settings, text.bundle(job.id)) if job.kind is JobKind.STAGES else None,
+        "cached": job.kind is JobKind.STAGES,
+        "bundle": text.inside(settings, text.bundle(job.id)) if text.hands_on(job, workflow) else None,
         "reports": text.inside(settings, text.REPORTS) + "/" if job.kind is JobKind.CHECK else None,
     }
 

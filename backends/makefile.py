@@ -43,7 +43,9 @@ def emit(
     targets = _targets(workflows, pipeline, settings, prefix)
     waited_for = {p for s in pipeline.stages for p in predecessors(s)}
     names = dict(zip((s.id for s in pipeline.stages), targets, strict=False))
-    finals = [names[s.id].name for s in pipeline.stages if s.id not in waited_for]
+    # A sweep that nothing reads runs by its own name alone.
+    alone = {s.id for s in pipeline.stages if s.sweep} - {s for g in pipeline.gates for s in g.stages}
+    finals = [names[s.id].name for s in pipeline.stages if s.id not in waited_for | alone]
     own = [
         _Target(prefix + "all", "bring every stage up to date", (), ()),
         _Target(prefix + "check", "check the pipeline file", (), ()),
@@ -82,7 +84,8 @@ def _targets(
     for stage in pipeline.stages:
         name_of[stage.id] = _take(names, prefix, stage.id, "stage")
         after = tuple(name_of[p] for p in predecessors(stage) if p in name_of)
-        about = f"stage {stage.id}: {', '.join(o.path for o in stage.outputs)}"
+        kind = "sweep" if stage.sweep else "stage"
+        about = f"{kind} {stage.id}: {', '.join(o.path for o in stage.outputs)}"
         targets.append(_Target(name_of[stage.id], about, after, (_exec(stage.id, settings),)))
     groups = [
         *((g.name, "gate", g.stages) for g in pipeline.gates),

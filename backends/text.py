@@ -12,6 +12,7 @@ import jinja2
 from mlflowc.backends.checks import labels, runner_of
 
 from mlflowc.data.declared import needs_library
+from mlflowc.ir import feeds
 from mlflowc.ir.model import DataRef, Pipeline, Value
 from mlflowc.jobs.model import Job, JobKind, Workflow
 from mlflowc.target import Settings
@@ -84,22 +85,25 @@ def as_text(value: Value) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def extra_of(pipeline: Pipeline, job: Job) -> str:
+def extra_of(pipeline: Pipeline, job: Job, workflow: Workflow) -> str:
     """The optional dependencies of ours that `job` needs: drawing plots takes more than running stages, and
-    so does checking files that Python alone cannot read, or asking a remote that is not a folder.
+    so does checking files that Python alone cannot read, or asking a remote that is not a folder. What
+    fetches data needs the client of its source.
     """
     drawn = {r.name for r in pipeline.reports if any(i.kind == "plot" for i in r.items)}
     extras = ["report"] if job.kind is JobKind.CHECK and drawn & set(job.reports) else []
     remote = pipeline.cache.remote or ""
     if "://" in remote and not remote.startswith("file://"):
         extras = ["remote", *extras]
-    data = {d.name: d.type for d in pipeline.data}
-    for stage in (s for s in pipeline.stages if s.id in job.stages):
-        read = [data[s.data] for i in stage.inputs for s in i.sources if isinstance(s, DataRef)]
-        types = [*read, *(i.type for i in stage.inputs), *(o.type for o in stage.outputs)]
-        if any(map(needs_library, types)):
-            extras = ["data", *extras]
-            break
+    stages = [s for s in pipeline.stages if s.id in job.stages]
+    read = {s.data for x in stages for i in x.inputs for s in i.sources if isinstance(s, DataRef)}
+    if refreshes(job, workflow):
+        read |= set(workflow.event.refresh)
+    sources = [d for d in pipeline.data if d.name in read]
+    types = [i.type for s in stages for i in s.inputs] + [o.type for s in stages for o in s.outputs]
+    if any(map(needs_library, [*types, *(d.type for d in sources)])):
+        extras = ["data", *extras]
+    extras += sorted({e for d in sources for e in feeds.extras(d)} - set(extras))
     if uses_conda(pipeline):
         extras = ["conda", *extras]
     return ",".join(extras)
@@ -154,6 +158,16 @@ def inside(settings: Settings, path: str) -> str:
 def bundle(job: str) -> str:
     """The file that carries a job's results, relative to the project."""
     return f"{BUNDLES}/{job}.tar"
+
+
+def refreshes(job: Job, workflow: Workflow) -> bool:
+    """Whether the job takes in fresh data, and tells the others whether there is any."""
+    return job.kind is JobKind.PLAN and bool(workflow.event.refresh)
+
+
+def hands_on(job: Job, workflow: Workflow) -> bool:
+    """Whether the job leaves a bundle for those behind it."""
+    return job.kind is JobKind.STAGES or refreshes(job, workflow)
 
 
 def own_labels(pipeline: Pipeline, job: Job, service: str) -> tuple[str, ...]:

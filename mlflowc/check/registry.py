@@ -32,7 +32,6 @@ MODULES: tuple[str, ...] = (
     "mlflowc.lower",
     "mlflowc.check.rules",
     "mlflowc.check.unbuilt",
-    "mlflowc.jobs.unbuilt",
     "mlflowc.backends.github",
     "mlflowc.backends.gitlab",
     "mlflowc.backends.bitbucket",

@@ -17,7 +17,6 @@ from mlflowc.diagnostic import Diagnostic, has_errors
 from mlflowc.errors import Failure
 from mlflowc.ir.model import Pipeline, Place
 from mlflowc.jobs.lower import lower_all
-from mlflowc.jobs.unbuilt import unbuilt
 from mlflowc.overwrite import overwrite
 from mlflowc.project import load, repository_root
 from mlflowc.span import Source, Span
@@ -188,7 +187,6 @@ def _emit(name: str, pipeline: Pipeline, root: Path, settings: Settings) -> Emis
         raise Failure(f"`{pipeline.file}` has no event, so {name} has nothing to start", help=_NO_EVENT)
     backend: Backend = target.load(name)
     emission, found = backend.emit(workflows, pipeline, settings)
-    found = (*unbuilt(workflows, settings.locate), *found) if name != "make" else found
     if found:
         show(found, root)
     if has_errors(found):

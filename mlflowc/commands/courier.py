@@ -6,6 +6,7 @@ import queue
 import threading
 
 from mlflowc.commands import sharing
+from mlflowc.runtime import pins
 from mlflowc.runtime.events import Listener, Outcome, RunResult, StageResult
 from mlflowc.runtime.plan import Plan
 from mlflowc.runtime.progress import count, size
@@ -49,6 +50,10 @@ class Courier:
             return []
         good = (Outcome.RAN, Outcome.RESTORED, Outcome.KEPT) if all_good else (Outcome.RAN,)
         self._push([r.key for r in result.stages if r.outcome in good and r.key not in self._sum.keys])
+        ran = [self._ws.stage(r.stage) for r in result.stages if r.outcome is Outcome.RAN]
+        data = self._link.push(pins.held(self._ws, ran))
+        if data is not None:
+            self._sum.add(data)
         lines = []
         if self._sum.new:
             where = self._link.place.trust.writes or TRUSTED

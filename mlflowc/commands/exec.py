@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,17 +18,21 @@ from mlflowc.commands.courier import Courier
 from mlflowc.commands.options import file_option, remote_option, sandbox_option
 from mlflowc.errors import Failure
 from mlflowc.ir.model import Pipeline
+from mlflowc.ir.sweeps import Part
 from mlflowc.jobs import handover
 from mlflowc.jobs.handover import Arrived
 from mlflowc.jobs.lower import lower
 from mlflowc.jobs.model import Job, JobKind, Workflow
-from mlflowc.runtime import execute, inuse, laststate, progress, targets
+from mlflowc.runtime import execute, inuse, laststate, pins, progress, targets
 from mlflowc.runtime.deferred import only_needed
 from mlflowc.runtime.events import Outcome, RunResult, StageResult
 from mlflowc.runtime.plan import Action, Plan, make_plan
 from mlflowc.runtime.remotes.link import Link
 from mlflowc.runtime.workspace import Workspace, open_workspace
 from mlflowc.spell import nearest
+
+if TYPE_CHECKING:
+    from mlflowc.runtime.sandbox.guard import Guard
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +118,10 @@ def command(
     chosen = targets.event(loaded.pipeline, event)
     pipeline = targets.under_event(loaded.pipeline, chosen, keep=given)
     workflow = lower(pipeline, chosen)
-    _refuse_unbuilt(workflow)
     found = _job(workflow, job)
     with _using(loaded.root, pipeline) as ws:
-        arrived = handover.arrive(ws)
+        planning = found.kind is JobKind.PLAN
+        arrived = handover.arrive(ws, () if planning else chosen.refresh)
         feeding.attach(ws, locked="the job of an event pins nothing by the way")
         for text in arrived.bad:
             print(
@@ -157,21 +162,12 @@ def _job(workflow: Workflow, name: str) -> Job:
     raise Failure(f"the event `{workflow.id}` has no job `{name}`", help=help, code=2)
 
 
-def _refuse_unbuilt(workflow: Workflow) -> None:
-    if not workflow.event.refresh:
-        return
-    # Diagnostics are not on the way of a job that has nothing wrong.
-    from mlflowc.jobs.unbuilt import unbuilt
-    from mlflowc.span import Span
-
-    found = unbuilt((workflow,), lambda place: Span(place.file, 0, 0))
-    if found:
-        raise Failure(f"{found[0].message} [{found[0].code}]", help=found[0].help)
-
-
 def _do(work: _Work, target: Path | None, form: str | None) -> int:
     if work.job.kind is JobKind.PLAN:
         return _plan(work, target, form)
+    if handover.nothing_fresh(work.workflow, work.arrived):
+        print(_idle(work.workflow))
+        return 0
     if target is not None:
         raise Failure("only the job `plan` has outputs", help="leave --outputs out", code=2)
     if work.asked.post and work.job.kind is not JobKind.CHECK:
@@ -198,6 +194,7 @@ def _wanted(work: _Work) -> list[str]:
 
 
 def _plan(work: _Work, target: Path | None, form: str | None) -> int:
+    idle = _refresh(work)
     deep = handover.foresee(work.ws)
     planned = [s for j in work.workflow.jobs for s in j.stages]
     for stage in planned:
@@ -211,8 +208,10 @@ def _plan(work: _Work, target: Path | None, form: str | None) -> int:
     )
     if work.link is not None:
         work.link.close()
+    if idle:
+        print(_idle(work.workflow))
     if target is not None and form is not None:
-        lines = handover.outputs(work.pipeline, work.workflow, deep, here, remote, form)
+        lines = handover.outputs(work.pipeline, work.workflow, deep, here, remote, form, idle)
         text = "".join(f"{name}={value}\n" for name, value in lines)
         try:
             with target.open("a", encoding="utf-8") as file:
@@ -221,6 +220,29 @@ def _plan(work: _Work, target: Path | None, form: str | None) -> int:
             raise Failure(f"cannot write `{target}`: {e.strerror}") from e
     work.ws.index.flush()
     return 0
+
+
+def _refresh(work: _Work) -> bool:
+    """Takes in what the event refreshes, and hands it on; whether nothing of it is fresh."""
+    names = work.workflow.event.refresh
+    if not names:
+        return False
+    ws, link = work.ws, work.link
+    done = feeding.fetcher(ws).update(names)
+    for updated in done:
+        print(feeding.said(updated))
+    fresh = tuple(u.data.name for u in done if u.fresh)
+    shared = None
+    if link is not None and link.place.trust.unasked:
+        link.push([pins.record_of(u.pin) for u in done if u.fresh])
+        shared = link.holds
+    handover.hand_on(ws, names, fresh, shared)
+    return not fresh
+
+
+def _idle(workflow: Workflow) -> str:
+    what = ", ".join(workflow.event.refresh)
+    return terminal.style(f"nothing fresh: {what} came as pinned; there is nothing to do", "bold")
 
 
 def _in_remote(work: _Work, jobs: list[Job]) -> dict[str, bool]:
@@ -273,10 +295,14 @@ def _stages(work: _Work) -> int:
     ws, job = work.ws, work.job
     deep = handover.foresee(ws)
     plan = handover.plan_for(ws, job.stages, job.stages, work.workflow, work.arrived, deep)
+    if not job.finishes:
+        from mlflowc.commands import sweepjob  # most jobs are of no sweep
+
+        return sweepjob.run(ws, job, plan, deep, work.link, _guard(ws, work.sandbox))
     if ws.remote is not None:
         # What is in the remote, the next job takes from there: only what a stage here reads has to come.
         plan = replace(plan, steps=tuple(only_needed(ws, plan.steps, ())))
-    result, courier = _run(work.link, ws, plan, work.sandbox)
+    result, courier = _run(work.link, ws, plan, work.sandbox, job.part)
     code = _report(ws, result, work.sandbox, work.asked)
     _finish(courier, result)
     size = handover.depart(ws, job, plan, result, deep, work.link.holds if work.link else None)
@@ -318,14 +344,20 @@ def _finish(courier: Courier, result: RunResult) -> None:
         print(line)
 
 
-def _run(link: Link | None, ws: Workspace, plan: Plan, sandbox: str) -> tuple[RunResult, Courier]:
-    guard = None
-    if sandbox != "off":
-        from mlflowc.commands import sandboxing  # most runs have none
+def _guard(ws: Workspace, sandbox: str) -> Guard | None:
+    if sandbox == "off":
+        return None
+    from mlflowc.commands import sandboxing  # most runs have none
 
-        guard = sandboxing.guard(ws, sandbox)
+    return sandboxing.guard(ws, sandbox)
+
+
+def _run(
+    link: Link | None, ws: Workspace, plan: Plan, sandbox: str, part: Part | None = None
+) -> tuple[RunResult, Courier]:
     courier = Courier(link, ws, progress.Lines(sys.stdout))
-    return execute.run(ws, plan, execute.Options(guard=guard), courier), courier
+    options = execute.Options(guard=_guard(ws, sandbox), part=part)
+    return execute.run(ws, plan, options, courier), courier
 
 
 def _plain(text: str, *_: str) -> str:
@@ -342,6 +374,11 @@ def _report(ws: Workspace, result: RunResult, sandbox: str, asked: _Asked) -> in
     def left(r: StageResult) -> str:
         return str(r.left.relative_to(ws.root)) if r.left else ""
 
+    if ws.pipeline.sweeps:
+        from mlflowc.runtime.sweeping import show  # most pipelines have none
+
+        for trials in show.told(ws, result):
+            print("\n".join(show.text(trials, terminal.style)))
     for line in _summary(result, asked, terminal.style):
         print(line)
     sharing.tell_unlike(r.unlike for r in result.stages)

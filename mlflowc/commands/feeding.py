@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from mlflowc import terminal
 from mlflowc.errors import Failure
+from mlflowc.runtime.progress import size
 from mlflowc.runtime.workspace import Workspace
 from mlflowc.spell import nearest
 
 if TYPE_CHECKING:
-    from mlflowc.sources.fetcher import Fetcher
+    from mlflowc.runtime.pins import Pin
+    from mlflowc.sources.fetcher import Fetcher, Updated
 
 
 def attach(ws: Workspace, *, locked: str | None = None) -> None:
@@ -49,3 +51,22 @@ def names(ws: Workspace, given: tuple[str, ...]) -> list[str]:
         help = f"did you mean `{guess}`?" if guess else f"there is: {', '.join(known) or 'none'}"
         raise Failure(f"there is no data `{name}`", help=help, code=2)
     return [n for n in known if n in given] if given else known
+
+
+def said(updated: Updated) -> str:
+    """What became of a source, for people."""
+    name, pin = updated.data.name, updated.pin
+    head = terminal.style(name, "bold")
+    if updated.before is None:
+        return f"{head}: pinned {said_of(pin)}"
+    if updated.fresh:
+        return f"{head}: {said_of(updated.before)}\n{'':{len(name)}}  → {said_of(pin)}"
+    again = "" if updated.before.version == pin.version else ", the same content"
+    return f"{head}: up to date{again}: {said_of(pin)}"
+
+
+def said_of(pin: Pin) -> str:
+    """Size, version and content of a pin."""
+    from mlflowc.sources.fetcher import words
+
+    return ", ".join(filter(None, (size(pin.size), words(pin.version), f"content {pin.hash[:12]}")))

@@ -46,14 +46,7 @@ def _show(done: list[Updated], as_json: bool) -> int:
         print(json.dumps({"data": [_updated(u) for u in done]}, indent=2))
         return 0
     for u in done:
-        name = terminal.style(u.data.name, "bold")
-        if u.before is None:
-            print(f"{name}: pinned {_said(u.pin)}")
-        elif u.fresh:
-            print(f"{name}: {_said(u.before)}\n{'':{len(u.data.name)}}  → {_said(u.pin)}")
-        else:
-            again = "" if u.before.version == u.pin.version else ", the same content"
-            print(f"{name}: up to date{again}: {_said(u.pin)}")
+        print(feeding.said(u))
     fresh = sum(u.fresh for u in done)
     if not done:
         print("no data is pinned in this pipeline")
@@ -92,20 +85,16 @@ def _show_news(found: list[News], as_json: bool) -> int:
         if n.before is None:
             print(f"{name}: not pinned; there is {there or 'something'}")
         elif n.changed is None:
-            print(f"{name}: pinned {_said(n.before)}; its source cannot tell whether it has changed")
+            print(
+                f"{name}: pinned {feeding.said_of(n.before)}; its source cannot tell whether it has changed"
+            )
         elif n.changed:
-            print(f"{name}: {_said(n.before)}\n{'':{len(n.data.name)}}  → {there}")
+            print(f"{name}: {feeding.said_of(n.before)}\n{'':{len(n.data.name)}}  → {there}")
         else:
-            print(f"{name}: up to date: {_said(n.before)}")
+            print(f"{name}: up to date: {feeding.said_of(n.before)}")
     if any(n.changed for n in found):
         print(terminal.style("`mlpipec update` takes it in", "bold"))
     return 0
-
-
-def _said(pin: Pin) -> str:
-    from mlflowc.sources.fetcher import words
-
-    return ", ".join(filter(None, (size(pin.size), words(pin.version), f"content {pin.hash[:12]}")))
 
 
 def _updated(u: Updated) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from mlflowc.runtime.unlike import Unlike
 from mlflowc.runtime.workspace import Workspace
 
 FOLDER = "mlpipe-bundles"
+PLAN = "plan"
 
 _PLACES = (
     "its bundle is not in `mlpipe-bundles/`: that job did not run, or what it made is gone from the cache"
@@ -34,13 +35,15 @@ class Arrived:
 
     `deep` holds for each job the deep keys that its bundles name, a mapping for each. `keys` gives the key
     of the result that came for a stage and its deep key. `bad` has words about what was left out, `unlike`
-    results that are other ones here.
+    results that are other ones here. `fresh` names the data that the plan found to have other content than
+    before; None where no plan that refreshed data spoke.
     """
 
     deep: Mapping[str, tuple[Mapping[str, str], ...]]
     keys: Mapping[tuple[str, str], str]
     bad: tuple[str, ...] = ()
     unlike: tuple[Unlike, ...] = ()
+    fresh: tuple[str, ...] | None = None
 
     def has(self, job: Job, deep: Mapping[str, str | None]) -> bool:
         """Whether there is a bundle of exactly the results that `job` would make now."""
@@ -51,13 +54,14 @@ class Arrived:
 NOTHING = Arrived({}, {})
 
 
-def arrive(ws: Workspace) -> Arrived:
-    """Takes in every bundle below `mlpipe-bundles/`."""
+def arrive(ws: Workspace, refresh: Collection[str] = ()) -> Arrived:
+    """Takes in every bundle below `mlpipe-bundles/`; of the plan's also the pins of the data `refresh`."""
     deep: dict[str, tuple[Mapping[str, str], ...]] = {}
     keys: dict[tuple[str, str], str] = {}
     bad: list[str] = []
     others: dict[str, Unlike] = {}
     stages: set[str] = set()
+    fresh: tuple[str, ...] | None = None
     paths = sorted((ws.root / FOLDER).rglob("*.tar"))
     if paths:
         ws.prepare()
@@ -70,6 +74,9 @@ def arrive(ws: Workspace) -> Arrived:
         deep[got.job] = (*deep.get(got.job, ()), got.deep)
         keys |= {(stage, digest): got.keys[stage] for stage, digest in got.deep.items() if stage in got.keys}
         stages.update(got.stages)
+        if got.job == PLAN and refresh:
+            fresh = got.fresh
+            pins.save(ws, {name: entry for name, entry in got.pins.items() if name in refresh})
         # Every bundle behind a stage speaks of it.
         others = {other.key: other for other in got.unlike} | others
     if stages:
@@ -77,7 +84,7 @@ def arrive(ws: Workspace) -> Arrived:
         # What the jobs of this run hand over belongs together: where they speak, the lock does not.
         kept = {k: e for k, e in ws.lock.entries.items() if k[0] != "stage" or k[1] not in stages}
         ws.lock = LockFile(kept)
-    return Arrived(deep, keys, tuple(bad), tuple(others.values()))
+    return Arrived(deep, keys, tuple(bad), tuple(others.values()), fresh)
 
 
 def cache_key(pipeline: Pipeline, job: Job, deep: Mapping[str, str | None]) -> str:
@@ -197,6 +204,44 @@ def depart(
         raise Failure(f"cannot write `{FOLDER}/{job.id}.tar`: {e.strerror}") from e
 
 
+def hand_on(
+    ws: Workspace,
+    names: Iterable[str],
+    fresh: tuple[str, ...],
+    shared: Callable[[Record], bool] | None = None,
+) -> int:
+    """Writes the bundle of a plan that refreshed the data `names`; returns its size. Raises `Failure`.
+
+    Along goes the content of what is `fresh`: by the time that a job would fetch it, the source may have
+    something else. What is `shared` is in the remote, and goes without.
+    """
+    found = {name: pins.current(ws, ws.sources[name]) for name in names}
+    entries = {name: ws.lock.get(pins.KIND, name) for name in names}
+    records = [pins.record_of(p) for n, p in found.items() if p is not None and n in fresh]
+    whole = tuple(r for r in records if not (shared is not None and shared(r)))
+    rest = tuple(r for r in records if r not in whole)
+    try:
+        ignored_folder(ws.root / FOLDER)
+        made = Bundle(PLAN, whole, rest, {}, entries, fresh)
+        return bundle.write(made, ws.root / FOLDER / f"{PLAN}.tar", ws.store)
+    except BundleError as e:
+        raise Failure(f"cannot hand over fresh data: {e}", help="run the job again") from e
+    except OSError as e:
+        raise Failure(f"cannot write `{FOLDER}/{PLAN}.tar`: {e.strerror}") from e
+
+
+def nothing_fresh(workflow: Workflow, arrived: Arrived) -> bool:
+    """Whether a job has nothing to do: no data that its event refreshes is fresh. Raises `Failure`."""
+    if not workflow.event.refresh:
+        return False
+    if arrived.fresh is None:
+        raise Failure(
+            "which data is fresh is not known here: the job `plan` says it",
+            help=f"its bundle `{FOLDER}/{PLAN}.tar` did not come along",
+        )
+    return not arrived.fresh
+
+
 def _record(ws: Workspace, step: Step, done: StageResult) -> Record:
     """The record of a result; made up where only the lock speaks of it."""
     there = ws.store.record(done.key)
@@ -247,19 +292,23 @@ def outputs(
     here: Collection[str],
     remote: Mapping[str, bool],
     format: str,
+    idle: bool = False,
 ) -> Iterator[tuple[str, str]]:
     """What the plan tells the service about each job, as names and values in the service's own form.
 
     `github`: `key-JOB` (the cache key) and `run-JOB`; `dotenv`: `KEY_JOB` and `RUN_JOB`; `bitbucket`:
     `RUN_JOB`. `run` is `true` where the results are neither `here` (jobs whose bundle came) nor in the
-    remote, else `false`. `github` has `remote-JOB` too, for jobs that `remote` tells about.
+    remote, else `false`. `github` has `remote-JOB` too, for jobs that `remote` tells about. Where the event
+    refreshes data there is `fresh` (`FRESH`), too; it is `false` when the plan is `idle`: nothing is to run.
     """
     from mlflowc.jobs.names import variable
 
+    if workflow.event.refresh:
+        yield "fresh" if format == "github" else "FRESH", "false" if idle else "true"
     for job in workflow.jobs:
         if job.kind is not JobKind.STAGES:
             continue
-        run = "false" if job.id in here or remote.get(job.id) else "true"
+        run = "false" if idle or job.id in here or remote.get(job.id) else "true"
         if format == "github":
             yield f"key-{job.id}", cache_key(pipeline, job, deep)
             yield f"run-{job.id}", run

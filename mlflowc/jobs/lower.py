@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from mlflowc.frozen import dataclass
-from mlflowc.ir.model import Action, Event, Pipeline, Runner, Stage, StageOutput
+from mlflowc.ir import feeds, sweeps
+from mlflowc.ir.model import Action, DataRef, Event, Pipeline, Runner, Stage, StageOutput, Sweep
+from mlflowc.ir.sweeps import Part
 from mlflowc.jobs.graph import Wanted, fuse, wanted
 from mlflowc.jobs.model import Job, JobKind, Workflow, WorkflowInput
 from mlflowc.jobs.names import Names, slug, variable
@@ -39,7 +42,7 @@ def lower(pipeline: Pipeline, event: Event) -> Workflow:
 
     names = Names(("plan", "check"))
     graph = wanted(pipeline, targets)
-    jobs = [Job("plan", JobKind.PLAN, "plan", timeout=PLAN_TIMEOUT), *_stage_jobs(pipeline, graph, names)]
+    jobs = [_plan_job(pipeline, event), *_stage_jobs(pipeline, graph, names)]
     job_of = {stage: job.id for job in jobs for stage in job.stages}
     if gates or reports:
         read = [s for g in gates.values() for s in g.stages] + [s for r in reports.values() for s in r.stages]
@@ -60,7 +63,25 @@ def lower(pipeline: Pipeline, event: Event) -> Workflow:
             )
         )
     jobs += _action_jobs(pipeline, actions, job_of, names, checked=bool(gates or reports))
+    if event.refresh:
+        # Which data is fresh, and what it is pinned as now, every job hears from the plan.
+        jobs = [j if j.kind is JobKind.PLAN else replace(j, imports=("plan", *j.imports)) for j in jobs]
     return Workflow(event.id, event, tuple(jobs), _inputs(event))
+
+
+def _plan_job(pipeline: Pipeline, event: Event) -> Job:
+    """The first job. Where it takes in fresh data, it is given what that needs, and hands it on."""
+    read = [d for d in pipeline.data if d.name in event.refresh]
+    secrets = tuple(dict.fromkeys(name for d in read for name in feeds.secrets(d)))
+    title = f"plan, refresh {', '.join(event.refresh)}" if event.refresh else "plan"
+    return Job("plan", JobKind.PLAN, title, secrets=secrets, timeout=PLAN_TIMEOUT)
+
+
+def secrets_of(pipeline: Pipeline, stage: Stage) -> tuple[str, ...]:
+    """The secrets of a stage, and those with which the data that it reads is fetched."""
+    read = {s.data for i in stage.inputs for s in i.sources if isinstance(s, DataRef)}
+    of_data = (name for d in pipeline.data if d.name in read for name in feeds.secrets(d))
+    return tuple(dict.fromkeys((*stage.secrets, *of_data)))
 
 
 def lower_all(pipeline: Pipeline) -> tuple[Workflow, ...]:
@@ -90,31 +111,85 @@ def _jobs(job_of: Mapping[str, str], stages: Iterable[str]) -> tuple[str, ...]:
 
 def _stage_jobs(pipeline: Pipeline, graph: Wanted, names: Names) -> list[Job]:
     runners = {r.name: r for r in pipeline.runners}
-    chains = fuse(graph, lambda s: (s.runner, s.env, s.secrets))
+    chains = fuse(graph, lambda s: (s.runner, s.env, secrets_of(pipeline, s), s.sweep))
+    swept = {s.name: s for s in pipeline.sweeps}
     ids = [names.take(slug(chain[-1].id)) for chain in chains]
     job_of = {s.id: id for id, chain in zip(ids, chains, strict=True) for s in chain}
     jobs = []
     for id, chain in zip(ids, chains, strict=True):
         runner = runners.get(chain[0].runner or "")
-        secrets = tuple(dict.fromkeys(name for s in chain for name in s.secrets))
+        secrets = tuple(dict.fromkeys(name for s in chain for name in secrets_of(pipeline, s)))
         costly = bool(secrets) or _special(runner)
         imports = tuple(i for i in _jobs(job_of, (p for s in chain for p in graph.before[s.id])) if i != id)
-        jobs.append(
-            Job(
-                id,
-                JobKind.STAGES,
-                ", ".join(s.id for s in chain),
-                stages=tuple(s.id for s in chain),
-                runner=runner.name if runner else None,
-                needs=("plan", *imports),
-                imports=imports,
-                secrets=secrets,
-                trusted=costly,
-                skippable=costly,
-                timeout=_timeout(chain, runner),
-            )
+        job = Job(
+            id,
+            JobKind.STAGES,
+            ", ".join(s.id for s in chain),
+            stages=tuple(s.id for s in chain),
+            runner=runner.name if runner else None,
+            needs=("plan", *imports),
+            imports=imports,
+            secrets=secrets,
+            trusted=costly,
+            skippable=costly,
+            timeout=_timeout(chain, runner),
         )
+        sweep = swept.get(chain[0].sweep or "")
+        jobs += [job] if sweep is None else _sweep_jobs(job, sweep, chain[0], runner, names)
     return jobs
+
+
+def _sweep_jobs(job: Job, sweep: Sweep, stage: Stage, runner: Runner | None, names: Names) -> list[Job]:
+    """The jobs of a sweep: those of its trials, round by round, and `job`, which takes them together.
+
+    Each hands on what the jobs before it found out, so those of one round are all that the next waits for.
+    """
+    rounds = sweeps.parts(sweep)
+    if not rounds:
+        return [replace(job, timeout=_sweep_timeout(stage, runner, sweeps.count(sweep)))]
+    jobs: list[Job] = []
+    before: tuple[str, ...] = ()
+    for number, parts in enumerate(rounds, 1):
+        made = []
+        for part in parts:
+            at = f"{number}-{(part.index or 0) + 1}" if len(rounds) > 1 else f"{(part.index or 0) + 1}"
+            words = f"round {number} of {len(rounds)}, part" if len(rounds) > 1 else "part"
+            imports = (*job.imports, *before)
+            made.append(
+                replace(
+                    job,
+                    id=names.take(slug(f"{job.id}-{at}")),
+                    title=f"{job.title}: {words} {(part.index or 0) + 1} of {part.of}",
+                    needs=("plan", *imports),
+                    imports=imports,
+                    timeout=_sweep_timeout(stage, runner, sweeps.share(sweep, part)),
+                    part=part,
+                )
+            )
+        jobs += made
+        before = tuple(j.id for j in made)
+    imports = (*job.imports, *before)
+    end = replace(
+        job,
+        title=f"{job.title}: the best of {sweeps.count(sweep)} trials",
+        runner=None,
+        needs=("plan", *imports),
+        imports=imports,
+        secrets=(),
+        trusted=False,
+        skippable=False,
+        timeout=CHECK_TIMEOUT,
+        part=Part(len(rounds) - 1, None, len(rounds[-1])),
+    )
+    return [*jobs, end]
+
+
+def _sweep_timeout(stage: Stage, runner: Runner | None, trials: int) -> int | None:
+    limit = runner.timeout if runner else None
+    if stage.timeout is None:
+        return limit
+    total = stage.timeout * (stage.retry + 1) * trials + OVERHEAD
+    return min(total, limit) if limit is not None else total
 
 
 def _special(runner: Runner | None) -> bool:

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from mlflowc.frozen import dataclass
 from mlflowc.ir.model import Event, ScalarType, Value
+from mlflowc.ir.sweeps import Part
 
 
 class JobKind(StrEnum):
@@ -29,6 +30,7 @@ class Job:
     that must have ended well (or been skipped on a hit) before; `imports`, among them, are those whose
     bundle this job reads. `secrets` are names. `trusted`: never started for a fork's pull request.
     `skippable`: costs enough (or holds secrets) that it is skipped when its results are cached.
+    `part`: of the sweep that its only stage carries out, it runs some trials, or takes all together.
     `timeout` is seconds (None: the service's default). `history`: wants the whole git history, for
     baselines. `approve` is the environment whose reviewers must agree first. `comments`: its reports become
     comments of the pull request; `statuses`: its gates become commit statuses.
@@ -50,6 +52,13 @@ class Job:
     timeout: int | None = None
     history: bool = False
     approve: str | None = None
+    part: Part | None = None
+
+    @property
+    def finishes(self) -> bool:
+        """Whether it leaves the results of its stages: one that only runs some trials does not."""
+        return self.part is None or self.part.index is None
+
     comments: bool = False
     statuses: bool = False
 
@@ -84,4 +93,4 @@ class Workflow:
 
     def making(self, stage: str) -> Job | None:
         """The job that runs the stage `stage`."""
-        return next((j for j in self.jobs if stage in j.stages), None)
+        return next((j for j in self.jobs if stage in j.stages and j.finishes), None)

@@ -25,13 +25,14 @@ import re
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from blake3 import blake3
 
 from mlflowc.frozen import dataclass
 from mlflowc.runtime import records, tree
 from mlflowc.runtime.hashing import hash_bytes
+from mlflowc.runtime.lockfile import sound_pin
 from mlflowc.runtime.ports import FileSystem
 from mlflowc.runtime.records import OutputRecord, Record
 from mlflowc.runtime.store import Store
@@ -51,7 +52,8 @@ class BundleError(Exception):
 
 class Imported(NamedTuple):
     """What came out of a bundle: its job, the deep keys and the keys of all its stages, these stages in
-    order, how many records were new, and which have another result here, which stays."""
+    order, how many records were new, and which have another result here, which stays; and what a plan that
+    refreshed data says (see `Bundle`)."""
 
     job: str
     deep: Mapping[str, str]
@@ -59,19 +61,24 @@ class Imported(NamedTuple):
     stages: tuple[str, ...]
     new: int
     unlike: tuple[Unlike, ...] = ()
+    pins: Mapping[str, Any] = {}
+    fresh: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
     """What goes into one: `own` are the records whose contents go along, `upstream` those without.
 
-    `deep` gives the deep keys of all their stages.
+    `deep` gives the deep keys of all their stages. The bundle of a plan that refreshed data has `pins`, the
+    new lines of the lock by the data's name, and `fresh`, the names of those whose content is another now.
     """
 
     job: str
     own: tuple[Record, ...]
     upstream: tuple[Record, ...] = ()
     deep: Mapping[str, str] | None = None
+    pins: Mapping[str, Any] | None = None
+    fresh: tuple[str, ...] = ()
 
 
 def write(bundle: Bundle, path: Path, store: Store) -> int:
@@ -81,6 +88,7 @@ def write(bundle: Bundle, path: Path, store: Store) -> int:
     """
     members = list(_members(bundle, store))
     names = [name for name, _ in members]
+    refreshed = {} if bundle.pins is None else {"pins": dict(bundle.pins), "fresh": bundle.fresh}
     body = json.dumps(
         {
             "version": _VERSION,
@@ -88,6 +96,7 @@ def write(bundle: Bundle, path: Path, store: Store) -> int:
             "deep": dict(bundle.deep or {}),
             "keys": {record.stage: record.key for record in (*bundle.upstream, *bundle.own)},
             "members": names,
+            **refreshed,
         },
         sort_keys=True,
         separators=(",", ":"),
@@ -141,7 +150,16 @@ def read(path: Path, store: Store, fs: FileSystem) -> Imported:
         raise BundleError(f"cannot be taken into the cache: {e.strerror}") from e
     others = tuple(t for t in taken if isinstance(t, Unlike))
     stages = tuple(r.stage for r in found)
-    return Imported(manifest.job, manifest.deep, manifest.keys, stages, taken.count(True), others)
+    return Imported(
+        manifest.job,
+        manifest.deep,
+        manifest.keys,
+        stages,
+        taken.count(True),
+        others,
+        manifest.pins,
+        manifest.fresh,
+    )
 
 
 # --- writing
@@ -198,6 +216,8 @@ class _Manifest(NamedTuple):
     deep: dict[str, str]
     keys: dict[str, str]
     members: list[str]
+    pins: dict[str, Any]
+    fresh: tuple[str, ...]
 
 
 def _read_manifest(tar: tarfile.TarFile) -> _Manifest:
@@ -211,7 +231,11 @@ def _read_manifest(tar: tarfile.TarFile) -> _Manifest:
     raw = json.loads(body)
     if raw["version"] != _VERSION:
         raise BundleError(f"is of version {raw['version']}, which this version of mlpipec does not read")
-    return _Manifest(raw["job"], raw["deep"], raw["keys"], raw["members"])
+    pins = dict(raw.get("pins", {}))
+    if not all(sound_pin(p) for p in pins.values()):
+        raise BundleError("pins data as no version of mlpipec does")
+    fresh = tuple(map(str, raw.get("fresh", ())))
+    return _Manifest(raw["job"], raw["deep"], raw["keys"], raw["members"], pins, fresh)
 
 
 def _check(member: tarfile.TarInfo, expected: str) -> tuple[str, str]:

@@ -68,7 +68,7 @@ class LockFile:
                 raise _damaged(name, number, "not an entry") from None
             if kind == "stage" and not _sound(entry):
                 raise _damaged(name, number, f"not the entry of a stage: `{title}`")
-            if kind == "data" and not _sound_pin(entry):
+            if kind == "data" and not sound_pin(entry):
                 raise _damaged(name, number, f"not the entry of a data source: `{title}`")
             entries[kind, title] = entry
         return cls(entries)
@@ -188,7 +188,8 @@ def _sound_output(raw: Entry) -> bool:
     )
 
 
-def _sound_pin(raw: Entry) -> bool:
+def sound_pin(raw: Entry) -> bool:
+    """Whether it is the entry of a data source, down to the type of every value."""
     texts = [raw.get("version"), raw.get("files", {})]
     return (
         all(isinstance(raw.get(field), str) for field in ("from", "kind", "hash"))

@@ -238,6 +238,12 @@ def _said(data: Data) -> Entry:
     }
 
 
+def held(ws: Workspace, stages: Iterable[Stage]) -> list[Record]:
+    """The pinned data that stages read, as results, as far as its content is in the cache."""
+    found = [current(ws, data) for data in used(ws, stages).values()]
+    return [record_of(p) for p in found if p is not None and ws.store.has_output(p.output)]
+
+
 def staging(ws: Workspace, data: Data) -> Path:
     """The folder in which fetches of a source are kept between tries."""
     said = keys.canonical([data.source, _said(data)])

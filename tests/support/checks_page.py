@@ -14,7 +14,6 @@ from mlflowc.compile import Compiled, compile_text
 from mlflowc.diagnostic import Check, Diagnostic
 from mlflowc.ir.model import Place
 from mlflowc.jobs.lower import lower_all
-from mlflowc.jobs.unbuilt import unbuilt
 from mlflowc.render import text as render
 from mlflowc.render.order import in_order
 from mlflowc.span import Span
@@ -70,7 +69,7 @@ def _of_targets(check: Check, made: Compiled) -> tuple[Diagnostic, ...]:
     workflows = lower_all(made.pipeline)
     for name in target.TARGETS if workflows else ("make",):
         _, said = target.load(name).emit(workflows, made.pipeline, Settings("1.0.0", locate))
-        found = (*unbuilt(workflows, locate), *said)
+        found = said
         if check.code in {d.code for d in found}:
             return tuple(found)
     return ()

@@ -64,6 +64,8 @@ def test_what_goes_in_comes_out(tmp_path: Path) -> None:
         ("train", "load"),
         2,
         (),
+        {},
+        (),
     )
     own = store.record("a" * 64)
     assert own is not None and own.metrics == {"scores": {"auc": 0.5}}

@@ -9,13 +9,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlflowc.cron import CronError, parse_cron, quartz
-from mlflowc.ir.model import EventInput, Pipeline, ScalarType, Stage
+from mlflowc.ir.model import (
+    Data,
+    DataRef,
+    EventInput,
+    FileType,
+    Input,
+    Pipeline,
+    Place,
+    ScalarType,
+    Stage,
+)
 from mlflowc.jobs.graph import fuse, predecessors, wanted
-from mlflowc.jobs.lower import lower, lower_all
+from mlflowc.jobs.lower import lower
 from mlflowc.jobs.model import JobKind, Workflow
 from mlflowc.jobs.names import Names, slug, variable
-from mlflowc.jobs.unbuilt import unbuilt
-from mlflowc.span import Span
 from tests.support.ir import digits, event, gate, pipeline, stage
 
 
@@ -136,11 +144,28 @@ def test_inputs_get_names_for_forms_and_for_the_environment() -> None:
     ]
 
 
-def test_what_is_not_built_is_refused_with_its_place() -> None:
-    flow = replace(digits(), events=(event("schedule", "train", refresh=("feed",)), event("push", "train")))
-    (found,) = unbuilt(lower_all(flow), lambda p: Span(p.file, p.line, p.line + 1))
-    assert (found.code, found.span.start) == ("MLP512", 1)
-    assert "feed" in found.message and found.help
+def test_an_event_that_refreshes_data() -> None:
+    flow = lower(digits(), event("schedule", "train", refresh=("feed",)))
+    plan, *others = flow.jobs
+    assert plan.title == "plan, refresh feed" and plan.imports == ()
+    assert others and all(job.imports[0] == "plan" for job in others)
+    assert all("plan" not in job.imports for job in lower(digits(), event("push", "train")).jobs)
+
+
+def test_who_fetches_data_gets_its_secrets() -> None:
+    feed = Data(
+        "feed",
+        Place("p.mlpipe", 1, 1),
+        FileType("csv"),
+        "url",
+        (("secrets", ("KEY",)), ("token", "env:FEED_TOKEN"), ("url", "https://example.org/feed.csv")),
+    )
+    reads = replace(stage("a"), inputs=(Input("feed", FileType("csv"), (DataRef("feed"),)),))
+    flow = replace(pipeline(reads, stage("b", "a.out")), data=(feed,))
+    plan, one, other = lower(flow, event("pull_request", "b")).jobs
+    assert (plan.secrets, other.secrets) == ((), ())
+    assert one.secrets == ("FEED_TOKEN", "KEY") and one.trusted and one.skippable
+    assert lower(flow, event("schedule", "b", refresh=("feed",))).jobs[0].secrets == ("FEED_TOKEN", "KEY")
 
 
 @st.composite
