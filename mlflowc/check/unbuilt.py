@@ -74,7 +74,6 @@ class Row(NamedTuple):
 # Building one of these is deleting its row.
 ROWS: dict[str, Row] = {
     "data.huggingface": Row("fetching data from a hub", "fetch it, and name the file"),
-    "data.sql": Row("reading data from a database", "export it in a stage, and read its output"),
     "data.deployed": Row("reading what production runs now"),
     "runner.cloud": Row(
         "starting cloud machines", 'name runners of the service: `github = ["self-hosted", "gpu"]`'

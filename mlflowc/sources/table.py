@@ -21,7 +21,7 @@ _MODULES: Mapping[str, str] = {
     "deployed": "deployed",
 }
 # What to install where a client is missing.
-_EXTRAS: Mapping[str, str] = {"url": "remote", "dvc": "remote", "registry": "remote", "sql": "data"}
+_EXTRAS: Mapping[str, str] = {"url": "remote", "dvc": "remote", "registry": "remote", "sql": "sql"}
 
 
 def open_source(data: Data, root: Path, env: Mapping[str, str] | None = None) -> Source:
