@@ -51,11 +51,14 @@ def everything(documents: Sequence[Document], pipeline: str, gates: Sequence[Gat
     """The comments and the commit statuses of a job. `gates` are those that get one."""
     if not documents and not gates:
         return
-    place = detect(os.environ)
-    if place is None:
-        _tell(Outcome("skipped", "no CI service is known here: nothing is posted"))
-        return
-    outcomes = _written(place, documents, pipeline, gates)
+    try:
+        place = detect(os.environ)
+        if place is None:
+            _tell(Outcome("skipped", "no CI service is known here: nothing is posted"))
+            return
+        outcomes = _written(place, documents, pipeline, gates)
+    except Failure as e:
+        outcomes = [Outcome("failed", f"nothing is posted: {e.message}", e.help)]
     for outcome in outcomes:
         _tell(outcome)
     summary.add([f"> {o.message}\n" for o in outcomes if o.state == "failed"])
