@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from dataclasses import replace
 
 from mlflowc.check import assets, infer, lattice, unbuilt, values
@@ -233,6 +234,12 @@ class Inputs:
                 return self._list(value, wanted, each)
             case ast.NameExpr() | ast.Attribute() | ast.Index():
                 return self._reference(chain(value), wanted, each)
+            case ast.BinaryExpr(op="/"):
+                path = self._ctx.sources[value.span.file].text[value.span.start : value.span.end]
+                if re.fullmatch(r"[\w./-]+", path):
+                    fix = values.quoted(value.span, path)
+                    values.wrong(self._ctx, value, "an input", f'a path stands in quotes: "{path}"', fix)
+                    return None
         values.wrong(
             self._ctx,
             value,

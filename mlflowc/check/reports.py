@@ -25,8 +25,9 @@ SHOW = Check(
     "a line of a report that cannot be shown",
     """
 A report has lines of these kinds: `metrics REF`, `params`, `plot REF { x = …, y = … }` of a table, of
-metrics or of a Vega-Lite specification, `image REF`, `notebook REF`, `text "…"`, `stages`, `data`,
-`graph`. Where REF is a folder, all that it holds of the kind is shown; `path` picks some. What is compared with a revision says so: `vs "main"`.
+metrics or of a Vega-Lite specification, `image REF`, `notebook REF`, `text "…"`, `stages`, `data`, `graph`.
+Where REF is a folder, all that it holds of the kind is shown; `path` picks some. What is compared with a
+revision says so: `vs "main"`.
 
 ```mlpipe fails
 mlpipe 1

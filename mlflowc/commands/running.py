@@ -18,6 +18,7 @@ from mlflowc.runtime.baseline import Snapshot
 from mlflowc.runtime.events import Listener, RunResult, StageResult
 from mlflowc.runtime.gates import GateResult, check, kinds_of
 from mlflowc.runtime.plan import Plan
+from mlflowc.runtime.sweeping import show
 from mlflowc.runtime.workspace import Workspace, open_workspace
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def bring_up_to_date(asked: Asked) -> int:
         guard = _guard(ws, asked)
         if not asked.dry:
             feeding.attach(ws, locked="--locked was given" if asked.locked else None)
+            _refresh(ws, asked)
         plan = sharing.plan(ws, names, force=asked.force)
         if asked.dry:
             _show_plan(plan, asked.as_json)
@@ -65,7 +67,7 @@ def bring_up_to_date(asked: Asked) -> int:
         result = execute.run(ws, plan, options, courier)
         git = laststate.git_looks(ws.root) if ws.pipeline.gates else None
         gates = _gates(ws, plan) if result.ok else []
-        if result.ok and len(plan.steps) == len(ws.stages) and not asked.force:
+        if result.ok and len(plan.steps) == len(targets.plain(ws.pipeline)) and not asked.force:
             _keep_state(ws, plan, asked, gates, git)
         shared = courier.finish(result)
     finally:
@@ -75,10 +77,14 @@ def bring_up_to_date(asked: Asked) -> int:
     sharing.tell_unlike(r.unlike for r in result.stages)
     if asked.as_json:
         shown = _as_json(plan, result, gates)
+        if ws.pipeline.sweeps:
+            shown["sweeps"] = [show.as_json(t) for t in show.told(ws, result, names)]
         if asked.sandbox == "audit":
             shown["undeclared"] = _audit(ws, result, asked)
         print(json.dumps(shown, indent=2))
     else:
+        for trials in show.told(ws, result, names):
+            progress.write(sys.stdout, "".join(f"{line}\n" for line in show.text(trials, terminal.style)))
         _show(ws, result, gates)
         for name in plan.wanted.actions:
             print(f"action {name} was not run: the job of an event does that, `mlpipec exec JOB --on EVENT`")
@@ -124,6 +130,14 @@ def _said(plan: Plan, gates: list[GateResult]) -> laststate.Said:
     return laststate.Said(
         f"{plain}{last}\n", f"{coloured}{terminal.paint(last, 'bold')}\n", failed, width, 1 if failed else 0
     )
+
+
+def _refresh(ws: Workspace, asked: Asked) -> None:
+    """What the event does first: it takes in fresh data."""
+    event = targets.event(ws.pipeline, asked.event) if asked.event else None
+    if event is not None and event.refresh:
+        for updated in feeding.fetcher(ws).update(event.refresh):
+            feeding.tell(feeding.said(updated))
 
 
 def _under_event(pipeline: Pipeline, asked: Asked) -> tuple[Pipeline, tuple[str, ...]]:

@@ -22,6 +22,7 @@ from mlflowc.runtime.keys import canonical
 from mlflowc.runtime.plan import Step, make_plan
 from mlflowc.runtime.publish import failed_folder
 from mlflowc.runtime.records import Record
+from mlflowc.runtime.sweeping import show
 from mlflowc.runtime.workspace import Workspace, open_workspace
 
 
@@ -44,6 +45,9 @@ def command(stage: str, log: bool, as_json: bool, settings: tuple[str, ...], fil
     finally:
         ws.close()
     if as_json:
+        for facts in shown:
+            if facts["sweep"]:
+                del facts["sweep"]["text"]
         print(json.dumps({"stages": shown}, indent=2, ensure_ascii=False))
         return 0
     for n, facts in enumerate(shown):
@@ -76,7 +80,10 @@ def _facts(ws: Workspace, step: Step) -> dict[str, Any]:
         "runner": stage.runner,
         "timeout": stage.timeout,
         "retry": stage.retry,
-        "commands": shown_command(step.components["command"]) if step.components else _commands(stage),
+        "commands": shown_command(step.components["command"])
+        if step.components
+        else _commands(ws.stage(ws.sweeps[stage.sweep].stage) if stage.sweep else stage),
+        "sweep": _sweep(ws, step, record),
         "components": dict(sorted(step.components.items())),
         "metrics": step.metrics or (record.metrics if record else {}),
         "record": {
@@ -101,6 +108,16 @@ def _facts(ws: Workspace, step: Step) -> dict[str, Any]:
         ],
         "failed": str(failed.relative_to(ws.root)) if failed.is_dir() else None,
     }
+
+
+def _sweep(ws: Workspace, step: Step, record: Record | None) -> dict[str, Any] | None:
+    """The trials of a sweep's last result."""
+    if step.stage.sweep is None:
+        return None
+    trials = show.read(ws, step.stage, step.outputs or (record.outputs if record else ()))
+    if trials is None:
+        return None
+    return {**show.as_json(trials), "text": show.text(trials, terminal.style)}
 
 
 def _record(ws: Workspace, step: Step) -> Record | None:
@@ -171,6 +188,7 @@ def _text(facts: dict[str, Any]) -> str:
         known = f"  {progress.size(o['size'])}  {o['hash'][:12]}" if "hash" in o else ""
         outputs.append(f"{name}: {o['type']} = {o['path']}{known}")
     lines += _section("outputs", outputs)
+    lines += _section("trials", facts["sweep"]["text"] if facts["sweep"] else [])
     metrics = [f"{o}.{f} = {v}" for o, fields in facts["metrics"].items() for f, v in fields.items()]
     lines += _section("metrics", metrics)
     components = [f"{n}  {_short(t)}" for n, t in facts["components"].items()]

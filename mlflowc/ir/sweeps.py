@@ -14,7 +14,23 @@ import dataclasses
 import posixpath
 from collections.abc import Iterable, Mapping
 
+from mlflowc.frozen import dataclass
 from mlflowc.ir import model as ir
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A job's part of a sweep: of the trials of the round `round` (from 0) each `of`-th, from the `index`-th
+    on. None of them (`index` is None): the job that takes all results together."""
+
+    round: int
+    index: int | None
+    of: int
+
+    def has(self, round: int, position: int) -> bool:
+        """Whether this job runs the trial at `position` of a round."""
+        return self.index is not None and round == self.round and position % self.of == self.index
+
 
 FOLDER = "sweeps"
 TRIALS, PARAMS, BEST = "trials", "params", "best"
@@ -109,6 +125,26 @@ def count(sweep: ir.Sweep) -> int:
 def rounds(sweep: ir.Sweep) -> int:
     """How many times trials are chosen by the results of those before; 1 where none depends on another."""
     return -(-count(sweep) // sweep.parallel) if sweep.search == "tpe" else 1
+
+
+def parts(sweep: ir.Sweep) -> tuple[tuple[Part, ...], ...]:
+    """The sweep as jobs that run at once, round by round. Empty where no two trials run at once: then one job
+    does it all."""
+    if sweep.parallel == 1 or count(sweep) == 1:
+        return ()
+    found = []
+    last = rounds(sweep) - 1
+    for round in range(last + 1):
+        left = count(sweep) - round * sweep.parallel
+        many = min(sweep.parallel, left)
+        found.append(tuple(Part(round, index, many) for index in range(many)))
+    return tuple(found)
+
+
+def share(sweep: ir.Sweep, part: Part) -> int:
+    """How many trials a part has, at most."""
+    size = min(sweep.parallel, count(sweep)) if sweep.search == "tpe" else count(sweep)
+    return -(-size // part.of)
 
 
 def _ending(path: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import platform
 import signal
@@ -23,7 +22,7 @@ from mlflowc.runtime.lockfile import NAME as LOCK
 from mlflowc.runtime.locks import Held
 from mlflowc.runtime.logs import Log
 from mlflowc.runtime.plan import Action, Outputs, Planner, Step
-from mlflowc.runtime.ports import Command, Exit
+from mlflowc.runtime.ports import Command, Container, Exit
 from mlflowc.runtime.records import OutputRecord, Record
 from mlflowc.runtime.sandbox.model import Finding
 from mlflowc.runtime.steady import Steady
@@ -36,9 +35,6 @@ PREEMPTED = 75
 _PREEMPTIONS = 3
 _LONGEST_PAUSE = 60.0
 
-_process = f"{os.getpid()}-{os.urandom(6).hex()}"
-_names = itertools.count()
-
 
 @dataclass
 class Shared:
@@ -47,7 +43,8 @@ class Shared:
 
     For a trial of a sweep, `desk` is the place that stands for the project folder: its command runs and
     writes there, so trials at the same paths are not in each other's way. `again`: a result that is there
-    does not count. `writers` are what writes the outputs of stages that have no commands.
+    does not count. `writers` are what writes the outputs of stages that have no commands; they say how many
+    seconds these took to make.
     """
 
     ws: Workspace
@@ -61,7 +58,7 @@ class Shared:
     guard: Guard | None = None
     desk: Workspace | None = None
     again: bool = False
-    writers: dict[str, Callable[[], None]] = field(default_factory=dict)
+    writers: dict[str, Callable[[], float]] = field(default_factory=dict)
 
     @property
     def at(self) -> Workspace:
@@ -381,6 +378,14 @@ def _variables(shared: Shared, stage: Stage, gpus: tuple[str, ...] | None) -> di
     return variables
 
 
+def _container(shared: Shared, stage: Stage) -> Container | None:
+    ws = shared.ws
+    env = ws.envs.get(stage.env or "")
+    return environments.container(
+        env, ws.lock, ws.runners.get(stage.runner or ""), [ws.root, shared.at.root, ws.store.root]
+    )
+
+
 def _tries(
     shared: Shared,
     step: Step,
@@ -410,7 +415,7 @@ def _tries(
 
 
 def _log(shared: Shared, stage: Stage) -> Log:
-    path = shared.ws.store.root / "tmp" / f"{_process}-{next(_names)}.log"
+    path = shared.ws.store.root / "tmp" / f"{os.getpid()}-{os.urandom(8).hex()}.log"
     hidden = childenv.secrets(stage).values() if stage.secrets else ()
     return Log(path, lambda lines: shared.listener.output(stage.id, lines), hidden)
 
@@ -431,10 +436,16 @@ def _try(
     began = ws.clock.monotonic()
     if stage.sweep is not None:
         return _write(shared, stage, log)
-    command = Command(
-        text, shared.at.root / (stage.dir or ""), variables, limit, descriptors, hurry=shared.hurry
-    )
     try:
+        command = Command(
+            text,
+            shared.at.root / (stage.dir or ""),
+            variables,
+            limit,
+            descriptors,
+            hurry=shared.hurry,
+            container=_container(shared, stage),
+        )
         end, findings = _in_sandbox(shared, step, command, log)
     except Failure as e:
         return Try(e, ws.clock.monotonic() - began, log.close())
@@ -459,10 +470,10 @@ def _try(
 
 
 def _write(shared: Shared, stage: Stage, log: Log) -> Try:
-    """The outputs of a stage without commands. What it took is in the records of the trials."""
+    """The outputs of a stage without commands."""
     try:
-        shared.writers[stage.id]()
-        return Try(None, 0.0, log.close(), publish.publish(shared.ws, stage))
+        seconds = shared.writers[stage.id]()
+        return Try(None, seconds, log.close(), publish.publish(shared.ws, stage))
     except Failure as e:
         return Try(e, 0.0, log.close())
     except OSError as e:

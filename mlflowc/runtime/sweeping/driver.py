@@ -15,23 +15,10 @@ from dataclasses import dataclass, field
 from mlflowc.errors import Failure
 from mlflowc.ir import sweeps
 from mlflowc.ir.model import Param, Stage, Sweep, Value
+from mlflowc.ir.sweeps import Part
 from mlflowc.runtime.records import Metrics, OutputRecord
 from mlflowc.runtime.sweeping import points, tpe
 from mlflowc.runtime.sweeping.points import Point
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A job's part of a sweep: of the trials of the round `round` (from 0) each `of`-th, from the `index`-th
-    on. None of them (`index` is None): the job that takes all results together."""
-
-    round: int
-    index: int | None
-    of: int
-
-    def has(self, round: int, position: int) -> bool:
-        """Whether this job runs the trial at `position` of a round."""
-        return self.index is not None and round == self.round and position % self.of == self.index
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +117,9 @@ class Driver:
         return max(valued, key=lambda v: v[:2])[2] if valued else None
 
     def _choose(self) -> None:
+        lost = [d for d in self.done if unknown(d)]
+        if lost and self._round:
+            raise missing(self.sweep, lost[0])
         chosen = self._points()
         for position, point in enumerate(chosen):
             self._number += 1
@@ -157,6 +147,19 @@ class Driver:
             for d in sorted(self.done, key=lambda d: d.trial.number)
         ]
         return tpe.propose(self.sweep, told, self._round, size, self._whole)
+
+
+def unknown(done: Done) -> bool:
+    """Whether another job had to run this trial, and nothing is known of it."""
+    return not (done.good or done.cached or done.trial.own)
+
+
+def missing(sweep: Sweep, done: Done) -> Failure:
+    """What to say then."""
+    return Failure(
+        f"trial {done.trial.number} of `{sweep.name}` {done.message}",
+        help="run the job again that was to run it; trials that are done stay done",
+    )
 
 
 def nothing_good(driver: Driver) -> Failure:

@@ -24,9 +24,11 @@ def has_content(ws: Workspace, done: Done) -> bool:
     return ws.remote is not None and ws.remote.fetch(done.outputs)
 
 
-def write(ws: Workspace, stage: Stage, driver: Driver) -> None:
-    """Writes the outputs of `stage`, which carries the sweep out. Raises `Failure` where no trial went well,
-    `OSError`."""
+def write(ws: Workspace, stage: Stage, driver: Driver) -> float:
+    """Writes the outputs of `stage`, which carries the sweep out; gives the seconds of all its trials.
+
+    Raises `Failure` where no trial went well, `OSError`.
+    """
     best = driver.best()
     if best is None:
         raise nothing_good(driver)
@@ -43,6 +45,7 @@ def write(ws: Workspace, stage: Stage, driver: Driver) -> None:
                 f"the cache has lost `{made[output.name].path}` of trial {best.trial.number}",
                 help="run the sweep again",
             )
+    return sum(d.seconds or 0.0 for d in driver.done)
 
 
 def table(sweep: Sweep, stage: Stage, ws: Workspace, done: Sequence[Done]) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from mlflowc.errors import Failure
+from mlflowc.ir.sweeps import Part
 from mlflowc.runtime.events import Outcome, StageResult
 from mlflowc.runtime.plan import Action, Step
 from mlflowc.runtime.sweeping import desk, results, trial
-from mlflowc.runtime.sweeping.driver import Done, Driver, Part, Trial
+from mlflowc.runtime.sweeping.driver import Done, Driver, Trial, missing, unknown
 from mlflowc.runtime.sweeping.trial import Upstream
 from mlflowc.runtime.worker import Shared, work
 
@@ -86,15 +87,9 @@ class Sweeps:
     def finish(self, opened: Opened) -> StageResult | Lost:
         """Writes what the sweep leaves, when all trials are done."""
         shared, driver = self._shared, opened.driver
-        missing = [d for d in driver.done if not (d.good or d.cached or d.trial.own)]
-        if missing:
-            first = missing[0]
-            return StageResult(
-                opened.name,
-                Outcome.FAILED,
-                message=f"trial {first.trial.number} is not done: {first.message}",
-                help="run the jobs of its trials again",
-            )
+        lost = [d for d in driver.done if unknown(d)]
+        if lost:
+            return problem(opened, missing(driver.sweep, lost[0]))
         best = driver.best()
         if best is not None and not results.has_content(shared.ws, best):
             if best.trial.own and not best.trial.again:
@@ -123,10 +118,11 @@ def problem(opened: Opened, failure: Failure) -> StageResult:
     )
 
 
-def counts(driver: Driver) -> Mapping[str, int]:
+def counts(trials: Iterable[Done]) -> Mapping[str, int]:
     """How many trials ran, were known, and failed."""
+    done = list(trials)
     return {
-        "ran": sum(d.good and not d.cached for d in driver.done),
-        "known": sum(d.good and d.cached for d in driver.done),
-        "failed": sum(not d.good for d in driver.done),
+        "ran": sum(d.good and not d.cached for d in done),
+        "known": sum(d.good and d.cached for d in done),
+        "failed": sum(not d.good for d in done),
     }

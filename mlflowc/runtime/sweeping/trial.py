@@ -35,7 +35,7 @@ def run(
         return _failed(trial, StageResult(stage.id, Outcome.FAILED, message=step.reason))
     if not trial.own:
         known = ws.store.record(failed_key(step.key)) is not None
-        why = "it failed in its job" if known else "it has no result here: the job that runs it left none"
+        why = "failed in its job" if known else "has no result here: the job that runs it left none"
         result = StageResult(stage.id, Outcome.FAILED, step.key, message=why)
         return result, replace(_failed(trial, result)[1], cached=known)
     result = _worked(shared, replace(step, action=Action.RUN, reason=""), upstream, gpus, force)
