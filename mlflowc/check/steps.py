@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from mlflowc.check import unbuilt, values
+from mlflowc.check import values
 from mlflowc.check.blocks import Blocks
 from mlflowc.check.components import Binding, bindings, open_params
 from mlflowc.check.context import Context
@@ -256,13 +256,7 @@ class _Common:
         entry = ctx.find(ctx.main if own else self.scope, kind, path)
         if entry is None:
             return None
-        name = self.tools.blocks.name(entry)
-        if kind == "env":
-            env = self.tools.blocks.envs[name]
-            for way in ("conda", "image"):
-                if getattr(env.value, way) is not None:
-                    unbuilt.refuse(ctx, f"env.{way}", expr.span, Label(env.settings[way], "declared here"))
-        return name
+        return self.tools.blocks.name(entry)
 
     def secrets(self) -> tuple[str, ...]:
         """The names of the step's secrets."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from mlflowc.errors import Failure
 from mlflowc.ir.model import Action, Stage, StageOutput
-from mlflowc.runtime import childenv, commands, environments, publish
+from mlflowc.runtime import childenv, commands, environments, pins, placing, publish
 from mlflowc.runtime.events import Listener
 from mlflowc.runtime.logs import Log
 from mlflowc.runtime.plan import Action as Todo
@@ -21,7 +21,7 @@ def act(ws: Workspace, action: Action, upstream: Mapping[str, Outputs | None], l
     """Runs `action` on what stages made. Raises `Failure` when it cannot, or does not end well."""
     stage = _as_stage(action)
     step = Planner(ws, frozenset({stage.id})).decide(stage, upstream)
-    if step.action is Todo.BLOCKED:
+    if step.action is Todo.BLOCKED or not step.key:
         raise Failure(f"action `{action.name}` cannot run: {step.reason}")
     read = {(s.stage, s.output) for i in action.inputs for s in i.sources if isinstance(s, StageOutput)}
     for name, outputs in upstream.items():
@@ -31,19 +31,23 @@ def act(ws: Workspace, action: Action, upstream: Mapping[str, Outputs | None], l
                 raise Failure(
                     f"action `{action.name}` cannot run: `{made.path}` is not in the cache", help=help
                 )
+    wanted = [p for d in pins.used(ws, [stage]).values() if (p := pins.current(ws, d)) is not None]
+    placing.put(ws, wanted, lambda text: listener.note(stage.id, text))
     env = ws.envs.get(action.env or "")
     prepared = environments.prepare(ws.root, env, ws.lock, lambda text: listener.note(stage.id, text))
     variables = childenv.variables(stage, env, prepared)
     listener.started(stage.id, "named by the event")
     hidden = childenv.secrets(stage).values() if stage.secrets else ()
     log = Log(
-        ws.state / "tmp" / f"{os.getpid()}-act.log", lambda lines: listener.output(stage.id, lines), hidden
+        ws.state / "tmp" / f"{os.urandom(8).hex()}-act.log", lambda lines: listener.output(stage.id, lines), hidden
     )
     text = commands.script([commands.render(c, step.values) for c in stage.commands])
     timeout = action.timeout
     if timeout is None and action.runner is not None:
         timeout = ws.runners[action.runner].timeout
-    command = Command(text, ws.root / (action.dir or ""), variables, timeout)
+    runner = ws.runners.get(action.runner or "")
+    container = environments.container(env, ws.lock, runner, [ws.root])
+    command = Command(text, ws.root / (action.dir or ""), variables, timeout, container=container)
     end = ws.runner.run(command, log, threading.Event())
     log.close()
     if end.timed_out:

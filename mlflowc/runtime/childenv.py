@@ -33,6 +33,9 @@ ALLOWED = frozenset(
     )
 )
 
+# Of these, what has a meaning in a container, which has programs and folders of its own.
+_INSIDE = frozenset(n for n in ALLOWED if n.lower().endswith("_proxy") or "_VISIBLE_DEVICES" in n)
+
 # The same everywhere: sorting, dates and the order of sets must not differ between two machines.
 _FIXED = {
     "LC_ALL": "en_US.UTF-8" if sys.platform == "darwin" else "C.UTF-8",
@@ -51,7 +54,10 @@ def variables(
     """Variables for the stage's command: the host's allowed ones, the fixed ones, those of the prepared
     environment, `vars`, `pass`, secrets; later ones win. Raises `Failure` when a secret is not set.
     """
-    found = {name: host[name] for name in host if name in ALLOWED}
+    # What was prepared for an image is what a container needs; nothing, where we are in that image already.
+    enclosed = env is not None and env.image is not None and bool(prepared)
+    allowed = _INSIDE if enclosed else ALLOWED
+    found = {name: host[name] for name in host if name in allowed}
     found.update(_FIXED)
     found.update(prepared)
     if env is not None:

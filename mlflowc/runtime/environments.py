@@ -6,10 +6,10 @@ package. So keys agree on all machines, and change when somebody decides so: by 
 or by deleting the lines. A `uv.lock` is a resolution already. The environments themselves are kept once for
 all projects of a user, each in a folder named by the hash of what is in it.
 
-Conda environments are in `mlflowc.runtime.conda`.
+Conda environments are in `mlflowc.runtime.conda`, images in `mlflowc.runtime.containers`.
 
-Parts that enter a key: `requirements`, `lock` or `conda` (a hash), `python` (`3.11`), `var:NAME`, and
-`pass:NAME` for variables of the host, whose text is `=value`, or empty when not set.
+Parts that enter a key: `requirements`, `lock`, `conda` or `image` (a hash), `python` (`3.11`), `var:NAME`,
+and `pass:NAME` for variables of the host, whose text is `=value`, or empty when not set.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ import os
 import posixpath
 import re
 import sys
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Iterable
+from collections.abc import Container as Holding
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -27,9 +28,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from blake3 import blake3
 
 from mlflowc.errors import Failure
-from mlflowc.ir.model import Env
+from mlflowc.ir.model import Env, Runner
 from mlflowc.runtime.hostpython import host_python
 from mlflowc.runtime.lockfile import LockFile
+from mlflowc.runtime.ports import Container
 
 # `requirements`, `venvs` and `uvtool` are imported where a pipeline has environments: many have none.
 if TYPE_CHECKING:
@@ -78,8 +80,8 @@ def key_parts(root: Path, env: Env | None, lock: LockFile, *, python: str = "") 
     parts = {f"var:{name}": value for name, value in env.vars}
     for name in env.passed:
         parts[f"pass:{name}"] = "=" + os.environ[name] if name in os.environ else ""
-    if env.conda is not None:
-        return parts | _conda().key_parts(root, env, lock)
+    if other := _other(env):
+        return parts | other.key_parts(root, env, lock)
     if env.requirements is not None:
         wanted = _wanted(root, env.requirements)
         parts["requirements"] = _digest(_resolution(root, env, wanted, lock), wanted)
@@ -92,9 +94,7 @@ def key_parts(root: Path, env: Env | None, lock: LockFile, *, python: str = "") 
     return parts
 
 
-def pinned(
-    root: Path, envs: Iterable[Env], lock: LockFile, *, used: Container[str] | None = None
-) -> LockFile:
+def pinned(root: Path, envs: Iterable[Env], lock: LockFile, *, used: Holding[str] | None = None) -> LockFile:
     """`lock` with the resolutions of these environments, made where it lacks them, and of no others.
 
     Those whose names are not in `used` (None: all) stay as they are in `lock`, present or not. The same value
@@ -106,8 +106,8 @@ def pinned(
         if used is not None and env.name not in used:
             entries |= {k: v for k, v in lock.entries.items() if _belongs(k, env.name)}
             continue
-        if env.conda is not None:
-            entries |= _conda().entries(root, env, lock)
+        if other := _other(env):
+            entries |= other.entries(root, env, lock)
         if env.requirements is None:
             continue
         wanted = _wanted(root, env.requirements)
@@ -132,11 +132,12 @@ def places(root: Path, envs: Iterable[Env]) -> Places | None:
     for env in envs:
         if env.lock is not None:
             files.add(env.lock)
-        if env.requirements is not None or env.conda is not None:
+        other = _other(env)
+        if env.requirements is not None or other:
             if env.requirements is not None:
                 found = requirements.places(root, env.requirements)
-            else:
-                found = _conda().places(root, env)
+            elif other:
+                found = other.places(root, env)
             if found is None:
                 return None
             files.update(found.files)
@@ -147,13 +148,13 @@ def places(root: Path, envs: Iterable[Env]) -> Places | None:
 
 def host_names(env: Env) -> tuple[str, ...]:
     """The interpreters on PATH that the key of an environment depends on, whatever a command names."""
-    return ("python3", "python") if _own_python(env) and env.python is None and env.conda is None else ()
+    return ("python3", "python") if _own_python(env) and env.python is None and not _other(env) else ()
 
 
 def is_current(root: Path, env: Env, lock: LockFile) -> bool:
     """Whether nothing has to be resolved to know the environment: `lock` has that, or it needs none."""
-    if env.conda is not None:
-        return _conda().is_current(root.absolute(), env, lock)
+    if other := _other(env):
+        return other.is_current(root.absolute(), env, lock)
     if env.requirements is None:
         return True
     try:
@@ -180,8 +181,8 @@ def prepare(root: Path, env: Env | None, lock: LockFile, log: Log) -> dict[str, 
     if env is None:
         return {}
     refuse(env)
-    if env.conda is not None:
-        return _conda().prepare(root.absolute(), env, lock, log)
+    if other := _other(env):
+        return other.prepare(root.absolute(), env, lock, log)
     if not _own_python(env):
         return {}
     from mlflowc.runtime.venvs import ensure
@@ -191,11 +192,26 @@ def prepare(root: Path, env: Env | None, lock: LockFile, log: Log) -> dict[str, 
     return {"VIRTUAL_ENV": str(place), "PATH": f"{place / 'bin'}{os.pathsep}{path}"}
 
 
+def container(
+    env: Env | None, lock: LockFile, runner: Runner | None, folders: Iterable[Path]
+) -> Container | None:
+    """What a command in `env` runs in, if that is an image; `folders` are those that it sees. Raises
+    `Failure`.
+    """
+    if env is None or env.image is None:
+        return None
+    from mlflowc.runtime.containers import environment
+
+    return environment.container(env, lock, runner, folders)
+
+
 def import_paths(root: Path, env: Env | None) -> tuple[str, ...]:
     """Project folders that editable requirements make importable, for the search for code."""
-    if env is not None and env.conda is not None:
-        found = list(_conda().import_paths(root.absolute(), env))
-    elif env is None or env.requirements is None or env.requirements.endswith(".toml"):
+    if env is None:
+        return ()
+    if other := _other(env):
+        found = list(other.import_paths(root.absolute(), env))
+    elif env.requirements is None or env.requirements.endswith(".toml"):
         return ()
     else:
         found = _wanted(root, env.requirements).editable
@@ -204,8 +220,6 @@ def import_paths(root: Path, env: Env | None) -> tuple[str, ...]:
 
 def refuse(env: Env) -> None:
     """Raises `Failure` for an environment that this version cannot make."""
-    if env.image is not None:
-        raise _refused(env, "a container image", "use `requirements` or `lock` here")
     if env.lock is not None and posixpath.basename(env.lock) != "uv.lock":
         help = "write a `uv.lock` with `uv lock`, or a requirements file and use `requirements`"
         if posixpath.basename(env.lock) == "poetry.lock":
@@ -222,11 +236,18 @@ def _refused(env: Env, what: str, help: str) -> Failure:
     return Failure(f"environment `{env.name}` asks for {what}, which this version cannot run", help=help)
 
 
-def _conda() -> _Kind:
-    # Few pipelines have conda environments, and those need YAML, uv and more.
-    from mlflowc.runtime.conda import environment
+def _other(env: Env) -> _Kind | None:
+    """The module that knows this kind of environment, where that is not this one."""
+    # Few pipelines have these, and they need YAML, processes and more.
+    if env.conda is not None:
+        from mlflowc.runtime.conda import environment as conda
 
-    return environment
+        return conda
+    if env.image is not None:
+        from mlflowc.runtime.containers import environment as containers
+
+        return containers
+    return None
 
 
 def _own_python(env: Env) -> bool:

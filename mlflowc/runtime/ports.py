@@ -188,8 +188,22 @@ class SystemClock:
 
 
 @dataclass(frozen=True, slots=True)
+class Container:
+    """What a command runs in: `image` by digest, `mounts` folders of the host at the same paths, `options`
+    of `tool run`, where `tool` is the path of podman or of docker.
+    """
+
+    tool: str
+    podman: bool
+    image: str
+    mounts: tuple[str, ...]
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Command:
-    """A script for `bash -euo pipefail` in the folder `cwd`, with exactly the variables of `env`.
+    """A script for `bash -euo pipefail` in the folder `cwd`, with exactly the variables of `env` (in a
+    `container`: and those of the image).
 
     `timeout` is in seconds. `inherit` are descriptors that the command keeps open (its locks). `wrap` is a
     program with arguments that starts bash (a tracer). `confine` is called in a thread of its own that then
@@ -205,6 +219,7 @@ class Command:
     wrap: tuple[str, ...] = ()
     confine: Callable[[], None] | None = None
     hurry: threading.Event | None = None
+    container: Container | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from mlflowc.errors import Failure
 from mlflowc.runtime.ports import Command, Exit
@@ -32,8 +32,20 @@ class BashRunner:
 
     def run(self, command: Command, sink: Callable[[bytes], None], cancel: threading.Event) -> Exit:
         """Runs it to its end. What it left running in the background is ended with it."""
+        stop: Stop
         try:
-            process = _start(command) if command.confine is None else _start_apart(command, command.confine)
+            if command.container is not None:
+                # Few pipelines have containers.
+                from mlflowc.runtime.containers.running import Contained
+
+                stop = contained = Contained(command, command.container)
+                process = contained.process
+            elif command.confine is not None:
+                process = _start_apart(command, command.confine)
+                stop = _Group(process.pid)
+            else:
+                process = _start(command)
+                stop = _Group(process.pid)
         except FileNotFoundError as e:
             if not command.cwd.is_dir():
                 raise Failure(
@@ -44,10 +56,13 @@ class BashRunner:
             raise Failure(f"cannot start the command: {e.strerror}", help=_too_long(e)) from e
         assert process.stdout is not None
         with process.stdout as pipe:
-            end = _End(process.pid, command.timeout, self._grace, cancel, command.hurry)
-            _pump(pipe.fileno(), process.poll, sink, end)
-            end.kill()
-            process.wait()
+            end = _End(stop, command.timeout, self._grace, cancel, command.hurry)
+            try:
+                _pump(pipe.fileno(), process.poll, sink, end)
+            finally:
+                end.kill()
+                process.wait()
+                stop.settle()
         return Exit(process.returncode, end.timed_out, end.cancelled)
 
 
@@ -96,18 +111,48 @@ def _too_long(e: OSError) -> str:
     )
 
 
+class Stop(Protocol):
+    """Ends what was started: `ask` by SIGTERM, `kill` at once; `settle` after it has ended."""
+
+    def ask(self) -> None: ...
+    def kill(self) -> None: ...
+    def settle(self) -> None: ...
+
+
+class _Group:
+    """A process group."""
+
+    def __init__(self, group: int) -> None:
+        self._group = group
+
+    def ask(self) -> None:
+        """Asks every process of the group to end."""
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Ends every process of the group."""
+        self._signal(signal.SIGKILL)
+
+    def settle(self) -> None:
+        """Nothing is left."""
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._group, number)
+
+
 class _End:
-    """Decides when a process group must end, and ends it."""
+    """Decides when what was started must end, and ends it."""
 
     def __init__(
         self,
-        group: int,
+        stop: Stop,
         timeout: float | None,
         grace: float,
         cancel: threading.Event,
         hurry: threading.Event | None,
     ) -> None:
-        self._group = group
+        self._stop = stop
         self._deadline = None if timeout is None else time.monotonic() + timeout
         self._grace = grace
         self._cancel = cancel
@@ -117,7 +162,7 @@ class _End:
         self.cancelled = False
 
     def check(self) -> None:
-        """Asks the group to end when it is time, and ends it when it does not."""
+        """Asks it to end when it is time, and ends it when it does not."""
         now = time.monotonic()
         if self._kill_at is not None:
             if now >= self._kill_at or (self._hurry is not None and self._hurry.is_set()):
@@ -135,16 +180,12 @@ class _End:
         return _POLL if due is None else min(_POLL, max(0.0, due - time.monotonic()))
 
     def kill(self) -> None:
-        """Ends every process of the group, now."""
-        self._signal(signal.SIGKILL)
+        """Ends it, now."""
+        self._stop.kill()
 
     def _ask(self, now: float) -> None:
         self._kill_at = now + self._grace
-        self._signal(signal.SIGTERM)
-
-    def _signal(self, number: int) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._group, number)
+        self._stop.ask()
 
 
 def _pump(fd: int, poll: Callable[[], int | None], sink: Callable[[bytes], None], end: _End) -> None:

@@ -415,7 +415,6 @@ def test_no_uv(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("fields", "message", "help"),
     [
-        ({"image": "python@sha256:00"}, "a container image", "requirements"),
         ({"lock": "poetry.lock"}, "`poetry.lock`", "poetry export"),
         ({"lock": "pdm.lock"}, "`pdm.lock`", "uv lock"),
         ({"python": "three"}, "not a version of Python", 'python = "3.11"'),

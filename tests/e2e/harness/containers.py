@@ -86,6 +86,19 @@ def provide(tools: Tools, names: Iterable[str]) -> None:
             _podman("tag", BASE, full_name(name))
 
 
+def variant(name: str, content: str) -> None:
+    """An image of that name (which may have been another's) that holds `content` in `/version`."""
+    container = output("create", BASE, "true")
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="mlp") as file:
+            file.write(content)
+            file.flush()
+            _podman("cp", file.name, f"{container}:/version")
+        _podman("commit", "-q", "-c", "USER 1000:1000", container, name)
+    finally:
+        _podman("rm", "-f", container)
+
+
 def full_name(name: str) -> str:
     """`python:3.11` as Docker understands it: with registry and tag."""
     first, _, rest = name.partition("/")
@@ -102,10 +115,17 @@ def service() -> Iterator[str]:
 
     What executors leave running behind is removed by the last of those that use the API at the same time.
     """
+    with using():
+        yield from _serve()
+
+
+@contextlib.contextmanager
+def using() -> Iterator[None]:
+    """Keeps others from removing the containers of the block when they are done with theirs."""
     with (CACHE / "users").open("w") as users:
         fcntl.flock(users, fcntl.LOCK_SH)
         try:
-            yield from _serve()
+            yield
         finally:
             with contextlib.suppress(BlockingIOError):
                 fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -118,7 +138,7 @@ def _serve() -> Iterator[str]:
         socket = Path(folder, "podman.sock")
         command = ["podman", "system", "service", "--time=0", socket.as_uri().replace("file:", "unix:")]
         log = CACHE / "service.log"
-        with log.open("w") as errors, subprocess.Popen(command, env=_env(), stderr=errors) as server:
+        with log.open("w") as errors, subprocess.Popen(command, env=environment(), stderr=errors) as server:
             try:
                 for _ in range(300):
                     if socket.exists():
@@ -162,7 +182,7 @@ def _derive(source: str, name: str, files: list[tuple[Path, str]], *changes: str
     """An image `name` from `source` with `files` added and the machine's certificates trusted."""
     trusted = str(_CERTIFICATES)
     variables = [f"ENV {name}={trusted}" for name in _TRUSTING]
-    container = _output("create", source, "true")
+    container = output("create", source, "true")
     try:
         for file, target in [*files, (_CERTIFICATES, trusted)]:
             _podman("cp", str(file), f"{container}:{target}")
@@ -189,7 +209,8 @@ def _path() -> str:
     return os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 
 
-def _env() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """The variables with which podman uses this store and no other."""
     return {
         **os.environ,
         "PATH": _path(),
@@ -199,13 +220,14 @@ def _env() -> dict[str, str]:
 
 
 def _podman(*args: str, check: bool = True) -> int:
-    done = subprocess.run(["podman", *args], env=_env(), capture_output=True, text=True)
+    done = subprocess.run(["podman", *args], env=environment(), capture_output=True, text=True)
     if check and done.returncode != 0:
         raise RuntimeError(f"podman {' '.join(args)}: {done.stderr}")
     return done.returncode
 
 
-def _output(*args: str) -> str:
+def output(*args: str) -> str:
+    """What a call of podman says."""
     return subprocess.run(
-        ["podman", *args], env=_env(), capture_output=True, text=True, check=True
+        ["podman", *args], env=environment(), capture_output=True, text=True, check=True
     ).stdout.strip()

@@ -1,0 +1,1 @@
+"""Stages in containers: which image, by digest; starting and surely ending it."""
