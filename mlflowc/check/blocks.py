@@ -24,7 +24,7 @@ def _version(ctx: Context, expr: ast.Expr) -> Any:
     expr = values.bare(expr)
     if isinstance(expr, ast.Num):
         # 3.10 as a number would be 3.1: say so instead of guessing.
-        return values.wrong(ctx, expr, "a string", f'write "{expr.raw}"')
+        return values.wrong(ctx, expr, "a string", f'write "{expr.raw}"', values.quoted(expr.span, expr.raw))
     value = values.text(ctx, expr)
     if value is values.BAD or _VERSION.fullmatch(value):
         return value

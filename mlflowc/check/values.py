@@ -170,10 +170,15 @@ def refuse_nested(ctx: Context, items: Iterable[ast.Item], block: str, known: It
             ctx.report(UNKNOWN_SETTING, f"{block} has no block `{item.name.text}`", item.name.span, help=help)
 
 
-def wrong(ctx: Context, expr: ast.Expr, wanted: str, help: str = "") -> Any:
+def wrong(ctx: Context, expr: ast.Expr, wanted: str, help: str = "", fix: Fix | None = None) -> Any:
     """Says that `expr` should be `wanted`; gives BAD."""
-    ctx.report(VALUE, f"{wanted} is wanted here", expr.span, help=help)
+    ctx.report(VALUE, f"{wanted} is wanted here", expr.span, help=help, fix=fix)
     return BAD
+
+
+def quoted(span: Span, text: str) -> Fix:
+    """The fix that writes `text` in quotes at `span`."""
+    return Fix(f'write "{text}"', (Edit(span, f'"{text}"'),))
 
 
 # --- literals ----------------------------------------------------------------------------------

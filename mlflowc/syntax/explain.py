@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlflowc.diagnostic import Diagnostic, Edit, Fix
+from mlflowc.diagnostic import Diagnostic, Edit, Fix, Label
 from mlflowc.span import Source, Span
 from mlflowc.spell import nearest
 from mlflowc.syntax import ast, checks
@@ -63,8 +63,19 @@ def bad_escape(escape: BadEscape) -> Diagnostic:
     )
 
 
-def bare_name(name: ast.Dotted, colon: Span | None) -> Diagnostic:
-    """A name alone on its line in a stage, or `env: py`, which has a colon where `=` belongs."""
+def bare_name(name: ast.Dotted, colon: Span | None, before: object = None) -> Diagnostic:
+    """A name alone on its line in a stage, or `env: py`, which has a colon where `=` belongs. `before` is the
+    item that it follows behind a comma.
+    """
+    if colon is None and isinstance(before, ast.InItem) and before.value is not None:
+        return Diagnostic.of(
+            checks.BARE_NAME,
+            f"`{name.text}` stands alone, behind an input that has its value already",
+            name.span,
+            related=(Label(before.span, "this input"),),
+            help=f"several files of one input are a list: `in {before.name.text} = […, {name.text}]`; "
+            f"an input of its own is `in {name.text}`",
+        )
     if colon is not None:
         return Diagnostic.of(
             checks.COLON_EQUALS,

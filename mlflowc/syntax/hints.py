@@ -301,7 +301,17 @@ def _not_a_name(line: _Line) -> Diagnostic | None:
 
 
 def _common(line: _Line) -> Diagnostic | None:
-    return _equals(line) or _colon(line) or _unit(line) or _instance(line) or _comma(line) or _quotes(line)
+    return (
+        _equals(line)
+        or _colon(line)
+        or _unit(line)
+        or _instance(line)
+        or _second_index(line)
+        or _event_of_text(line)
+        or _options(line)
+        or _comma(line)
+        or _quotes(line)
+    )
 
 
 def _equals(line: _Line) -> Diagnostic | None:
@@ -382,6 +392,62 @@ def _instance(line: _Line) -> Diagnostic | None:
         Span(line.source.name, at.start, line.tokens[n].end),
         help=f"write `in {name or 'NAME'} = {line.text[at.start : last.end]}`",
         fix=Fix("give it the name of the output", (Edit(at, f"{name} = "),)) if name else None,
+    )
+
+
+def _second_index(line: _Line) -> Diagnostic | None:
+    """`train[1, "x"]` for `train[1]["x"]`."""
+    n = line.at
+    if line.t(n) != "," or line.kind(n - 1) not in ("number", "string") or line.t(n - 2) != "[":
+        return None
+    if line.kind(n - 3) != "word":
+        return None
+    comma = Span(
+        line.source.name, line.tokens[n - 1].end, line.tokens[min(n + 1, len(line.tokens) - 1)].start
+    )
+    return Diagnostic.of(
+        checks.SYNTAX,
+        f"in {line.place}: each variable of `each` has brackets of its own",
+        line.span(n),
+        help=f"write `{line.t(n - 3)}[{line.t(n - 1)}][{line.t(n + 1) or '…'}]`",
+        fix=Fix("write `][`", (Edit(comma, "]["),)),
+    )
+
+
+def _event_of_text(line: _Line) -> Diagnostic | None:
+    """`on schedule "17 3 * * *"` for `on schedule("17 3 * * *")`."""
+    n = line.at
+    if line.t(0) != "on" or n != 2 or line.kind(n) != "string":
+        return None
+    span = Span(line.source.name, line.tokens[1].end, line.tokens[2].end)
+    right = f"{line.t(1)}({line.t(2)})"
+    return Diagnostic.of(
+        checks.SYNTAX,
+        f"after `{line.before()}` what it is about stands between parentheses",
+        line.span(n),
+        help=f"write `on {right}`",
+        fix=Fix("put parentheses around it", (Edit(span, f"({line.t(2)})"),)),
+    )
+
+
+def _options(line: _Line) -> Diagnostic | None:
+    """`plot train.curve x = epoch, y = loss` for `plot train.curve { x = epoch, y = loss }`."""
+    n = line.at
+    if line.place.keyword != "report":
+        return None
+    if line.kind(n) != "word" or line.t(n + 1) != "=" or n < 2:
+        return None
+    end = line.text.find("\n", line.tokens[n].start)
+    rest = [t for t in line.tokens[n:] if (end < 0 or t.start < end) and line.text[t.start : t.end] != "}"]
+    span = Span(line.source.name, line.tokens[n].start, rest[-1].end)
+    body = re.sub(r"\s*=\s*", " = ", line.text[span.start : span.end])
+    body = re.sub(r"(?<=[\w\"])\s+(?=\w+ = )", ", ", body)
+    return Diagnostic.of(
+        checks.SYNTAX,
+        f"in {line.place}: options of a `{line.t(0)}` stand between `{{` and `}}`",
+        span,
+        help=f"write `{{ {body} }}`",
+        fix=Fix("put braces around them", (Edit(span, f"{{ {body} }}"),)),
     )
 
 

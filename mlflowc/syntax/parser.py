@@ -256,7 +256,7 @@ class _Builder:
                 elif isinstance(before, ast.InItem) and before.value is None:
                     items.append(ast.InItem(x.name, x.type, None, x.span))
                 else:
-                    self.problems.append(explain.bare_name(x.name, x.colon))
+                    self.problems.append(explain.bare_name(x.name, x.colon, before))
             else:
                 items.append(x)
         return _Block(tuple(items), self._span(c))

@@ -17,6 +17,22 @@ def _stage(*lines: str) -> str:
 
 # name: (text, what is said of it: "CODE line:column words of the message")
 CASES: dict[str, tuple[str, list[str]]] = {
+    "options without braces": (
+        'mlpipe 1\nreport r {\n  plot a.o x=a y = b, vs = "main"\n  params\n}\n',
+        ["MLP101 3:12 options of a `plot` stand between `{` and `}`"],
+    ),
+    "event without parentheses": (
+        'mlpipe 1\non schedule "1 2 * * *" { run = [a] }\n',
+        ["MLP101 2:13 stands between parentheses"],
+    ),
+    "two indexes in one": (
+        'mlpipe 1\ngate g { require t[1, "x"].a.b > 1 }\n',
+        ["MLP101 2:21 each variable of `each` has brackets of its own"],
+    ),
+    "a list of inputs without brackets": (
+        _stage("in data = b.m, a.o"),
+        ["MLP108 3:18 behind an input that has its value already"],
+    ),
     "misspelt declaration": (
         'mlpipe 1\nstge train {\n  in raw\n}\ndata after = "y"\n',
         ["MLP112 2:1 `stge` does not begin a declaration"],

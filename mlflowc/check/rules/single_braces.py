@@ -10,6 +10,7 @@ from mlflowc.diagnostic import Check, Diagnostic, Edit, Fix, Severity, explanati
 from mlflowc.span import Span
 
 _SINGLE = re.compile(r"(?<![{$\w\\])\{\s*([a-z][a-z0-9_.]*)\s*\}(?!\})")
+_OPENED = re.compile(r"\{\{\s*([a-z][a-z0-9_.]*)(\}?)(?![\w.}]|\s*\}\})")
 _DOLLAR = re.compile(r"\$\{\{")
 
 CHECK = Check(
@@ -54,6 +55,17 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
                     dollar,
                     help="take the `$` away",
                     fix=Fix("take the `$` away", (Edit(dollar, ""),)),
+                )
+            for match in _OPENED.finditer(source.text, text.span.start, text.span.end):
+                if match[1].partition(".")[0] not in {n.partition(".")[0] for n in names}:
+                    continue
+                end = Span(text.span.file, match.end(), match.end())
+                yield Diagnostic.of(
+                    CHECK,
+                    f"`{match[0]}` is not closed, and reaches the command as it stands",
+                    Span(text.span.file, *match.span()),
+                    help=f"a placeholder is `{{{{{match[1]}}}}}`",
+                    fix=Fix(f"write `{{{{{match[1]}}}}}`", (Edit(end, "}" * (2 - len(match[2]))),)),
                 )
             for match in _SINGLE.finditer(source.text, text.span.start, text.span.end):
                 if match[1] not in names:
