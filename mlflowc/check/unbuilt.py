@@ -73,8 +73,6 @@ class Row(NamedTuple):
 
 # Building one of these is deleting its row.
 ROWS: dict[str, Row] = {
-    "data.huggingface": Row("fetching data from a hub", "fetch it, and name the file"),
-    "data.deployed": Row("reading what production runs now"),
     "runner.cloud": Row(
         "starting cloud machines", 'name runners of the service: `github = ["self-hosted", "gpu"]`'
     ),

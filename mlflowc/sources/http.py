@@ -113,6 +113,23 @@ class Web:
         part.replace(into)
         return {**version, **known}
 
+    def page(self) -> tuple[bytes, Message]:
+        """A small answer in one piece, and its headers. Raises `RefusedError`, `Failure`."""
+        for left in reversed(range(_TRIES)):
+            pause = 0.25 * 2 ** (_TRIES - left)
+            try:
+                with self._ask("GET", {}) as answer:
+                    return answer.read(), answer.headers
+            except _StatusError as e:
+                if e.code not in _PASSING or not left:
+                    raise RefusedError(e.code, e.headers, self._refused(e)) from e
+                pause = _retry_after(e.headers) or pause
+            except (_CutError, OSError, http.client.HTTPException) as e:
+                if not left:
+                    raise Failure(f"{self.shown}: {_said(e)}", help=_NETWORK) from e
+            time.sleep(min(_LONGEST_PAUSE, pause))
+        raise AssertionError("the last try ends it")
+
     # --- one request
 
     def _more(self, version: Version, part: Path, start: int, progress: Progress) -> Version:
@@ -216,6 +233,15 @@ class Web:
 
 _CREDENTIALS = 'name a variable that holds a token: `token = "env:NAME"`; or put a login into `~/.netrc`'
 _NETWORK = "check the address and the network"
+
+
+class RefusedError(Failure):
+    """A status that is no success, for those who know more of it than `failure` says."""
+
+    def __init__(self, status: int, headers: Message, failure: Failure) -> None:
+        super().__init__(failure.message, help=failure.help)
+        self.status = status
+        self.headers = headers
 
 
 class _StatusError(Exception):
