@@ -24,14 +24,17 @@ _FILE = "pipeline.mlpipe"
 def command(folder: Path) -> None:
     """Write a commented starter pipeline into FOLDER (the current one by default).
 
-    In a project with scripts such as train.py it describes what they do, with the environment and
-    parameters that it finds. Anywhere else it writes a small example that runs. Nothing that is there is
-    overwritten.
+    A dvc.yaml is imported. In a project with scripts such as train.py it describes what they do, with the
+    environment and parameters that it finds. Anywhere else it writes a small example that runs. Nothing
+    that is there is overwritten.
     """
     root = folder.absolute()
     try:
         root.mkdir(parents=True, exist_ok=True)
         _refuse_second(root)
+        if (root / "dvc.yaml").is_file():
+            _import(root, folder)
+            return
         name = detect.identifier(root.name, "project")
         project = detect.look(root)
         if project.scripts:
@@ -55,6 +58,16 @@ def _refuse_second(root: Path) -> None:
             f"there is a pipeline file already: `{there[0]}`",
             help=f"`mlpipec check -f {there[0]}` looks at it; nothing was changed",
         )
+
+
+def _import(root: Path, folder: Path) -> None:
+    # The importer is loaded where there is something to import.
+    from mlflowc.commands import import_
+
+    click.get_current_context().invoke(import_.command, files=(os.fspath(folder / "dvc.yaml"),))
+    if _ignore(root, ()):
+        click.echo(f"{terminal.style('added to', 'green')} {(folder / '.gitignore').as_posix()}")
+    click.echo("`mlpipec import --cache --force` takes over what DVC has made as well: nothing runs again")
 
 
 def _for_project(root: Path, name: str, project: detect.Project) -> tuple[dict[str, str], tuple[str, ...]]:

@@ -257,3 +257,15 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     said = mlpipec(tmp_path, "init", "file/inner", expect=1)
     assert "cannot write in `file/inner`" in said
     assert "Traceback" not in said
+
+
+def test_a_project_of_dvc_is_imported(tmp_path: Path) -> None:
+    put(tmp_path, {
+        "dvc.yaml": "stages:\n  train:\n    cmd: python3 train.py\n    deps: [train.py]\n    outs: [m.txt]\n",
+        "train.py": "open('m.txt', 'w').write('1')\n",
+    })  # fmt: skip
+    said = mlpipec(tmp_path, "init")
+    assert "carried over" in said
+    assert "mlpipec import --cache" in said
+    assert 'run = "python3 train.py"' in works(tmp_path, stages=1)
+    assert "mlpipe-bundles" in (tmp_path / ".gitignore").read_text()
