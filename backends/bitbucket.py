@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from mlflowc.backends import checks, text
+from mlflowc.backends import checks, images, text
 from mlflowc.backends.bitbucket_rules import verify
 from mlflowc.backends.limits import BITBUCKET, BITBUCKET_SIZES
 
@@ -28,6 +28,7 @@ CHECKS: tuple[Check, ...] = (
     checks.ENVIRONMENT_TWICE,
     checks.SAME_TRIGGER,
     checks.DUPLICATE,
+    images.TAG,
 )
 
 _FRESH = "FRESH"
@@ -67,6 +68,7 @@ def emit(
         *checks.shared(workflows, pipeline, settings, BITBUCKET, "bitbucket"),
         *_labels(workflows, pipeline, settings),
         *_events(workflows, settings),
+        *images.findings(workflows, pipeline, settings, "bitbucket"),
         *checks.size(files, pipeline, settings, BITBUCKET),
     )
     if not has_errors(findings):
@@ -149,6 +151,7 @@ def _step(job: Job, workflow: Workflow, pipeline: Pipeline, settings: Settings) 
     own = text.own_labels(pipeline, job, "bitbucket")
     return {
         "name": text.shown(job.title)[:100],
+        "image": images.image_of(pipeline, job, "bitbucket"),
         "runs_on": own,
         "size": _size(job, pipeline),
         "minutes": checks.minutes(job, BITBUCKET),
@@ -166,7 +169,8 @@ def _step(job: Job, workflow: Workflow, pipeline: Pipeline, settings: Settings) 
 
 
 def _script(job: Job, workflow: Workflow, pipeline: Pipeline, settings: Settings) -> list[str]:
-    lines = text.setup_lines(pipeline, settings, text.extra_of(pipeline, job, workflow))
+    lines = images.said(images.image_of(pipeline, job, "bitbucket"))
+    lines += text.setup_lines(pipeline, settings, text.extra_of(pipeline, job, workflow))
     command = text.exec_command(job, workflow, settings)
     if job.kind is JobKind.PLAN:
         lines.append(text.check_command("bitbucket", settings))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from mlflowc.backends import checks, text
+from mlflowc.backends import checks, images, text
 from mlflowc.backends.limits import GITLAB, GITLAB_GPU
 
 from mlflowc.diagnostic import Check, Diagnostic
@@ -16,7 +16,7 @@ from mlflowc.jobs.model import Job, JobKind, Workflow, WorkflowInput
 from mlflowc.jobs.names import slug
 from mlflowc.target import Emission, GeneratedFile, Settings, with_header
 
-CHECKS: tuple[Check, ...] = (*checks.SHARED, checks.GPU_TOO_SMALL)
+CHECKS: tuple[Check, ...] = (*checks.SHARED, checks.GPU_TOO_SMALL, images.TAG)
 
 # The jobs of a kind are shown in one column.
 _STAGES = {JobKind.PLAN: "plan", JobKind.STAGES: "run", JobKind.CHECK: "check", JobKind.ACTION: "act"}
@@ -58,6 +58,7 @@ def emit(
     findings = [
         *checks.shared(workflows, pipeline, settings, GITLAB, "gitlab"),
         *_hosted_gpu(workflows, pipeline, settings),
+        *images.findings(workflows, pipeline, settings, "gitlab"),
         *_names(jobs, pipeline, settings),
         *checks.size(files, pipeline, settings, GITLAB),
     ]
@@ -184,6 +185,7 @@ def _plain(name: str, stage: str, trigger: _Trigger, needs: list[dict[str, Any]]
         "tags": (),
         "history": False,
         "approve": None,
+        "image": None,
         "setup": [],
         "script": [],
         "cached": False,
@@ -203,6 +205,7 @@ def _job(
 ) -> dict[str, Any]:
     cache = f"mlpipe-{pipeline.name}-{job.id}"
     extra = text.extra_of(pipeline, job, workflow)
+    image = images.image_of(pipeline, job, "gitlab")
     script = [text.exec_command(job, workflow, settings)]
     if job.kind is JobKind.PLAN:
         script = [text.check_command("gitlab", settings), *script]
@@ -213,7 +216,10 @@ def _job(
         "tags": text.own_labels(pipeline, job, "gitlab"),
         "history": job.history,
         "approve": job.approve,
-        "setup": text.setup_lines(pipeline, settings, extra) if extra else [],
+        "image": image,
+        "setup": [*images.said(image), *text.setup_lines(pipeline, settings, extra)]
+        if extra or image
+        else [],
         "script": script,
         "join": False,
         "cache": f"{cache}-$CI_COMMIT_REF_SLUG",

@@ -242,13 +242,13 @@ def test_variables_of_the_host_stay_out(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_inside_the_image_no_container_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tool, "find", lambda: pytest.fail("a program was called"))
-    monkeypatch.setenv("MLPIPE_IMAGE", f"python@{DIGEST}")
+    monkeypatch.setenv("MLPIPE_IMAGE", DIGEST)
     assert environments.prepare(tmp_path, env(), NOTHING, print) == {}
     assert environments.container(env(), NOTHING, None, [tmp_path]) is None
     found = childenv.variables(Stage("a", "a", PLACE), env(), {}, {"PATH": "/here"})
     assert found["PATH"] == "/here"
     monkeypatch.undo()
-    monkeypatch.setenv("MLPIPE_IMAGE", f"python@{OTHER}")
+    monkeypatch.setenv("MLPIPE_IMAGE", OTHER)
     monkeypatch.setattr(tool, "find", lambda: tool.Tool("/bin/podman", podman=True))
     monkeypatch.setattr(tool, "here", lambda reference, digest: reference)
     assert environments.container(env(), NOTHING, None, [tmp_path]) is not None

@@ -22,7 +22,7 @@ from mlflowc.runtime.resources import gpus
 
 Log: TypeAlias = Callable[[str], None]
 
-# Set by generated jobs that run in the image themselves, with this tool installed there.
+# The digest of the image that a generated job is in, with this tool installed there.
 INSIDE = "MLPIPE_IMAGE"
 
 # A user that the image does not know has no home there, and programs want to write in it.
@@ -65,7 +65,7 @@ def prepare(root: Path, env: Env, lock: LockFile, log: Log) -> dict[str, str]:
     where this process runs in the image already. Raises `Failure`.
     """
     reference, digest = _reference(env), _digest(env, lock)
-    if _is_inside(reference, digest):
+    if _is_inside(digest):
         return {}
     if tool.here(reference, digest):
         return dict(_VARIABLES)
@@ -80,7 +80,7 @@ def container(env: Env, lock: LockFile, runner: Runner | None, folders: Iterable
     this process runs in the image already. Raises `Failure`.
     """
     reference, digest = _reference(env), _digest(env, lock)
-    if _is_inside(reference, digest):
+    if _is_inside(digest):
         return None
     found = tool.find()
     name = tool.here(reference, digest)
@@ -119,8 +119,8 @@ def _reference(env: Env) -> str:
     return env.image
 
 
-def _is_inside(reference: str, digest: str) -> bool:
-    return os.environ.get(INSIDE) == tool.exact(reference, digest)
+def _is_inside(digest: str) -> bool:
+    return os.environ.get(INSIDE) == digest
 
 
 def _digest(env: Env, lock: LockFile) -> str:
