@@ -38,9 +38,8 @@ def act(ws: Workspace, action: Action, upstream: Mapping[str, Outputs | None], l
     variables = childenv.variables(stage, env, prepared)
     listener.started(stage.id, "named by the event")
     hidden = childenv.secrets(stage).values() if stage.secrets else ()
-    log = Log(
-        ws.state / "tmp" / f"{os.urandom(8).hex()}-act.log", lambda lines: listener.output(stage.id, lines), hidden
-    )
+    path = ws.state / "tmp" / f"{os.urandom(8).hex()}-act.log"
+    log = Log(path, lambda lines: listener.output(stage.id, lines), hidden)
     text = commands.script([commands.render(c, step.values) for c in stage.commands])
     timeout = action.timeout
     if timeout is None and action.runner is not None:
@@ -49,7 +48,10 @@ def act(ws: Workspace, action: Action, upstream: Mapping[str, Outputs | None], l
     container = environments.container(env, ws.lock, runner, [ws.root])
     command = Command(text, ws.root / (action.dir or ""), variables, timeout, container=container)
     end = ws.runner.run(command, log, threading.Event())
-    log.close()
+    kept = log.close()
+    if kept is not None:
+        # Nothing names the log of an action: who started it has seen it.
+        ws.fs.remove(kept)
     if end.timed_out:
         raise Failure(f"action `{action.name}` ran longer than its timeout of {timeout} s, and was ended")
     if end.code:
