@@ -7,6 +7,7 @@ whether it was.
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -189,7 +190,8 @@ def said(answer: Answer) -> str:
     if isinstance(data, dict):
         words = data.get("message") or data.get("error_description") or data.get("error") or ""
         if isinstance(words, dict):
-            words = words.get("message") or words.get("detail") or ""
+            # Bitbucket has a message inside, GitLab a list of complaints for each field.
+            words = words.get("message") or words.get("detail") or json.dumps(words, ensure_ascii=False)
     text = " ".join((words if isinstance(words, str) else str(words)).split())
     return text[:200] or f"status {answer.status}"
 

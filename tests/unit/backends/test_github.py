@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from mlflowc.backends.limits import PINS
 
-from mlflowc.ir.model import Column, Event, EventInput, FileType, Output, Pipeline, ScalarType
+from mlflowc.ir.model import Ci, Column, Event, EventInput, FileType, Output, Pipeline, ScalarType
 from tests.support.ir import digits, event, pipeline, stage
 from tests.unit.backends.emitting import emit, github
 
@@ -53,8 +53,12 @@ def test_secure_by_construction(kind: str) -> None:
     flow = github(digits(), kind)
     assert flow["permissions"] == {}
     assert flow["concurrency"]["cancel-in-progress"] == (kind == "pull-request")
-    for job in flow["jobs"].values():
-        assert job["permissions"] == {"contents": "read"}
+    for name, job in flow["jobs"].items():
+        posts = kind == "pull-request" and name == "check"
+        writes = {"pull-requests": "write", "statuses": "write"} if posts else {}
+        assert job["permissions"] == {"contents": "read", **writes}
+        tokens = [s for s in job["steps"] if "GITHUB_TOKEN" in s.get("env", {})]
+        assert [s["env"] for s in tokens] == ([{"GITHUB_TOKEN": "${{ github.token }}"}] if posts else [])
         assert 0 < job["timeout-minutes"] <= 480
         assert steps(job, "checkout")[0]["with"]["persist-credentials"] is False
         for step in job["steps"]:
@@ -65,7 +69,7 @@ def test_secure_by_construction(kind: str) -> None:
 
 def test_every_pin_has_its_version_beside_it() -> None:
     (file, *_), _ = emit("github", digits())[0]
-    used = set(re.findall(r"uses: (.+)", file.text))
+    used = set(re.findall(r"\buses: (.+)", file.text))
     assert used == {str(p) for p in PINS.values()}
 
 
@@ -209,3 +213,33 @@ def test_text_of_the_source_never_becomes_an_expression() -> None:
     flow = pipeline(stage("a[${{ secrets.X }}]"), events=(event("push", "a"),))
     emission, _ = emit("github", flow)
     assert "${{ secrets.X" not in emission.files[0].text
+
+
+def test_a_pull_request_is_written_to_as_the_file_says() -> None:
+    def check(**switches: bool) -> tuple[str, set[str]]:
+        job = github(replace(digits(), ci=Ci(**switches)), "pull-request")["jobs"]["check"]
+        (command,) = (c for c in runs(job) if "exec" in c)
+        return command.rpartition("pull-request")[2], set(job["permissions"])
+
+    assert check() == (" --post", {"contents", "pull-requests", "statuses"})
+    assert check(statuses=False) == (" --post", {"contents", "pull-requests"})
+    assert check(comments=False) == (" --post", {"contents", "statuses"})
+    assert check(comments=False, statuses=False) == ("", {"contents"})
+
+
+def test_only_a_pull_request_is_written_to() -> None:
+    for kind in ("push-main", "schedule-1"):
+        assert not [c for j in github(digits(), kind)["jobs"].values() for c in runs(j) if "--post" in c]
+
+
+@pytest.mark.parametrize(("target", "token"), [("gitlab", "GITLAB_TOKEN"), ("bitbucket", "BITBUCKET_TOKEN")])
+def test_the_token_that_has_to_be_made_is_named(target: str, token: str) -> None:
+    def named(made: Pipeline) -> list[str]:
+        emission, _ = emit(target, made)
+        return [n for n in emission.notes if token in n]
+
+    assert len(named(digits())) == 1
+    assert named(replace(digits(), ci=Ci(comments=False, statuses=False))) == []
+    assert (
+        named(replace(digits(), events=tuple(e for e in digits().events if e.kind != "pull_request"))) == []
+    )
