@@ -113,7 +113,7 @@ def cli(folder: str | None) -> None:
         os.chdir(folder)
 
 
-_OF_THE_DISK = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO))
+_OF_THE_DISK = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG))
 
 
 def main() -> None:
@@ -157,10 +157,16 @@ def _internal_error() -> int:
     import tempfile
     import traceback
 
-    with tempfile.NamedTemporaryFile("w", prefix="mlpipec-", suffix=".log", delete=False) as log:
-        log.write(f"mlpipec {__version__}\n{sys.argv!r}\n\n{traceback.format_exc()}")
+    text = f"mlpipec {__version__}\n{sys.argv!r}\n\n{traceback.format_exc()}"
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="mlpipec-", suffix=".log", delete=False) as log:
+            log.write(text)
+        where = log.name
+    except OSError:
+        # Nowhere to write: then here.
+        where = f"this:\n{text}"
     terminal.error(
         f"this is a bug in mlpipec: {sys.exc_info()[1]!r}",
-        f"nothing you wrote should do this; please report it with {log.name}",
+        f"nothing you wrote should do this; please report it with {where}",
     )
     return 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import threading
 import time
@@ -286,6 +287,12 @@ def workspace(file: str | None) -> Iterator[Workspace]:
     ws = open_workspace(loaded.root, loaded.pipeline)
     try:
         yield ws
+    except OSError as e:
+        where = f" (`{os.path.relpath(e.filename)}`)" if isinstance(e.filename, str) else ""
+        raise Failure(
+            f"the cache cannot be read or written: {e.strerror or e}{where}",
+            help="check the permissions of `.mlpipe`, and the free space",
+        ) from e
     finally:
         ws.close()
 

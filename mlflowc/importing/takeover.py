@@ -195,7 +195,8 @@ class _Taker:
             links = [full] if full.is_symlink() else [p for p in full.rglob("*") if p.is_symlink()]
             for link in links:
                 content = link.resolve()
-                link.unlink()
+                if content.is_dir():
+                    link.unlink()
                 _copy(content, link, pin.executable)
 
     def _fetch(self, full: Path, path: str, pin: Pin) -> None:
@@ -227,8 +228,17 @@ def _copy(source: Path, target: Path, executable: bool) -> None:
     if source.is_dir():
         shutil.copytree(source, target)
         return
-    shutil.copyfile(source, target)
-    target.chmod(stat.S_IRUSR | stat.S_IWUSR | stat.S_IRGRP | stat.S_IROTH | (0o111 if executable else 0))
+    # All or nothing: a part of it would be in the way of the next try.
+    temporary = target.with_name(f".mlpipec-{os.urandom(6).hex()}.tmp")
+    try:
+        shutil.copyfile(source, temporary)
+        temporary.chmod(
+            stat.S_IRUSR | stat.S_IWUSR | stat.S_IRGRP | stat.S_IROTH | (0o111 if executable else 0)
+        )
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _at(node: Node, key: str) -> Node | None:

@@ -103,7 +103,7 @@ def write(bundle: Bundle, path: Path, store: Store) -> int:
     ).encode()
     manifest = hash_bytes(body).encode() + b"\n" + body
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}.tmp")
     try:
         with tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as tar:
             _add(tar, _MANIFEST, manifest)
@@ -253,7 +253,7 @@ def _take_object(content: IO[bytes], digest: str, store: Store, fs: FileSystem) 
         return
     folder = store.root / "tmp"
     fs.make_folder(folder)
-    temporary = folder / f"{os.getpid()}-{digest}"
+    temporary = folder / f"{os.urandom(8).hex()}-{digest}"
     try:
         hasher = blake3()
         with temporary.open("wb") as file:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import itertools
 import os
 import re
 import stat
@@ -31,9 +30,6 @@ from mlflowc.runtime.records import OutputRecord, Record, decode, encode
 # Below this, a copy costs what a link costs, and leaves nothing that writing in place could spoil.
 _COPIED = 64 * 1024
 
-# The number of a process comes again, in containers on every run: what one left must not be in the way.
-_process = f"{os.getpid()}-{os.urandom(6).hex()}"
-_names = itertools.count()
 _NAME = re.compile(r"[0-9a-f]{62}")
 
 
@@ -332,11 +328,13 @@ class Store:
         return path
 
     def _temporary(self) -> Path:
+        # The number of a process comes again, in containers on every run, and what is drawn at the start is
+        # the same in all children of a fork: what one left must not be in the way.
         folder = self.root / "tmp"
         if "tmp" not in self._folders:
             self._fs.make_folder(folder)
             self._folders.add("tmp")
-        return folder / f"{_process}-{next(_names)}"
+        return folder / f"{os.getpid()}-{os.urandom(8).hex()}"
 
     def _finish(self, temporary: Path, path: Path, digest: str, executable: bool = False) -> None:
         self._fs.chmod(temporary, 0o555 if executable else 0o444)

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from mlflowc import __version__
 from mlflowc.errors import Failure
@@ -31,6 +31,9 @@ from mlflowc.runtime.workspace import Workspace
 if TYPE_CHECKING:
     from mlflowc.runtime.sandbox.guard import Guard
 
+# Runs a stage at a place of its own: given what is to be done there.
+Apart: TypeAlias = Callable[[Step, Callable[[Workspace], StageResult]], StageResult]
+
 PREEMPTED = 75
 _PREEMPTIONS = 3
 _LONGEST_PAUSE = 60.0
@@ -41,10 +44,10 @@ class Shared:
     """What the workers of one run have in common. `commit` is that of the checkout; `cancel` ends
     everything, and `hurry` then does not wait for it; `guard` is the sandbox, None without one.
 
-    For a trial of a sweep, `desk` is the place that stands for the project folder: its command runs and
-    writes there, so trials at the same paths are not in each other's way. `again`: a result that is there
-    does not count. `writers` are what writes the outputs of stages that have no commands; they say how many
-    seconds these took to make.
+    A trial of a sweep runs `apart`: that makes a place which stands for the project folder, `desk` from then
+    on. Its command runs and writes there, so trials at the same paths are not in each other's way. `again`:
+    a result that is there does not count. `writers` are what writes the outputs of stages that have no
+    commands; they say how many seconds these took to make.
     """
 
     ws: Workspace
@@ -56,6 +59,7 @@ class Shared:
     prepared: dict[str, dict[str, str]] = field(default_factory=dict)
     preparing: threading.Lock = field(default_factory=threading.Lock)
     guard: Guard | None = None
+    apart: Apart | None = None
     desk: Workspace | None = None
     again: bool = False
     writers: dict[str, Callable[[], float]] = field(default_factory=dict)
@@ -67,7 +71,7 @@ class Shared:
 
     def decide(self, stage: Stage, upstream: Mapping[str, Outputs | None]) -> Step:
         """What becomes of a stage. A trial leaves nothing in the project: its result is known or not."""
-        if self.desk is None:
+        if self.apart is None:
             return self.planner.decide(stage, upstream)
         step = self.planner.decide(stage, upstream, lazy=True)
         run = self.again or (step.action is Action.BLOCKED and bool(step.key))
@@ -118,7 +122,7 @@ def _work(
         waited.append(holder)
         shared.listener.note(stage.id, f"waiting: {holder} works on it")
 
-    written = () if shared.desk is not None else stage.outputs
+    written = () if shared.apart is not None else stage.outputs
     own = [f"key {step.key}", *(f"path {o.path.rstrip('/')}" for o in written)]
     claim = Claim(ws, own, inputs, shared.cancel, waiting)
     held = claim.take()
@@ -167,7 +171,12 @@ def _with_locks(
         if claim.missing():
             return None
         inputs = _inputs(ws, stage, upstream)
-        return _run(shared, step, inputs, gpus, held.descriptors)
+        descriptors = held.descriptors
+        if shared.apart is None:
+            return _run(shared, step, inputs, gpus, descriptors)
+        return shared.apart(
+            step, lambda desk: _run(replace(shared, desk=desk), step, inputs, gpus, descriptors)
+        )
     finally:
         held.release()
 
