@@ -37,6 +37,8 @@ def diagram(plot: Plot) -> str | None:
 
 
 def _chart(chart: Chart) -> str | None:
+    if chart.given:
+        return None
     spec = chart.spec
     values = spec.get("data", {}).get("values")
     if not isinstance(values, list) or not values:
@@ -93,6 +95,8 @@ def _bars(values: Sequence[Mapping[str, Any]], encoding: Mapping[str, Any], titl
         return None
     if not all(isinstance(v["y"], int | float) and math.isfinite(v["y"]) for v in values):
         return None
+    if any(v["y"] < 0 for v in values):
+        return None  # bars grow from the lower edge, not from zero
     across = encoding.get("x", {}) if encoding.get("x", {}).get("field") == "x" else encoding.get("y", {})
     along = encoding.get("y", {}) if encoding.get("y", {}).get("field") == "y" else encoding.get("x", {})
     names = ", ".join(_quoted(v["x"]) for v in values)
@@ -113,7 +117,7 @@ def _xychart(
 ) -> str:
     low, high = min(map(min, rows.values())), max(map(max, rows.values()))
     if kind == "bar":
-        low, high = min(low, 0.0), max(high, 0.0)
+        low = 0.0
     if low == high:
         low, high = low - 0.5, high + 0.5
     # One line of now beside one of before: colour and grey, as on the page.
@@ -155,5 +159,5 @@ def _plain(text: str) -> str:
 
 def _figure(value: float) -> str:
     # The grammar knows no exponents.
-    text = f"{value:.5g}"
+    text = f"{value + 0.0:.5g}"
     return text if "e" not in text else f"{value:.12f}".rstrip("0").rstrip(".") or "0"
