@@ -18,6 +18,7 @@ from typing import NamedTuple, TypeAlias
 from mlflowc.ir.model import AssetRef, DataRef, GlobRef, Input, PathRef, Stage, StageOutput, Sweep, Value
 from mlflowc.runtime import checked, closure, environments, hostpython, keys, metrics, pins, targets
 from mlflowc.runtime.checkout import Checkout, Seen
+from mlflowc.runtime.codehash import code_hash
 from mlflowc.runtime.commands import render
 from mlflowc.runtime.explain import reason_to_run
 from mlflowc.runtime.lockfile import StageEntry
@@ -395,7 +396,7 @@ class Planner:
 
     def _code_hash(self, stage: Stage, seen: Seen) -> str:
         if stage.code.key == "ast" and seen.path.endswith((".py", ".pyw", ".ipynb")):
-            return ast_hash(self._ws, seen)
+            return code_hash(self._ws, seen)
         return seen.hash
 
     # --- the result
@@ -522,22 +523,6 @@ def _unsettled(ws: Workspace) -> dict[str, str]:
         elif pin.type != pins.type_of(data):
             problems[f"data {name}"] = "it was pinned when its type said something else"
     return problems
-
-
-def ast_hash(ws: Workspace, seen: Seen) -> str:
-    """The hash of a Python file's syntax tree or a notebook's code cells: comments and layout do not count.
-    Of its bytes, if it has none.
-    """
-    try:
-        source = (ws.root / seen.path).read_bytes()
-    except OSError:
-        return seen.hash
-    tree = closure.normalised_file(seen.path, source)
-    if tree == source:
-        return seen.hash
-    from mlflowc.runtime.hashing import hash_bytes
-
-    return "ast " + hash_bytes(tree)
 
 
 def _from_folder(stage: Stage, path: str) -> str:

