@@ -182,7 +182,9 @@ def _script(job: Job, workflow: Workflow, pipeline: Pipeline, settings: Settings
         # away before it collects what is handed over.
         folders = [_cached(job), _earlier(job)]
         lines.append(f"mkdir -p {' '.join(folders)}")
-        lines += [f"ln -f {text.bundle(job.id)} {folder}/" for folder in folders]
+        # Where nothing was fresh, and the step started all the same, there is none.
+        there = f"[ ! -e {text.bundle(job.id)} ] || " if workflow.event.refresh else ""
+        lines += [f"{there}ln -f {text.bundle(job.id)} {folder}/" for folder in folders]
     return lines
 
 
