@@ -55,17 +55,17 @@ def _reports(ws: Workspace, names: tuple[str, ...], results: list[GateResult]) -
     """Writes each report as Markdown, with pictures, and as a page."""
     if not names:
         return []
-    from mlflowc.report import build, html, markdown, pictures
+    from mlflowc.report import build, html, markdown, pictures, stagerows
 
     documents = []
+    states = stagerows.of_commit(ws, [s.id for s in ws.pipeline.stages])
     for report in (r for r in ws.pipeline.reports if r.name in names):
-        document = build.build(ws, report, gates=results)
+        document = build.build(ws, report, gates=results, states=states)
         folder = ws.root / FOLDER
-        files: dict[str, bytes] = {}
+        files = {f"{report.name}.html": html.render(document).encode()}
         if pictures.available():
             files |= pictures.files(document, report.name)
             files[f"{report.name}.md"] = markdown.render(document, images="files", stem=report.name).encode()
-            files[f"{report.name}.html"] = html.render(document).encode()
         else:
             files[f"{report.name}.md"] = markdown.render(document).encode()
         _write(folder, files, report.name)

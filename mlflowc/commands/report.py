@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -90,8 +91,9 @@ def command(
         print(json.dumps(to_json(document), indent=2, ensure_ascii=False, allow_nan=False))
     if page is not None:
         overwrite(page, html.render(document).encode())
+        _tell(page, as_json)
     if text is not None:
-        _write_markdown(text, document)
+        _write_markdown(text, document, as_json)
     if post:
         from mlflowc.commands import posting  # it brings an HTTP client: only who posts waits for that
         from mlflowc.report.forges.place import Given
@@ -124,20 +126,35 @@ def _chosen(pipeline: ir.Pipeline, name: str | None) -> ir.Report:
     return reports[name]
 
 
-def _write_markdown(path: Path, document: Document) -> None:
+def _write_markdown(path: Path, document: Document, quiet: bool) -> None:
     """Markdown and its pictures; plots are small tables where the library that draws is not installed."""
     plots = any(isinstance(s, Plot) and s.charts for s in document.sections)
     if plots and not pictures.available():
         overwrite(path, markdown.render(document).encode())
+        _tell(path, quiet)
         note = "plots are written as tables: for pictures, pip install 'mlflowc[report]'"
         print(terminal.style("note", "bold", stream=sys.stderr) + f": {note}", file=sys.stderr)
         return
-    for name, data in pictures.files(document, path.stem).items():
+    files = pictures.files(document, path.stem)
+    for name, data in files.items():
         overwrite(path.parent / name, data)
     overwrite(path, markdown.render(document, images="files", stem=path.stem).encode())
+    _tell(path, quiet, len(files))
+
+
+def _tell(path: Path, quiet: bool, pictures: int = 0) -> None:
+    """What was written; `quiet` where standard output is for JSON."""
+    if not quiet:
+        beside = f", and {pictures} picture{'s' if pictures > 1 else ''} beside it" if pictures else ""
+        print(f"{terminal.style('written', 'green')} {path}{beside}")
+
+
+_VERDICTS = re.compile(r"[▲▼] (better|worse)(?= |$)", re.M)
 
 
 def _coloured(text: str) -> str:
-    """Headings in bold; everything else as it is."""
+    """Headings in bold, what got better in green and what got worse in red; everything else as it is."""
     lines = (terminal.style(line, "bold") if line.startswith("#") else line for line in text.split("\n"))
-    return "\n".join(lines)
+    return _VERDICTS.sub(
+        lambda m: terminal.style(m[0], "green" if m[1] == "better" else "red"), "\n".join(lines)
+    )

@@ -15,18 +15,45 @@ from markupsafe import Markup, escape
 
 from mlflowc import __version__
 from mlflowc.report import pictures
-from mlflowc.report.model import Document, Image, MetricRow, Metrics, Picture, Plot, Text, to_json
-from mlflowc.report.words import cell, difference, digest, duration, literal, size, states
+from mlflowc.report.model import (
+    Document,
+    Graph,
+    Image,
+    MetricRow,
+    Metrics,
+    Notebook,
+    Picture,
+    Plot,
+    Text,
+    to_json,
+)
+from mlflowc.report.words import (
+    cell,
+    checks,
+    difference,
+    digest,
+    duration,
+    literal,
+    many,
+    measured,
+    money,
+    size,
+    states,
+    tally,
+    trend,
+)
 from mlflowc.runtime.gate_table import number, signed
 
+MOST_ROWS = 2000  # of a table; a browser gets slow, and nobody reads them
 _TEMPLATES = files("mlflowc.report") / "templates"
 
 
 def render(document: Document) -> str:
-    """The page. Raises Failure when it has plots and the extra `report` is not installed."""
+    """The page. Without the extra `report` its plots are tables, and it says so."""
     import jinja2  # only those who write a page pay for it
 
-    charts = _charts(document)
+    drawn = pictures.available()
+    charts = _charts(document) if drawn else []
     scripts = [_inline(_bundle()), _inline(_script())] if charts else []
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
@@ -45,6 +72,14 @@ def render(document: Document) -> str:
         "uri": data_uri,
         "kind": lambda section: type(section).__name__.lower(),
         "bar": share,
+        "trend": trend,
+        "measured": measured,
+        "many": many,
+        "money": money,
+        "checks": checks,
+        "tally": tally,
+        "is_text": lambda part: isinstance(part, str),
+        "drawing": lambda svg: data_uri(Picture("image/svg+xml", "graph.svg", svg.encode())),
     }
     page = environment.from_string(_template("page.html.j2"))
     return page.render(
@@ -56,6 +91,8 @@ def render(document: Document) -> str:
         charts=Markup(in_script(charts)) if charts else "",
         data=Markup(in_script(_light(document))),
         largest=_largest(document),
+        undrawn=not drawn and any(isinstance(s, Plot) and s.charts for s in document.sections),
+        most=MOST_ROWS,
     )
 
 
@@ -122,6 +159,10 @@ def _light(document: Document) -> Any:
         if isinstance(source, Image):
             for picture in section["pictures"]:
                 del picture["data"]
+        if isinstance(source, Notebook):
+            section["parts"] = [p for p in section["parts"] if isinstance(p, str)]
+        if isinstance(source, Graph):
+            del section["svg"]
     return value
 
 

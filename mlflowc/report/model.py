@@ -266,6 +266,21 @@ class Document:
     notes: tuple[str, ...] = ()
 
 
+def trimmed(document: Document, most: int = 100) -> Document:
+    """The document with at most so many plots and images: more are for the page, or for nobody."""
+    kept: list[Section] = []
+    left = 0
+    for section in document.sections:
+        if isinstance(section, Plot | Image) and sum(isinstance(s, Plot | Image) for s in kept) >= most:
+            left += 1
+        else:
+            kept.append(section)
+    if not left:
+        return document
+    notes = (*document.notes, f"{left} more plots and images are left out here")
+    return dataclasses.replace(document, sections=tuple(kept), notes=notes)
+
+
 def to_json(document: Document) -> dict[str, Any]:
     """The document as JSON values; each section carries its `kind`, images are base64."""
     value = _json(document)

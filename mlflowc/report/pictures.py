@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from mlflowc.errors import Failure
-from mlflowc.report.model import Document, Image, Plot, Section, Spec
+from mlflowc.report.model import Document, Image, Notebook, Picture, Plot, Section, Spec, trimmed
 
 VEGA_LITE = "6.1"  # drawn with this version everywhere: page and picture agree
 _WIDTH = 640
@@ -50,10 +50,10 @@ def names(section: Section, stem: str, at: int) -> list[str]:
     """The file names of a section's pictures; `at` is the section's number in the document, from 1."""
     if isinstance(section, Plot):
         return [_name(stem, at, n, section.title, "png") for n in range(len(section.charts))]
-    if isinstance(section, Image):
+    if isinstance(section, Image | Notebook):
         return [
             _name(stem, at, n, section.title, p.name.rpartition(".")[2].lower())
-            for n, p in enumerate(section.pictures)
+            for n, p in enumerate(_images(section))
         ]
     return []
 
@@ -64,12 +64,18 @@ def files(document: Document, stem: str) -> dict[str, bytes]:
     Raises Failure when there are plots and the extra `report` is not installed.
     """
     made: dict[str, bytes] = {}
-    for at, section in enumerate(document.sections, 1):
+    for at, section in enumerate(trimmed(document).sections, 1):
         if isinstance(section, Plot):
             made |= dict(zip(names(section, stem, at), (png(c.spec) for c in section.charts), strict=True))
-        elif isinstance(section, Image):
-            made |= dict(zip(names(section, stem, at), (p.data for p in section.pictures), strict=True))
+        elif isinstance(section, Image | Notebook):
+            made |= dict(zip(names(section, stem, at), (p.data for p in _images(section)), strict=True))
     return made
+
+
+def _images(section: Image | Notebook) -> list[Picture]:
+    if isinstance(section, Image):
+        return list(section.pictures)
+    return [p for p in section.parts if isinstance(p, Picture)]
 
 
 def png(spec: Spec) -> bytes:
@@ -87,7 +93,20 @@ def svg(spec: Spec) -> str:
 def _fixed(spec: Spec) -> str:
     """The spec as text, with a width of its own: outside of a page there is no container."""
     config = {**CONFIG, "background": "white"}
-    return json.dumps({**spec, "width": _WIDTH, "padding": 12, "config": config})
+    given = {**spec, "padding": 12, "config": _merged(config, spec.get("config", {}))}
+    if given.get("width") == "container":
+        given["width"] = _WIDTH
+    return json.dumps(given)
+
+
+def _merged(one: Spec, other: Spec) -> Spec:
+    """Both settings, those of `other` where both have one."""
+    both = {
+        k: _merged(v, other[k])
+        for k, v in one.items()
+        if isinstance(v, dict) and isinstance(other.get(k), dict)
+    }
+    return {**one, **other, **both}
 
 
 def _name(stem: str, at: int, n: int, title: str, ending: str) -> str:

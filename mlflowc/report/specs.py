@@ -65,7 +65,7 @@ def unit(spec: Spec, diagonal: bool) -> Spec:
     for layer in spec["layer"]:
         for axis in ("x", "y"):
             encoding = layer["encoding"]
-            encoding[axis] = {**encoding[axis], "scale": {"domain": [0, 1]}}
+            encoding[axis] = {**encoding[axis], "scale": {"domain": [0, 1]}, "axis": {"tickCount": 5}}
     if diagonal:
         ends = [{"x": 0, "y": 0}, {"x": 1, "y": 1}]
         chance: Spec = {

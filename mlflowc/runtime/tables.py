@@ -1,7 +1,7 @@
 """Reads table files a row at a time: for counting rows, and for the plots of a report.
 
-A cell is a number where it looks like one, None where it is empty, else text. YAML is read whole, as JSON is. Parquet and Arrow need
-`pyarrow`, which is imported only here and only for them.
+A cell is a number where it looks like one, None where it is empty, else text. YAML is read whole, as JSON is.
+Parquet and Arrow need `pyarrow`, which is imported only here and only for them.
 """
 
 from __future__ import annotations

@@ -105,7 +105,8 @@ def test_it_writes_markdown_with_pictures_beside_it_and_a_page(trained: Path, tm
     pytest.importorskip("vl_convert")
     text, page = tmp_path / "out" / "review.md", tmp_path / "out" / "review.html"
     done = mlpipec(trained, "report", "review", "--markdown", str(text), "--html", str(page))
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"written {page}\nwritten {text}, and 2 pictures beside it\n"
     shown = re.findall(r"!\[[^\]]*\]\(([^)]*)\)", text.read_text())
     assert sorted(shown) == sorted(p.name for p in text.parent.glob("*.png"))
     assert len(shown) == 2

@@ -173,7 +173,7 @@ def test_without_scripts_the_figures_are_there(browser: Any, tmp_path: Path, doc
     page = browser.new_context(offline=True, java_script_enabled=False).new_page()
     page.goto(path.as_uri())
     assert "0.875" in page.locator("section.metrics").inner_text()
-    assert page.locator("details").count() == 5
+    assert page.locator("details").count() == 6  # the plots' figures, and the columns of the data
     assert "need scripts" in page.locator("noscript").inner_text()
 
 

@@ -23,6 +23,7 @@ class Bitbucket:
 
     limit = 30_000  # bytes
     mermaid = False
+    stores = True
 
     def __init__(self, place: Place, client: Client) -> None:
         self.place = place

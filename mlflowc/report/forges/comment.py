@@ -165,7 +165,7 @@ def _footer(place: Place, document: Document) -> str:
 def _stored(forge: Forge, document: Document, marker: str) -> tuple[dict[str, str], list[str]]:
     """The addresses of the document's pictures at the service, by name; none where it takes none."""
     sections = [s for s in document.sections if isinstance(s, Image) or (isinstance(s, Plot) and s.charts)]
-    if not sections or isinstance(forge, GitHub):
+    if not sections or not forge.stores:
         return {}, []
     if any(isinstance(s, Plot) for s in sections) and not pictures.available():
         return {}, ["plots are shown as tables: for pictures, pip install 'mlflowc[report]'"]

@@ -28,6 +28,8 @@ class Forge(Protocol):
     """How many bytes a comment may have."""
     mermaid: bool
     """Whether the service draws diagrams from text."""
+    stores: bool
+    """Whether the service has a place for pictures."""
 
     def marker(self, name: str) -> str:
         """What a comment of the report `name` has in it, and no other one."""

@@ -18,6 +18,7 @@ class GitHub:
 
     limit = 60_000  # bytes; the service takes 65,536 characters
     mermaid = True
+    stores = False
 
     def __init__(self, place: Place, client: Client) -> None:
         self.place = place

@@ -18,6 +18,7 @@ class GitLab:
 
     limit = 900_000  # bytes; the service takes 1,000,000 characters
     mermaid = True
+    stores = True
 
     def __init__(self, place: Place, client: Client) -> None:
         self.place = place

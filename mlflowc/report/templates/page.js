@@ -23,7 +23,7 @@
   const draw = async (n) => {
     const paint = colours();
     const spec = structuredClone(specs[n]);
-    for (const param of spec.params) if (param.name === "ink") param.value = paint.ink;
+    for (const param of spec.params ?? []) if (param.name === "ink") param.value = paint.ink;
     // `ast` has expressions interpreted, so that the page's policy can forbid `eval`.
     const options = { actions: false, ast: true, renderer: "svg", config: themed(paint), tooltip: { theme: "custom" } };
     try {
@@ -36,11 +36,27 @@
     }
   };
 
+  // A plot is drawn when it comes near: hundreds of them at once would hold the page up.
+  const AT_ONCE = 24;
+  const asked = new Set(specs.keys());
   const all = async () => {
     const scheme = dark.matches ? "dark" : "light";
-    await Promise.all(specs.map((_, n) => draw(n)));
+    await Promise.all([...asked].map(draw));
     document.documentElement.dataset.drawn = scheme;
   };
+  if (specs.length > AT_ONCE) {
+    asked.clear();
+    const near = new IntersectionObserver((seen) => {
+      for (const entry of seen) if (entry.isIntersecting) {
+        near.unobserve(entry.target);
+        const n = [...places].indexOf(entry.target);
+        asked.add(n);
+        draw(n);
+      }
+    }, { rootMargin: "800px" });
+    places.forEach((place) => near.observe(place));
+    addEventListener("beforeprint", () => specs.forEach((_, n) => { if (!asked.has(n)) { asked.add(n); draw(n); } }));
+  }
   dark.addEventListener("change", all);
   all();
 })();
