@@ -51,6 +51,9 @@ _YOUNGER = (
     "ALTER TABLE history ADD COLUMN note TEXT",
     "CREATE INDEX history_run ON history (run)",
 )
+_OBJECT = "SELECT size, mtime, ctime, inode, boot FROM object WHERE hash = ?"
+# Fewer than the parameters that every SQLite takes.
+_AT_ONCE = 500
 _RUN = "stage, key, finished, seconds, outcome, run, at, note"
 
 
@@ -77,6 +80,14 @@ class TreeRow(NamedTuple):
     hash: str
     size: int
     files: dict[str, tuple[tuple[int, int, int, int], str]]
+
+
+class TreeHead(NamedTuple):
+    """Of a folder as last seen the hash of the walk, of the listing, and bytes."""
+
+    walk: str
+    hash: str
+    size: int
 
 
 class Run(NamedTuple):
@@ -162,6 +173,7 @@ class StatIndex:
         self._new_stats: dict[str, tuple[Signature, str]] = {}
         self._new_trees: dict[str, TreeRow] = {}
         self._new_objects: dict[str, tuple[Signature, str | None]] = {}
+        self._loaded: dict[str, tuple[Any, ...]] = {}
         self._new_runs: list[Run] = []
         self._run: int | None = None
         self._gone: set[str] = set()
@@ -208,6 +220,14 @@ class StatIndex:
                     return TreeRow(walk, digest, size, marshal.loads(data))
         return None
 
+    def tree_head(self, path: str) -> TreeHead | None:
+        """What `tree` says of the folder as a whole; its files need not be read for that."""
+        with self._guard:
+            if path in self._new_trees:
+                return TreeHead(*self._new_trees[path][:3])
+            rows = self._read("SELECT walk, hash, size FROM tree WHERE path = ?", (path,))
+        return TreeHead(*rows[0]) if rows else None
+
     def remember_tree(
         self, path: str, row: TreeRow, changed_ns: int, hashed_ns: int, *, ours: bool = False
     ) -> None:
@@ -221,6 +241,20 @@ class StatIndex:
 
     # --- objects
 
+    def load_objects(self, digests: Sequence[str]) -> None:
+        """These are about to be asked for: they are read in one go."""
+        if len(digests) < 100:
+            return
+        with self._guard:
+            for start in range(0, len(digests), _AT_ONCE):
+                part = digests[start : start + _AT_ONCE]
+                rows = self._read(
+                    "SELECT hash, size, mtime, ctime, inode, boot FROM object WHERE hash IN "
+                    f"({', '.join('?' * len(part))})",
+                    part,
+                )
+                self._loaded.update((row[0], row[1:]) for row in rows)
+
     def known_object(self, digest: str) -> Signature | None:
         """What the object's file looked like when its content was known to be right."""
         with self._guard:
@@ -228,7 +262,8 @@ class StatIndex:
                 return None
             if digest in self._new_objects:
                 return self._new_objects[digest][0]
-            rows = self._read("SELECT size, mtime, ctime, inode, boot FROM object WHERE hash = ?", (digest,))
+            found = self._loaded.pop(digest, None)
+            rows = [found] if found else self._read(_OBJECT, (digest,))
         for size, mtime, ctime, inode, boot in rows:
             if boot is None or boot == self._this_boot():
                 return Signature(size, mtime, ctime, inode)
