@@ -180,7 +180,7 @@ def _do(work: _Work, target: Path | None, form: str | None) -> int:
         handover.remember(work.ws, _plan_for(work, _wanted(work)))
         job, post = work.job, work.asked.post
         tell = checkjob.Post(post and job.comments, post and job.statuses)
-        return checkjob.check(work.ws, job.gates, job.reports, tell)
+        return checkjob.check(work.ws, job.gates, job.reports, tell, job.id)
     return _act(work)
 
 
@@ -304,6 +304,7 @@ def _stages(work: _Work) -> int:
         plan = replace(plan, steps=tuple(only_needed(ws, plan.steps, ())))
     result, courier = _run(work.link, ws, plan, work.sandbox, job.part)
     code = _report(ws, result, work.sandbox, work.asked)
+    _results(work, result)
     _finish(courier, result)
     size = handover.depart(ws, job, plan, result, deep, work.link.holds if work.link else None)
     if work.link is not None:
@@ -313,6 +314,16 @@ def _stages(work: _Work) -> int:
     variables = tuple(i.variable for i in work.workflow.inputs)
     _keep(ws, plan, result, work.asked, [last], laststate.Also((handover.FOLDER,), variables))
     return code
+
+
+def _results(work: _Work, result: RunResult) -> None:
+    """Leaves what the service lists beside a pull request, where a stage ran or failed."""
+    if any(r.outcome in (Outcome.RAN, Outcome.FAILED) for r in result.stages):
+        from mlflowc.runtime import junit  # not for a hit
+
+        path = work.ws.root / junit.PLACE / f"{work.job.id}.xml"
+        handover.ignored_folder(work.ws.root / junit.PLACE.parent)
+        junit.write(path, work.pipeline.name, junit.of_run(work.pipeline, result))
 
 
 def _keep(

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlflowc import project, terminal
@@ -18,7 +19,7 @@ from mlflowc.runtime.baseline import Snapshot
 from mlflowc.runtime.events import Listener, RunResult, StageResult
 from mlflowc.runtime.gates import GateResult, check, kinds_of
 from mlflowc.runtime.plan import Plan
-from mlflowc.runtime.sweeping import show
+from mlflowc.runtime.sweeping import foresee, show
 from mlflowc.runtime.workspace import Workspace, open_workspace
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Asked:
     fix: bool = False
     remote: str | None = None
     locked: bool = False
+    junit: Path | None = None
 
 
 def bring_up_to_date(asked: Asked) -> int:
@@ -59,7 +61,7 @@ def bring_up_to_date(asked: Asked) -> int:
             _refresh(ws, asked)
         plan = sharing.plan(ws, names, force=asked.force)
         if asked.dry:
-            _show_plan(plan, asked.as_json)
+            _show_plan(foresee.told(ws, plan), asked.as_json)
             ws.index.flush()
             return 0
         options = execute.Options(asked.jobs, asked.keep_going, guard, asked.gpus)
@@ -75,6 +77,10 @@ def bring_up_to_date(asked: Asked) -> int:
         if link is not None:
             link.close()
     sharing.tell_unlike(r.unlike for r in result.stages)
+    if asked.junit is not None:
+        from mlflowc.runtime import junit  # only for those who ask
+
+        junit.write(asked.junit, pipeline.name, [*junit.of_run(pipeline, result), *junit.of_gates(gates)])
     if asked.as_json:
         shown = _as_json(plan, result, gates)
         if ws.pipeline.sweeps:

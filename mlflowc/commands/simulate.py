@@ -16,6 +16,7 @@ from mlflowc.jobs.lower import lower
 from mlflowc.jobs.model import Job, JobKind, Workflow
 from mlflowc.runtime import targets
 from mlflowc.runtime.plan import Action, Plan, make_plan
+from mlflowc.runtime.sweeping.foresee import told as foresee_trials
 from mlflowc.runtime.workspace import Workspace, open_workspace
 
 # Services that can leave out a job whose results are cached; the other starts it, and it ends at once.
@@ -83,7 +84,7 @@ def command(
 def foresee(ws: Workspace, workflow: Workflow, target: str, fork: bool = False) -> list[Foreseen]:
     """What becomes of each job of `workflow`, in its order."""
     stages = [s for j in workflow.jobs for s in j.stages]
-    plan = make_plan(ws, stages) if stages else None
+    plan = foresee_trials(ws, make_plan(ws, stages)) if stages else None
     return [_job(ws.pipeline, j, plan, target, fork) for j in workflow.jobs]
 
 

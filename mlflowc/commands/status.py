@@ -14,6 +14,7 @@ from mlflowc.commands.running import plan_as_json
 from mlflowc.runtime import pins
 from mlflowc.runtime.plan import Action, Plan
 from mlflowc.runtime.progress import count
+from mlflowc.runtime.sweeping import foresee
 from mlflowc.runtime.workspace import Workspace, open_workspace
 
 _WORDS = {
@@ -47,7 +48,7 @@ def command(
     ws = open_workspace(loaded.root, loaded.pipeline)
     link = sharing.attach(ws, remote)
     try:
-        plan = sharing.plan(ws, names)
+        plan = foresee.told(ws, sharing.plan(ws, names))
         newer = _newer(ws, plan) if sources else []
     finally:
         ws.close()
@@ -65,6 +66,8 @@ def command(
             print(
                 f"{step.stage.id:<{width}}  {terminal.style(f'{word:<12}', colour)}  {step.reason}".rstrip()
             )
+        if not names:
+            _apart(ws, plan)
         todo = sum(s.action is not Action.KEEP for s in plan.steps)
         done = "nothing to do" if plan.idle else f"{count(todo, 'stage')} to do; `mlpipec run` does it"
         print(terminal.style(done, "bold"))
@@ -74,6 +77,14 @@ def command(
         elif sources:
             print("no data source has anything newer")
     return 1 if exit_code and not plan.idle else 0
+
+
+def _apart(ws: Workspace, plan: Plan) -> None:
+    """The sweeps that a plain run leaves alone."""
+    for sweep in ws.pipeline.sweeps:
+        if plan.step(sweep.name) is None:
+            words = f"sweep {sweep.name}: run by its name alone, `mlpipec run {sweep.name}`"
+            print(terminal.style(words, "dim"))
 
 
 def _newer(ws: Workspace, plan: Plan) -> list[str]:

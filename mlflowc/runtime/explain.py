@@ -36,6 +36,10 @@ class Change(NamedTuple):
             "env": f"environment: {name}",
             "output": f"output `{name}`",
             "secret": f"secret `{name}`",
+            "vary": f"what is tried of `{name}`",
+            "search": "how is searched",
+            "goal": "the goal",
+            "parallel": "how many trials are chosen at once",
         }.get(kind, self.component)
         if self.before is None:
             return f"{what} is new"
@@ -43,7 +47,7 @@ class Change(NamedTuple):
             return f"{what} is gone"
         if kind == "input":
             return f"{what} changed: {_inputs(self.before, self.now)}"
-        if kind in ("param", "each") or (
+        if kind in ("param", "each", "vary", "search", "goal", "parallel") or (
             kind in ("env", "output") and len(self.before) + len(self.now) < 100
         ):
             return f"{what} changed: {self.before} → {self.now}"
@@ -54,7 +58,7 @@ class Change(NamedTuple):
 
 def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[Change]:
     """The components that differ, in the order in which a reader cares."""
-    order = ("param", "each", "input", "code", "command", "env", "output", "secret")
+    order = ("vary", "search", "goal", "param", "each", "input", "code", "command", "env", "output", "secret")
     names = [n for n in before.keys() | now.keys() if before.get(n) != now.get(n)]
 
     def rank(name: str) -> tuple[int, str]:

@@ -224,7 +224,7 @@ def _upstream_outputs(stage: Stage, upstream: Mapping[str, Outputs | None]) -> l
 
 
 def _inputs_same(ws: Workspace, step: Step) -> bool:
-    return all(ws.checkout.same(seen, source=source) for seen, source in step.seen)
+    return all(ws.checkout.same(seen, source=source, mark=True) for seen, source in step.seen)
 
 
 def _forget(ws: Workspace, step: Step) -> None:

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -281,6 +282,39 @@ def test_json_show_status_and_graph_know_sweeps(tmp_path: Path) -> None:
     assert "over train" in made.mlpipec("graph").out
     log = json.loads(made.mlpipec("show", "tune", "--json").out)
     assert log["stages"][0]["sweep"]["best"] == 4
+
+
+def test_what_is_known_is_told_before_anything_runs(tmp_path: Path) -> None:
+    made = project(tmp_path)
+    made.mlpipec("run", "tune")
+    path = made.path / "pipeline.mlpipe"
+    path.write_text(GRID.replace("[2, 4]", "[2, 4, 5]"))
+    reason = "what is tried of `train.depth` changed: [[2,4]] → [[2,4,5]] (9 trials, 4 of them known)"
+    assert reason in made.mlpipec("status", "tune").out
+    assert reason in made.mlpipec("run", "tune", "--dry").out
+    assert "sweep tune: run by its name alone" in made.mlpipec("status").out
+
+
+def test_the_sandbox_holds_for_trials(tmp_path: Path) -> None:
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed")
+    made = project(tmp_path, **{"train.py": 'open("extra.txt").read()\n' + TRAIN, "extra.txt": "x"})
+    done = made.mlpipec("run", "tune", "--sandbox", "audit")
+    assert "stage `train` reads `extra.txt`" in done.err
+    assert len(trials(made)) == 6
+
+
+def test_a_command_may_run_in_a_folder_and_write_beside_it(tmp_path: Path) -> None:
+    pipeline = GRID.replace('  run   = "cat {{data}}', '  dir   = "src"\n  run   = "cat {{data}}').replace(
+        "python train.py", "python ../train.py"
+    )
+    text = TRAIN.replace('"out', '"../out')
+    made = project(tmp_path, pipeline, **{"train.py": text})
+    (made.path / "src").mkdir()
+    (made.path / "src/note.txt").write_text("x")
+    made.mlpipec("run", "tune")
+    assert made.read("sweeps/tune/best/model.txt") == "0.1 4\n"
+    assert not (made.path / "out/model.txt").exists()
 
 
 # --- tpe

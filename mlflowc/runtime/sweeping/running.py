@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from mlflowc.errors import Failure
+from mlflowc.ir import sweeps
 from mlflowc.ir.sweeps import Part
 from mlflowc.runtime.events import Outcome, StageResult
 from mlflowc.runtime.plan import Action, Step
+from mlflowc.runtime.sandbox.model import Finding
 from mlflowc.runtime.sweeping import desk, results, trial
 from mlflowc.runtime.sweeping.driver import Done, Driver, Trial, missing, unknown
 from mlflowc.runtime.sweeping.trial import Upstream
@@ -45,6 +47,7 @@ class Sweeps:
         self.drivers: dict[str, Driver] = {}
         self._shared = shared
         self._part = part
+        self._findings: dict[str, dict[Finding, None]] = {}
 
     def begin(self, step: Step, upstream: Upstream) -> StageResult | Opened:
         """What came of a sweep whose result is here; else the sweep, opened."""
@@ -61,7 +64,9 @@ class Sweeps:
         """Takes a sweep in, whose trials may run from now on."""
         self.opened[opened.name] = opened
         self.drivers[opened.name] = opened.driver
-        self._shared.listener.started(opened.name, opened.step.reason)
+        self._findings[opened.name] = {}
+        trials = sweeps.count(opened.driver.sweep)
+        self._shared.listener.started(opened.name, f"{opened.step.reason} ({trials} trials)")
 
     def run(self, opened: Opened, one: Trial, gpus: tuple[str, ...] | None) -> tuple[StageResult, Done]:
         """One trial."""
@@ -74,6 +79,9 @@ class Sweeps:
         driver = opened.driver
         if result.outcome is Outcome.CANCELLED:
             driver.stopped = True
+        for finding in result.findings:
+            # What a trial touches undeclared, its stage does.
+            self._findings[opened.name][replace(finding, stage=driver.sweep.stage)] = None
         before = driver.best()
         driver.tell(done)
         if done.cached:
@@ -98,6 +106,7 @@ class Sweeps:
             return StageResult(opened.name, Outcome.FAILED, message=message)
         shared.writers[opened.name] = lambda: results.write(shared.ws, opened.step.stage, driver)
         result = work(shared, opened.step, opened.upstream)
+        result = replace(result, findings=tuple(self._findings[opened.name]))
         if result.outcome.good:
             for done in driver.done:
                 desk.forget(shared.ws, done.key)
