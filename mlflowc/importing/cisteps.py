@@ -220,7 +220,7 @@ class Steps:
                 "run",
                 line.place,
                 f"`{_short(line.text)}`: results travel in the cache of the service",
-                "data that DVC tracks is fetched as before, by `dvc pull`",
+                "data that DVC tracks is fetched when a stage reads it",
             )
         elif command in ("metrics diff", "metrics show", "params diff", "plots diff", "plots show"):
             self._shows(line, command, rest)

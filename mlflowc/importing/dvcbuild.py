@@ -5,7 +5,6 @@ from __future__ import annotations
 import posixpath
 from dataclasses import dataclass, field
 
-from mlflowc.check import unbuilt
 from mlflowc.importing import dvccommand, shellplace
 from mlflowc.importing.coverage import Coverage, Place
 from mlflowc.importing.draft import (
@@ -293,18 +292,9 @@ class Builder:
 
     def _tracked(self, item: Item, path: str, tracked: str) -> list[tuple[Source, str, str]]:
         whole = tracked.removesuffix(".dvc")
-        built = "data.dvc" not in unbuilt.ROWS
-        name = self._data_name(whole if built else path)
-        if built:
-            self._coverage.carried("deps", item.place, f"`{path}`, which {tracked} tracks")
-            return [(DataUse(name), name, whole)]
-        self._coverage.changed(
-            "deps",
-            item.place,
-            f"`{path}` is named by its path; {tracked} goes on saying what it holds",
-            "" if self._files.kind(path) != "missing" else f"fetch it first: dvc pull {tracked}",
-        )
-        return [(DataUse(name), name, path)]
+        name = self._data_name(whole)
+        self._coverage.carried("deps", item.place, f"`{path}`, which {tracked} tracks")
+        return [(DataUse(name), name, whole)]
 
     def _data_name(self, path: str) -> str:
         if path not in self._data:
@@ -312,7 +302,7 @@ class Builder:
         return self._data[path]
 
     def _data_source(self, path: str) -> str:
-        if "data.dvc" not in unbuilt.ROWS and self._files.kind(f"{path}.dvc") == "file":
+        if self._files.kind(f"{path}.dvc") == "file":
             return f"dvc({quoted(path + '.dvc')})"
         return quoted(path)
 

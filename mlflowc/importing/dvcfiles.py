@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
 import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,8 +12,7 @@ from mlflowc.errors import Failure
 from mlflowc.importing import yamltree
 from mlflowc.importing.yamltree import Node
 from mlflowc.project import kind_of, read_text
-
-_CHUNK = 1 << 20
+from mlflowc.resolve.dvcfiles import is_md5, md5_of, names_of, read_config, read_listing
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +128,10 @@ class DvcFiles:
     def cached(self, md5: str) -> Path | None:
         """The file in DVC's cache with that MD5; None where it is not there."""
         repository = self.repository
-        if repository is None or len(md5) < 32 or not all(c in "0123456789abcdef" for c in md5[:32]):
+        if repository is None or not is_md5(md5):
             return None
         folder = _cache_folder(repository)
-        # The second is where DVC 2 had it.
-        places = (folder / "files" / "md5" / md5[:2] / md5[2:], folder / md5[:2] / md5[2:])
-        return next((p for p in places if p.is_file()), None)
+        return next((p for p in (folder / n for n in names_of(md5, False)) if p.is_file()), None)
 
     def listing(self, md5: str) -> list[tuple[str, str]] | None:
         """The files of a folder as DVC's cache has it: (path in it, MD5). None where it is not there, or
@@ -145,38 +140,16 @@ class DvcFiles:
         path = self.cached(md5)
         if path is None or md5_of(path) != md5.removesuffix(".dir"):
             return None
-        try:
-            entries = json.loads(path.read_text("utf-8"))
-            found = [(str(e["relpath"]), str(e["md5"])) for e in entries]
-        except (ValueError, KeyError, TypeError, OSError):
-            return None
-        if any(_unsafe(relative) for relative, _ in found):
-            return None
-        return found
+        members = read_listing(path.read_bytes())
+        return None if members is None else [(m.path, m.md5) for m in members]
 
 
 def _cache_folder(repository: Path) -> Path:
     """Where the repository's cache is: `.dvc/cache`, or what its configuration says."""
-    import configparser
-
-    config = configparser.ConfigParser(interpolation=None, strict=False)
-    try:
-        config.read([repository / ".dvc/config", repository / ".dvc/config.local"], "utf-8")
-        named = config.get("cache", "dir", fallback="")
-    except (configparser.Error, UnicodeDecodeError):
-        named = ""
-    return (repository / ".dvc" / named) if named else repository / ".dvc" / "cache"
-
-
-def _unsafe(relative: str) -> bool:
-    parts = relative.split("/")
-    return not relative or relative.startswith("/") or ".." in parts or "\0" in relative
-
-
-def md5_of(path: Path) -> str:
-    """A file's MD5, as hex."""
-    digest = hashlib.md5(usedforsecurity=False)
-    with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+    home = repository / ".dvc"
+    levels = []
+    for name in ("config", "config.local"):
+        text = read_text(home / name)
+        if isinstance(text, str):
+            levels.append((home, text, f".dvc/{name}"))
+    return read_config(levels).cache or home / "cache"

@@ -20,12 +20,13 @@ from mlflowc import project as projects
 from mlflowc.errors import Failure
 from mlflowc.importing.coverage import Coverage, Place
 from mlflowc.importing.dvcbuild import Built
-from mlflowc.importing.dvcfiles import DvcFiles, Locked, Pin, md5_of
+from mlflowc.importing.dvcfiles import DvcFiles, Locked, Pin
 from mlflowc.importing.dvcread import Item, RawProject, RawStage
 from mlflowc.importing.dvcvalues import Values
 from mlflowc.importing.fold import fold
 from mlflowc.importing.yamltree import Node
 from mlflowc.ir.model import Stage
+from mlflowc.resolve.dvcfiles import md5_of
 from mlflowc.runtime import inuse, publish, targets
 from mlflowc.runtime.plan import Action, Outputs, Planner, pin_environments
 from mlflowc.runtime.records import Record
@@ -46,6 +47,7 @@ def take(target: Path, raw: RawProject, built: Built, coverage: Coverage) -> int
     try:
         ws.prepare()
         pin_environments(ws)
+        _pin_data(ws, coverage)
         with inuse.using(ws.cache_state):
             return _Taker(ws, raw, built, files, lock, coverage).take()
     except OSError as e:
@@ -54,6 +56,19 @@ def take(target: Path, raw: RawProject, built: Built, coverage: Coverage) -> int
         ) from e
     finally:
         ws.close()
+
+
+def _pin_data(ws: Workspace, coverage: Coverage) -> None:
+    """Pins what DVC tracks: without, no stage that reads it has a key."""
+    names = [d.name for d in ws.pipeline.data if d.name in ws.pinned]
+    if not names:
+        return
+    from mlflowc.sources.fetcher import Fetcher  # clients of remotes: only for such data
+
+    try:
+        Fetcher(ws, lambda line: None).pin(names)
+    except Failure as e:
+        coverage.left("results", Place(ws.pipeline.file, 1), e.message, e.help)
 
 
 class _Taker:

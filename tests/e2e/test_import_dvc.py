@@ -157,3 +157,35 @@ def test_what_was_changed_since_is_made_again(tmp_path: Path, dvc: Path) -> None
     again = outputs(project)
     assert "nothing to do" in mlpipec(project, "run")
     assert contents(project, again) == again
+
+
+def test_data_that_dvc_tracks_is_read_from_where_dvc_has_it(tmp_path: Path, dvc: Path) -> None:
+    """A file and a folder of `dvc add`: results are taken over, and a clone without data fetches it."""
+    files = {**PROJECTS["chain"], "data/extra/one.txt": "1\n", "data/extra/two.txt": "2\n"}
+    files["dvc.yaml"] = (
+        files["dvc.yaml"]
+        .replace("deps: [data/parts]", "deps: [data/parts, data/extra]")
+        .replace("all.txt -- data/parts", "all.txt -- data/parts data/extra")
+    )
+    project = repository(tmp_path / "project", files, dvc)
+    harness.run(dvc, project, "remote", "add", "-q", "-d", "storage", str(tmp_path / "storage"))
+    harness.run(dvc, project, "add", "-q", "data/raw.csv", "data/extra")
+    harness.run(dvc, project, "repro", "-q")
+    harness.run(dvc, project, "push", "-q")
+    made = outputs(project)
+    said = mlpipec(project, "import", "--cache")
+    assert "3 results" in said, said
+    text = (project / "pipeline.mlpipe").read_text()
+    assert 'dvc("data/raw.csv.dvc")' in text
+    assert 'dvc("data/extra.dvc")' in text
+    assert "nothing to do" in mlpipec(project, "run")
+    assert contents(project, made) == made
+
+    # A clone has neither data nor cache: DVC's remote has it.
+    for path in ("data/raw.csv", ".mlpipe", ".dvc/cache", "data/extra", "data/parts", "all.txt", "models"):
+        at = project / path
+        shutil.rmtree(at) if at.is_dir() else at.unlink(missing_ok=True)
+    assert "3 ran" in mlpipec(project, "run")
+    assert contents(project, made) == made
+    # DVC finds what it would have put there itself.
+    assert "modified" not in harness.run(dvc, project, "status", "data/raw.csv.dvc", "data/extra.dvc")

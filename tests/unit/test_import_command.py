@@ -10,7 +10,6 @@ from types import MappingProxyType
 
 import pytest
 
-from mlflowc.check import unbuilt
 from mlflowc.errors import Failure
 from tests.conftest import CHECKOUT
 from tests.support.importing import made
@@ -259,18 +258,15 @@ def test_aliases_cannot_grow_without_end(project: Checkout) -> None:
     assert "holds more than" in refused(project, "\n".join([*lines, "stages: {}"]))
 
 
-def test_data_that_dvc_tracks(project: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_that_dvc_tracks(project: Checkout) -> None:
     stage = {"cmd": "cat data/raw.csv data/dir/a.txt > o.txt", "outs": ["o.txt"]}
     stage["deps"] = ["data/raw.csv", "data/dir/a.txt"]
-    pointer = "outs: [{md5: 0123456789abcdef0123456789abcdef, path: x}]\n"
-    files = {"data/raw.csv": "", "data/dir/a.txt": "", "data/raw.csv.dvc": pointer, "data/dir.dvc": pointer}
-    monkeypatch.setitem(unbuilt.ROWS, "data.dvc", unbuilt.Row("reading data that DVC tracks"))
-    text = imported(project, json.dumps({"stages": {"s": stage}}), files)
-    assert 'data raw = "data/raw.csv"' in text
-    assert '"cat {{raw}} {{a}} > {{o}}"' in text
-    monkeypatch.delitem(unbuilt.ROWS, "data.dvc")
+    pointer = "outs: [{md5: 0123456789abcdef0123456789abcdef, path: raw.csv}]\n"
+    folder = "outs: [{md5: 0123456789abcdef0123456789abcdef.dir, path: dir}]\n"
+    files = {"data/raw.csv": "", "data/dir/a.txt": "", "data/raw.csv.dvc": pointer, "data/dir.dvc": folder}
     text = imported(project, json.dumps({"stages": {"s": stage}}), files)
     assert 'data raw = dvc("data/raw.csv.dvc")' in text
+    assert 'data dir = dvc("data/dir.dvc")' in text
     assert '"cat {{raw}} {{dir}}/a.txt > {{o}}"' in text
 
 
