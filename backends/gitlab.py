@@ -191,6 +191,7 @@ def _plain(name: str, stage: str, trigger: _Trigger, needs: list[dict[str, Any]]
         "cached": False,
         "bundle": None,
         "reports": None,
+        "junit": None,
         "join": True,
     }
 
@@ -227,6 +228,9 @@ def _job(
         "cached": job.kind is JobKind.STAGES,
         "bundle": text.inside(settings, text.bundle(job.id)) if text.hands_on(job, workflow) else None,
         "reports": text.inside(settings, text.REPORTS) + "/" if job.kind is JobKind.CHECK else None,
+        "junit": text.inside(settings, text.RESULTS)
+        if job.kind is JobKind.CHECK or (job.kind is JobKind.STAGES and text.hands_on(job, workflow))
+        else None,
     }
 
 

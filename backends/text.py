@@ -19,6 +19,7 @@ from mlflowc.target import Settings
 
 BUNDLES = "mlpipe-bundles"
 REPORTS = "mlpipe-report"
+RESULTS = "mlpipe-report/test-results/*.xml"  # JUnit XML; see `mlflowc.runtime.junit`
 PYTHON_IMAGE = "python"
 # As `mlflowc.runtime.remotes.signing` reads it.
 SIGNING_KEY = "MLPIPEC_SIGNING_KEY"

@@ -10,6 +10,7 @@ from mlflowc import terminal
 from mlflowc.errors import Failure
 from mlflowc.jobs.handover import ignored_folder
 from mlflowc.runtime import gates as gates_
+from mlflowc.runtime import junit
 from mlflowc.runtime.gates import GateResult
 from mlflowc.runtime.workspace import Workspace
 
@@ -27,17 +28,22 @@ class Post:
     statuses: bool = False
 
 
-def check(ws: Workspace, gates: tuple[str, ...], reports: tuple[str, ...], post: Post = Post()) -> int:
+def check(
+    ws: Workspace, gates: tuple[str, ...], reports: tuple[str, ...], post: Post = Post(), job: str = ""
+) -> int:
     """Decides the gates and writes the reports into `mlpipe-report/`; 1 when a gate does not hold.
 
     Reports come first and show the gates, so that a failed gate comes with the picture. What is posted
-    changes nothing about the result.
+    changes nothing about the result. A `job` leaves the gates as JUnit XML, too.
     """
     results = [gates_.check(ws, g) for g in ws.pipeline.gates if g.name in gates]
     documents = _reports(ws, reports, results)
     for result in results:
         print(gates_.render(result, terminal.width(), colour=terminal.style))
     _summary(documents, results)
+    if job and results:
+        ignored_folder(ws.root / FOLDER)
+        junit.write(ws.root / junit.PLACE / f"{job}.xml", ws.pipeline.name, junit.of_gates(results))
     if post.comments or post.statuses:
         from mlflowc.commands import posting  # it brings an HTTP client: only who posts waits for that
 

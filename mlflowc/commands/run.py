@@ -5,6 +5,8 @@ With nothing to do it is over before anything heavy is imported: see `mlflowc.qu
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from mlflowc import quick
@@ -43,6 +45,12 @@ from mlflowc.commands.options import file_option, overrides, remote_option, sand
 @click.option(
     "--json", "as_json", is_flag=True, help="Print the outcome as JSON; output of commands goes to stderr."
 )
+@click.option(
+    "--junit",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write stages, types of data and gates as JUnit XML, which CI services show.",
+)
 @remote_option
 @file_option
 def command(
@@ -58,6 +66,7 @@ def command(
     locked: bool,
     dry: bool,
     as_json: bool,
+    junit: Path | None,
     remote: str | None,
     file: str | None,
 ) -> int:
@@ -67,7 +76,7 @@ def command(
     targets, all stages are brought up to date and all gates are decided.
     """
     given = overrides(settings)
-    if not (names or event or force or dry or as_json or fix or sandbox != "off"):
+    if not (quick.tried or names or event or force or dry or as_json or junit or fix or sandbox != "off"):
         fresh = quick.run(file, given)
         if fresh is not None:
             return fresh
@@ -75,6 +84,20 @@ def command(
     from mlflowc.commands.running import Asked, bring_up_to_date
 
     asked = Asked(
-        names, jobs, given, event, force, keep_going, dry, as_json, file, gpus, sandbox, fix, remote, locked
+        names,
+        jobs,
+        given,
+        event,
+        force,
+        keep_going,
+        dry,
+        as_json,
+        file,
+        gpus,
+        sandbox,
+        fix,
+        remote,
+        locked,
+        junit=junit,
     )
     return bring_up_to_date(asked)

@@ -159,8 +159,8 @@ def changes(now: Profile, before: Profile) -> tuple[str, ...]:
     """What is different, in words: rows, columns, and the columns that moved most."""
     lines = []
     if now.rows != before.rows:
-        more = now.rows - before.rows
-        lines.append(f"{more:+,} row{'' if abs(more) == 1 else 's'} ({before.rows:,} → {now.rows:,})")
+        gained = now.rows - before.rows
+        lines.append(f"{gained:+,} row{'' if abs(gained) == 1 else 's'} ({before.rows:,} → {now.rows:,})")
     new = [c.name for c in now.columns if before.column(c.name) is None]
     gone = [c.name for c in before.columns if now.column(c.name) is None]
     lines += [f"new: {_named(new)}"] if new else []
