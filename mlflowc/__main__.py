@@ -15,14 +15,17 @@ def main() -> None:
     gc.disable()
     terminal.settle()
     try:
-        code = quick.answer(sys.argv[1:])
+        code = quick.answer(sys.argv[1:], first=True)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader went away: nothing to say, and nobody to say it to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
-    gc.enable()
     if code is None:
+        quick.tried = sys.argv[1:] == ["run"]
+        # What a large folder is made of is looked through seldom.
+        gc.set_threshold(100_000, 50, 100)
+        gc.enable()
         # The parser of command lines takes longer to import than a quick answer.
         from mlflowc import cli
 

@@ -20,14 +20,20 @@ from mlflowc.runtime import laststate
 _VARIABLES = ("MLPIPEC_SANDBOX", "_MLPIPEC_COMPLETE")
 
 
-def answer(words: Sequence[str]) -> int | None:
-    """The exit code of `mlpipec WORDS`, which has been answered; None when it has not."""
+# Whether this process is `mlpipec run` and found no answer: folders are not walked again for that.
+tried = False
+
+
+def answer(words: Sequence[str], *, first: bool = False) -> int | None:
+    """The exit code of `mlpipec WORDS`, which has been answered; None when it has not. `first`: nothing was
+    done before, and where there is no answer the long way is next.
+    """
     if any(os.environ.get(v) for v in _VARIABLES) or any(w.startswith("-") and w != "--on" for w in words):
         return None
     try:
         match words:
             case ["run"]:
-                return run(None, {})
+                return _show(None, {}, laststate.RUN, keep=first)
             case ["exec", job]:
                 return _show(None, {}, exec_name(job, None))
             case ["exec", job, "--on", event] if "--on" not in (job, event):
@@ -49,9 +55,9 @@ def exec_name(job: str, event: str | None) -> str:
     return f"exec {job!r} {event!r}"
 
 
-def _show(file: str | None, overrides: Mapping[str, str], name: str) -> int | None:
+def _show(file: str | None, overrides: Mapping[str, str], name: str, *, keep: bool = False) -> int | None:
     found = project.fingerprint(file, overrides=overrides)
-    said = laststate.is_fresh(*found, name) if found else None
+    said = laststate.is_fresh(*found, name, keep=keep) if found else None
     if said is None or said.width not in (0, terminal.width()):
         return None
     print(said.coloured if terminal.coloured(sys.stdout) else said.plain, end="")

@@ -7,6 +7,7 @@ import os
 import stat
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,6 +47,7 @@ class Checkout:
         self._globs: dict[str, tuple[str, ...]] = {}
         # Folders (and whether as a source) with links that lead out of them: their stat does not say all.
         self._outward: set[tuple[str, bool]] = set()
+        self._marks: dict[tuple[str, bool], str] = {}
         self._guard = threading.Lock()
 
     def look(self, path: str, *, source: bool = True, ours: bool = False) -> Seen | None:
@@ -65,20 +67,31 @@ class Checkout:
             self._keep(path, source, seen)
         return seen
 
-    def same(self, seen: Seen, *, source: bool = True) -> bool:
-        """Whether it looks as it did, by stat alone; False for a folder with links that lead out of it."""
+    def same(self, seen: Seen, *, source: bool = True, mark: bool = False) -> bool:
+        """Whether it looks as it did, by stat alone; False for a folder with links that lead out of it.
+
+        With `mark`, what it is marked with now is kept for the next `taken_mark`: one walk does for both.
+        """
         if (seen.path, source) in self._outward:
             return False
         full = self._prefix + seen.path
         try:
             if seen.kind == "file":
                 return Signature.of(os.stat(full)) == seen.looks  # noqa: PTH116
-            return (
-                walking.walk_hash(walking.walk(full, walking.DROPPINGS if source else frozenset()))
-                == seen.looks
-            )
+            found = walking.walk_plain(full, _ignored(source))
+            same = walking.walk_hash(found) == seen.looks
         except OSError:
             return False
+        if mark and same:
+            with self._guard:
+                self._marks[seen.path, source] = walking.mark_hash(found)
+        return same
+
+    def taken_mark(self, path: str, *, source: bool = True) -> str:
+        """The `mark` that was kept; that of now, where none was. It is kept no longer."""
+        with self._guard:
+            kept = self._marks.pop((path, source), None)
+        return self.mark(path, source=source) if kept is None else kept
 
     def mark(self, path: str, *, source: bool = True) -> str:
         """What changes with every write to what is at `path`, but not when a link is made to it; "" where
@@ -89,8 +102,7 @@ class Checkout:
             st = os.stat(full)  # noqa: PTH116
             if not stat.S_ISDIR(st.st_mode):
                 return f"{st.st_size} {st.st_mtime_ns} {st.st_ino}"
-            found = walking.walk(full, walking.DROPPINGS if source else frozenset())
-            return walking.walk_hash([f._replace(ctime_ns=0) for f in found])
+            return walking.mark_hash(walking.walk_plain(full, _ignored(source)))
         except OSError:
             return ""
 
@@ -100,6 +112,8 @@ class Checkout:
         with self._guard:
             self._seen.pop((path, True), None)
             self._seen.pop((path, False), None)
+            self._marks.clear()
+            walking.kept.clear()
             # A folder that is an input may hold it.
             for folder in [f for f in self._folders if path.startswith(f[0] + "/")]:
                 self._folders.discard(folder)
@@ -141,40 +155,56 @@ class Checkout:
         return Seen(path, "file", digest, st.st_size, bool(st.st_mode & 0o100), now)
 
     def _look_folder(self, path: str, full: str, source: bool, ours: bool) -> Seen:
-        started = time.time_ns()
-        found = walking.walk(full, walking.DROPPINGS if source else frozenset())
+        kept = walking.kept.pop((full, _ignored(source)), None)
+        started, found = kept or (time.time_ns(), walking.walk_plain(full, _ignored(source)))
         walk = walking.walk_hash(found)
         row_name = path if source else path + "/"
-        row = self._index.tree(row_name)
         leads_out = self._leads_out(path, source, full, found)
-        if row is not None and row.walk == walk and not leads_out:
-            return Seen(path, "dir", row.hash, row.size, False, walk)
-        entries, row = self._hash_folder(full, found, walk, row, exact=not source)
-        changed = max((f.ctime_ns for f in found), default=0)
+        if not leads_out and (known := self._index.tree_head(row_name)) and known.walk == walk:
+            return Seen(path, "dir", known.hash, known.size, False, walk)
+        files, size = self._hash_files(full, found, self._index.tree(row_name))
+        listing = tree.encode_walk(
+            full, found, {p: digest for p, (_, digest) in files.items()}, exact=not source
+        )
+        row = TreeRow(walk, hash_bytes(listing), size, files)
+        changed = max((f[4] for f in found), default=0)
         self._index.remember_tree(row_name, row, changed, started, ours=ours)
-        return Seen(path, "dir", row.hash, tree.total_size(entries), False, walk)
+        return Seen(path, "dir", row.hash, size, False, walk)
 
-    def _hash_folder(
-        self, full: str, found: list[walking.Found], walk: str, row: TreeRow | None, *, exact: bool
-    ) -> tuple[list[tree.Entry], TreeRow]:
+    def _hash_files(
+        self, full: str, found: Sequence[walking.Plain], row: TreeRow | None
+    ) -> tuple[dict[str, tuple[tuple[int, int, int, int], str]], int]:
+        """Signature and hash of each file by path, those of `row` where a file looks as it did; their bytes
+        in all.
+        """
         known = row.files if row else {}
-        files = [f for f in found if f.kind in "fx"]
-        hashes: dict[str, str] = {}
-        for f in files:
-            before = known.get(f.path)
-            if before and before[0] == (f.size, f.mtime_ns, f.ctime_ns, f.inode):
-                hashes[f.path] = before[1]
-        missing = [f.path for f in files if f.path not in hashes]
-        hashes.update(zip(missing, hash_files([f"{full}/{p}" for p in missing]), strict=True))
-        entries = [tree.to_entry(full, f, hashes.get(f.path, ""), exact=exact) for f in found]
-        files_row = {f.path: ((f.size, f.mtime_ns, f.ctime_ns, f.inode), hashes[f.path]) for f in files}
-        return entries, TreeRow(walk, hash_bytes(tree.encode(entries)), tree.total_size(entries), files_row)
+        files: dict[str, tuple[tuple[int, int, int, int], str]] = {}
+        missing: list[walking.Plain] = []
+        total = 0
+        for f in found:
+            path, kind, size, mtime, ctime, inode, _ = f
+            if kind not in "fx":
+                continue
+            total += size
+            before = known.get(path)
+            if before is not None and before[0] == (size, mtime, ctime, inode):
+                files[path] = before
+            else:
+                missing.append(f)
+        hashes = hash_files([f"{full}/{f[0]}" for f in missing])
+        for (path, _, size, mtime, ctime, inode, _), digest in zip(missing, hashes, strict=True):
+            files[path] = ((size, mtime, ctime, inode), digest)
+        return files, total
 
     def measure(self, path: str) -> tuple[list[walking.Found], list[tree.Entry]]:
         """An output's folder: what is in it, and its listing, in the same order; hashes what it must."""
         full = self._prefix + path
         found = walking.walk(full)
-        return found, self._hash_folder(full, found, "", self._index.tree(path + "/"), exact=True)[0]
+        files, _ = self._hash_files(full, found, self._index.tree(path + "/"))
+        entries = [
+            tree.to_entry(full, f, files[f.path][1] if f.path in files else "", exact=True) for f in found
+        ]
+        return found, entries
 
     def learn_file(self, path: str, digest: str, before: os.stat_result | None = None) -> bool:
         """The file at `path` has that content: its writer has ended, and it was hashed just now.
@@ -220,12 +250,12 @@ class Checkout:
         hashed, and it has no links to what lies elsewhere.
         """
         if isinstance(seen.looks, str):
-            row = self._index.tree(path if source else path + "/")
+            row = self._index.tree_head(path if source else path + "/")
             return row is not None and row.walk == seen.looks and (path, source) not in self._outward
         return self._index.file(path, seen.looks) is not None
 
-    def _leads_out(self, path: str, source: bool, full: str, found: list[walking.Found]) -> bool:
-        if any(f.kind == "l" and tree.link_hash(full, f.path, f.target) for f in found):
+    def _leads_out(self, path: str, source: bool, full: str, found: Sequence[walking.Plain]) -> bool:
+        if any(f[1] == "l" and tree.link_hash(full, f[0], f[6]) for f in found):
             self._outward.add((path, source))
             return True
         self._outward.discard((path, source))
@@ -244,6 +274,10 @@ class Checkout:
         self.forget(seen.path)
         with self._guard:
             self._keep(seen.path, False, seen)
+
+
+def _ignored(source: bool) -> frozenset[str]:
+    return walking.DROPPINGS if source else frozenset()
 
 
 def _written(st: os.stat_result) -> tuple[int, int, int, int]:

@@ -79,8 +79,9 @@ def nothing_to_do(stages: int) -> str:
     return f"nothing to do: {stages} stage{'' if stages == 1 else 's'} up to date"
 
 
-def is_fresh(root: Path, token: str, name: str = RUN) -> Said | None:
+def is_fresh(root: Path, token: str, name: str = RUN, *, keep: bool = False) -> Said | None:
     """What was said when there was nothing to do, if that is so still; None when it is not certain.
+    With `keep`, walks through folders are kept for the planner, which must be next.
 
     `token` stands for the pipeline as compiled now: its sources, parameters and settings; `name` for what was
     asked.
@@ -91,7 +92,7 @@ def is_fresh(root: Path, token: str, name: str = RUN) -> Said | None:
     prefix = os.fspath(root) + "/"
     if state["git"] is not None and git_looks(root) != state["git"]:
         return None
-    return Said(*state["said"]) if _same(prefix, state) else None
+    return Said(*state["said"]) if _same(prefix, state, keep) else None
 
 
 def save(
@@ -130,7 +131,7 @@ def _read(path: Path) -> dict[str, Any] | None:
     return None
 
 
-def _same(prefix: str, state: dict[str, Any]) -> bool:
+def _same(prefix: str, state: dict[str, Any], keep: bool) -> bool:
     stat = os.stat
     try:
         for path, size, mtime, ctime, inode in state["files"]:
@@ -151,23 +152,28 @@ def _same(prefix: str, state: dict[str, Any]) -> bool:
         return False
     if any(_interpreter(name) != looks for name, looks in state["interpreters"]):
         return False
-    return not state["trees"] or _same_trees(prefix, state["trees"])
+    return not state["trees"] or _same_trees(prefix, state["trees"], keep)
 
 
-def _same_trees(prefix: str, trees: list[tuple[str, bool, str]]) -> bool:
+def _same_trees(prefix: str, trees: list[tuple[str, bool, str]], keep: bool) -> bool:
     from mlflowc.runtime.walking import DROPPINGS
 
+    ignored = {True: DROPPINGS, False: frozenset[str]()}
     try:
-        return all(_walked(prefix + p, DROPPINGS if source else frozenset()) == h for p, source, h in trees)
+        return all(_walked(prefix + p, ignored[source], keep) == h for p, source, h in trees)
     except OSError:
         return False
 
 
-def _walked(path: str, ignore: frozenset[str]) -> str:
+def _walked(path: str, ignore: frozenset[str], keep: bool = False) -> str:
     # Pipelines without folders never need them.
-    from mlflowc.runtime.walking import walk, walk_hash
+    from mlflowc.runtime import walking
 
-    return walk_hash(walk(path, ignore))
+    started = time.time_ns()
+    found = walking.walk_plain(path, ignore)
+    if keep:
+        walking.kept[path, ignore] = (started, found)
+    return walking.walk_hash(found)
 
 
 def git_looks(root: Path) -> tuple[object, ...] | None:

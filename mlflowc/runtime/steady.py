@@ -21,7 +21,9 @@ class Steady:
             there = ws.checkout.look(made.path, source=False)
             if there is not None:
                 seen[made.path, False] = there
-        self._seen = [(s, source, ws.checkout.mark(s.path, source=source)) for (_, source), s in seen.items()]
+        self._seen = [
+            (s, source, ws.checkout.taken_mark(s.path, source=source)) for (_, source), s in seen.items()
+        ]
 
     def changed(self) -> list[str]:
         """The paths whose content is another, or was in between: written and put back is changed, too.

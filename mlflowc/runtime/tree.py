@@ -17,11 +17,12 @@ from __future__ import annotations
 import json
 import os
 import unicodedata
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from mlflowc.errors import Failure
 from mlflowc.runtime.hashing import hash_bytes, hash_file
-from mlflowc.runtime.walking import DROPPINGS, Found, walk
+from mlflowc.runtime.walking import DROPPINGS, Found, Plain, walk
 
 _HEADER = "mlpipe-tree 1"
 # What `json.dumps` does with a string, without all that it asks first.
@@ -56,6 +57,27 @@ def encode(entries: list[Entry]) -> bytes:
         else:
             lines.append(f"d {path}")
     return ("\n".join(lines) + "\n").encode()
+
+
+def encode_walk(folder: str, found: Sequence[Plain], hashes: Mapping[str, str], *, exact: bool) -> bytes:
+    """The listing of what a walk found, given the hashes of its files by path: what `encode` says of the
+    entries that `to_entry` makes of it. Raises `Failure` as that.
+    """
+    # `found` is in order, but normalised names may stand elsewhere.
+    if not exact and not all(f[0].isascii() for f in found):
+        return encode([to_entry(folder, Found(*f), hashes.get(f[0], "")) for f in found])
+    lines = [_HEADER]
+    add, quoted = lines.append, _quoted
+    for path, kind, size, _, _, _, target in found:
+        if kind in "fx":
+            add(f"{kind} {hashes[path]} {size} {quoted(path)}")
+        elif kind == "l":
+            digest = link_hash(folder, path, target)
+            add(" ".join(["l", quoted(target), *([digest] if digest else []), quoted(path)]))
+        else:
+            add(f"d {quoted(path)}")
+    add("")
+    return "\n".join(lines).encode()
 
 
 def decode(data: bytes) -> list[Entry]:

@@ -6,7 +6,10 @@ import os
 import shutil
 from dataclasses import replace
 
+import pytest
+
 from mlflowc.ir.model import Code
+from mlflowc.runtime import closure
 from mlflowc.runtime.events import Outcome
 from mlflowc.runtime.plan import Action
 from tests.runtime.lab import DIR, Lab, stage
@@ -179,6 +182,17 @@ def test_code_by_syntax_tree_ignores_comments(lab: Lab) -> None:
     lab.write("make.py", "# a comment\nimport sys\n\nopen(sys.argv[1], 'w').write('1')\n")
     assert lab.outcomes() == {"make": KEPT}
     lab.write("make.py", "import sys\nopen(sys.argv[1], 'w').write('2')\n")
+    assert lab.outcomes() == {"make": RAN}
+
+
+def test_a_syntax_tree_is_worked_out_once(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.write("make.py", "import sys\nopen(sys.argv[1], 'w').write('1')\n")
+    lab.stages = [stage("make", "python3 make.py {o:word}", writes={"word": "w"}, code=Code(key="ast"))]
+    lab.run()
+    with monkeypatch.context() as forbidden:
+        forbidden.setattr(closure, "normalised_file", lambda *args: pytest.fail("it was parsed again"))
+        assert lab.outcomes() == {"make": KEPT}
+    lab.write("make.py", "import sys\nopen(sys.argv[1], 'w').write('22')\n")
     assert lab.outcomes() == {"make": RAN}
 
 

@@ -253,3 +253,42 @@ def test_no_pipeline_is_said_in_full(project: Project) -> None:
     answer = project.call("run")
     assert answer.code == 2
     assert "mlpipec init" in answer.err
+
+
+FOLDER = """\
+mlpipe 1
+
+pipeline demo
+
+stage count {
+  in  files: dir = "files/"
+  out number: text = "number.txt"
+  run = "cat {{files}}/* > {{number}}; test ! -e edit || echo 3 > {{files}}/b"
+}
+"""
+
+
+def test_one_walk_serves_the_quick_and_the_long_way(project: Project) -> None:
+    """In a process of its own the planner takes over the walk that had no answer."""
+    mlpipec = Path(sys.executable).with_name("mlpipec")
+
+    def run() -> subprocess.CompletedProcess[str]:
+        return subprocess.run([mlpipec, "run"], capture_output=True, text=True)
+
+    (project.root / "pipeline.mlpipe").write_text(FOLDER)
+    (project.root / "files").mkdir()
+    (project.root / "files" / "a").write_text("1\n")
+    run()
+    for content in ("2\n", "4\n"):
+        (project.root / "files" / "a").write_text(content)
+        assert "1 ran" in run().stdout
+        assert (project.root / "number.txt").read_text() == content
+        assert "nothing to do" in run().stdout
+    (project.root / "files" / "a").write_text("5\n")
+    (project.root / "edit").touch()
+    done = run()
+    assert done.returncode == 1
+    assert "`files` changed while the stage ran" in done.stdout + done.stderr
+    (project.root / "edit").unlink()
+    assert "1 ran" in run().stdout
+    assert (project.root / "number.txt").read_text() == "5\n3\n"
