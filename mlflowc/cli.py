@@ -43,6 +43,7 @@ COMMANDS: dict[str, dict[str, str]] = {
     "CI": {
         "build": "Generate the files of a CI service, or a Makefile.",
         "exec": "Run one job of a generated CI file.",
+        "pr": "Open a pull request with the new lock, or update it.",
         "simulate": "Show the jobs that a service would start for an event.",
     },
 }

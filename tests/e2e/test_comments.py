@@ -86,7 +86,7 @@ class Service:
         return found
 
 
-_KNOWN: dict[str, tuple[str, Any, str, str, dict[str, str]]] = {
+KNOWN: dict[str, tuple[str, Any, str, str, dict[str, str]]] = {
     "github": (
         "GitHub",
         memory.GitHub,
@@ -134,14 +134,14 @@ _KNOWN: dict[str, tuple[str, Any, str, str, dict[str, str]]] = {
 }
 
 
-@pytest.fixture(scope="module", params=list(_KNOWN))
+@pytest.fixture(scope="module", params=list(KNOWN))
 def running(
     request: pytest.FixtureRequest, tools: Tools, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
     """Each of the three."""
     if not installed.ready():
         absent("the servers of forges are not installed: run `make tools`")
-    title, kind, token, bot, variables = _KNOWN[request.param]
+    title, kind, token, bot, variables = KNOWN[request.param]
     with front.service(request.param, kind(), tools, tmp_path_factory.mktemp("forge")) as server:
         given = {k: v.replace("@API@", server.url) for k, v in variables.items()}
         yield Service(request.param, title, server, token, bot, given)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote, unquote, urlencode
+from urllib.parse import quote, unquote, unquote_plus, urlencode
 
+from tests.e2e.forges import tools
 from tests.e2e.forges.front import Reply, Request
 
 WHEN = "2026-01-01T00:00:00Z"
@@ -32,12 +34,25 @@ class Comment:
 
 
 @dataclass(slots=True)
+class Pull:
+    """A pull request."""
+
+    number: int
+    branch: str
+    base: str
+    title: str
+    body: str
+    open: bool = True
+
+
+@dataclass(slots=True)
 class Repository:
     """One repository with one pull request, number 7. `page` is how many comments a page has at most."""
 
     comments: list[Comment] = field(default_factory=list)
     statuses: list[dict[str, Any]] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict)
+    pulls: list[Pull] = field(default_factory=list)
     forbidden: set[str] = field(default_factory=set)
     page: int = 100
     longest: int = 1_000_000
@@ -47,6 +62,22 @@ class Repository:
         made = Comment(len(self.comments) + 1, author, body, extra)
         self.comments.append(made)
         return made
+
+    def propose(self, branch: str, base: str, title: str, body: str) -> Pull:
+        """A pull request more; numbers go on from the one that is always there."""
+        made = Pull(8 + len(self.pulls), branch, base, title, body)
+        self.pulls.append(made)
+        return made
+
+    def proposed(self, branch: str, base: str) -> list[Pull]:
+        """The open ones."""
+        return [p for p in self.pulls if p.open and (p.branch, p.base) == (branch, base)]
+
+    def edit(self, number: str, title: str, body: str) -> Pull:
+        """Changes one."""
+        (found,) = (p for p in self.pulls if p.number == int(number))
+        found.title, found.body = title, body
+        return found
 
     def of(self, author: str) -> list[str]:
         """What somebody wrote."""
@@ -113,6 +144,19 @@ class GitHub(_Memory):
                 return self._error(404, "Not Found")
             comment.body = request.data["body"]
             return Reply(200, self._shown(comment, here, base))
+        if rest == "pulls" and request.method == "GET":
+            owner, _, branch = unquote(request.query["head"]).partition(":")
+            assert owner == name.partition("/")[0]
+            rows = repository.proposed(branch, request.query["base"])
+            return Reply(200, [self._pull(p, "pull-request-simple-items", here) for p in rows])
+        if rest == "pulls":
+            data = request.data
+            made = repository.propose(data["head"], data["base"], data["title"], data["body"])
+            return Reply(201, self._pull(made, "pull-request", here))
+        found = re.fullmatch(r"pulls/(\d+)", rest)
+        if found and request.method == "PATCH":
+            changed = repository.edit(found[1], request.data["title"], request.data["body"])
+            return Reply(200, self._pull(changed, "pull-request", here))
         found = re.fullmatch(r"statuses/([0-9a-f]{40})", rest)
         if found and request.method == "POST":
             if "statuses" in repository.forbidden:
@@ -136,6 +180,15 @@ class GitHub(_Memory):
             "created_at": WHEN,
             "updated_at": WHEN,
         }
+
+    def _pull(self, pull: Pull, example: str, here: str) -> dict[str, Any]:
+        """GitHub's own example of one, with these words in it."""
+        whole = json.loads(tools.description("github").read_text())
+        shown = whole["components"]["examples"][example]["value"]
+        shown = dict(shown[0] if isinstance(shown, list) else shown)
+        shown["requested_teams"] = []  # those in the example lack what the description demands
+        url = f"{here}/pull/{pull.number}"
+        return shown | {"number": pull.number, "title": pull.title, "body": pull.body, "html_url": url}
 
     def _error(self, status: int, message: str) -> Reply:
         return Reply(status, {"message": message, "documentation_url": "https://docs", "status": str(status)})
@@ -198,6 +251,19 @@ class GitLab(_Memory):
                 return Reply(403, {"message": "403 Forbidden"})
             comment.body = request.data["body"]
             return Reply(200, self._shown(comment))
+        if rest == "merge_requests" and request.method == "GET":
+            rows = repository.proposed(
+                unquote(request.query["source_branch"]), request.query["target_branch"]
+            )
+            return Reply(200, [self._pull(p) for p in rows])
+        if rest == "merge_requests":
+            data = request.data
+            made = (data["source_branch"], data["target_branch"], data["title"], data["description"])
+            return Reply(201, self._pull(repository.propose(*made)))
+        found = re.fullmatch(r"merge_requests/(\d+)", rest)
+        if found and request.method == "PUT":
+            changed = repository.edit(found[1], request.data["title"], request.data["description"])
+            return Reply(200, self._pull(changed))
         if rest == "uploads":
             if "files" in repository.forbidden:
                 return Reply(403, {"message": "403 Forbidden"})
@@ -213,6 +279,19 @@ class GitLab(_Memory):
             shown |= {"target_url": None, "description": None, "created_at": WHEN, "author": self._user(who)}
             return Reply(201, shown | {k: v for k, v in request.data.items() if k != "state"})
         return Reply(404, {"message": "404 Not Found"})
+
+    def _pull(self, pull: Pull) -> dict[str, Any]:
+        return {
+            "id": 100 + pull.number,
+            "iid": pull.number,
+            "project_id": 1,
+            "title": pull.title,
+            "description": pull.body,
+            "state": "opened",
+            "source_branch": pull.branch,
+            "target_branch": pull.base,
+            "web_url": f"https://gitlab.com/x/-/merge_requests/{pull.number}",
+        }
 
     def _user(self, name: str) -> dict[str, Any]:
         return {"id": 1, "username": name, "name": name, "state": "active", "web_url": f"https://x/{name}"}
@@ -270,6 +349,21 @@ class Bitbucket(_Memory):
                 return self._error(403, "You cannot edit this comment.")
             comment.body = request.data["content"]["raw"]
             return Reply(200, self._shown(comment))
+        if rest == "pullrequests" and request.method == "GET":
+            words = re.fullmatch(
+                r'source\.branch\.name="(.+)" AND destination\.branch\.name="(.+)" AND state="OPEN"',
+                unquote_plus(request.query["q"]),
+            )
+            assert words
+            return Reply(200, {"values": [self._pull(p) for p in repository.proposed(words[1], words[2])]})
+        if rest == "pullrequests":
+            data = request.data
+            branches = data["source"]["branch"]["name"], data["destination"]["branch"]["name"]
+            return Reply(201, self._pull(repository.propose(*branches, data["title"], data["description"])))
+        found = re.fullmatch(r"pullrequests/(\d+)", rest)
+        if found and request.method == "PUT":
+            changed = repository.edit(found[1], request.data["title"], request.data["description"])
+            return Reply(200, self._pull(changed))
         if rest == "downloads" or rest.startswith("downloads/"):
             return self._downloads(repository, rest, request)
         found = re.fullmatch(r"commit/([0-9a-f]{40})/statuses/build", rest)
@@ -277,6 +371,18 @@ class Bitbucket(_Memory):
             repository.statuses.append({**request.data, "sha": found[1]})
             return Reply(201, {"type": "build", **request.data})
         return self._error(404, "Resource not found")
+
+    def _pull(self, pull: Pull) -> dict[str, Any]:
+        return {
+            "type": "pullrequest",
+            "id": pull.number,
+            "title": pull.title,
+            "description": pull.body,
+            "state": "OPEN",
+            "source": {"branch": {"name": pull.branch}},
+            "destination": {"branch": {"name": pull.base}},
+            "links": {"html": {"href": f"https://bitbucket.org/x/pull-requests/{pull.number}"}},
+        }
 
     def _downloads(self, repository: Repository, rest: str, request: Request) -> Reply:
         if "files" in repository.forbidden and request.method != "GET":
