@@ -15,6 +15,7 @@ from mlflowc.commands import complete
 from mlflowc.commands.options import file_option, overrides, set_option
 from mlflowc.commands.why import stages_named
 from mlflowc.ir.model import AssetRef, DataRef, GlobRef, InputSource, PathRef, Stage, StageOutput
+from mlflowc.project import Project
 from mlflowc.render.columns import plain
 from mlflowc.runtime import progress
 from mlflowc.runtime.explain import shown_command
@@ -27,14 +28,21 @@ from mlflowc.runtime.workspace import Workspace, open_workspace
 
 
 @click.command("show")
-@click.argument("stage", shell_complete=complete.stages)
+@click.argument("stage", required=False, shell_complete=complete.stages)
 @click.option("--log", is_flag=True, help="Print the log of the last run, and nothing else.")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 @set_option
 @file_option
-def command(stage: str, log: bool, as_json: bool, settings: tuple[str, ...], file: str | None) -> int:
-    """Show a stage: its parts, the components of its key, outputs, metrics, last runs and log."""
+def command(stage: str | None, log: bool, as_json: bool, settings: tuple[str, ...], file: str | None) -> int:
+    """Show a stage: its parts, the components of its key, outputs, metrics, last runs and log.
+
+    Without STAGE, the stages are listed, each with its state.
+    """
     loaded = project.load(file, overrides=overrides(settings))
+    if stage is None:
+        if log:
+            raise click.UsageError("--log is that of a stage: name it")
+        return _list(loaded, as_json)
     stages = stages_named(loaded.pipeline, stage)
     ws = open_workspace(loaded.root, loaded.pipeline)
     try:
@@ -52,6 +60,24 @@ def command(stage: str, log: bool, as_json: bool, settings: tuple[str, ...], fil
         return 0
     for n, facts in enumerate(shown):
         print("\n" * bool(n) + _text(facts), end="")
+    return 0
+
+
+def _list(loaded: Project, as_json: bool) -> int:
+    """All stages: where they are declared and what a run would do."""
+    ws = open_workspace(loaded.root, loaded.pipeline)
+    try:
+        steps = make_plan(ws, [s.id for s in loaded.pipeline.stages]).steps
+    finally:
+        ws.close()
+    if as_json:
+        listed = [{"stage": s.stage.id, "state": s.action.value, "reason": s.reason} for s in steps]
+        print(json.dumps({"stages": listed}, indent=2, ensure_ascii=False))
+        return 0
+    wide = max((len(s.stage.id) for s in steps), default=0)
+    for s in steps:
+        place = f"{s.stage.place.file}:{s.stage.place.line}"
+        print(f"{terminal.style(s.stage.id.ljust(wide), 'bold')}  {place}  {s.action.value}")
     return 0
 
 

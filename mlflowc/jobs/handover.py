@@ -14,8 +14,9 @@ from mlflowc.jobs.model import Job, JobKind, Workflow
 from mlflowc.runtime import bundle, execute, pins, publish, targets
 from mlflowc.runtime.bundle import Bundle, BundleError
 from mlflowc.runtime.events import Outcome, RunResult, StageResult
+from mlflowc.runtime.foreseen import deep_keys
 from mlflowc.runtime.lockfile import LockFile
-from mlflowc.runtime.plan import Action, Outputs, Plan, Planner, Step, deep_keys, expect, pin_environments
+from mlflowc.runtime.plan import Action, Outputs, Plan, Planner, Step, expect, pin_environments
 from mlflowc.runtime.records import Record
 from mlflowc.runtime.unlike import Unlike
 from mlflowc.runtime.workspace import Workspace

@@ -47,7 +47,7 @@ class Shared:
     A trial of a sweep runs `apart`: that makes a place which stands for the project folder, `desk` from then
     on. Its command runs and writes there, so trials at the same paths are not in each other's way. `again`:
     a result that is there does not count. `writers` are what writes the outputs of stages that have no
-    commands; they say how many seconds these took to make.
+    commands; they say how many seconds these took to make, and lines for the log.
     """
 
     ws: Workspace
@@ -62,7 +62,7 @@ class Shared:
     apart: Apart | None = None
     desk: Workspace | None = None
     again: bool = False
-    writers: dict[str, Callable[[], float]] = field(default_factory=dict)
+    writers: dict[str, Callable[[], tuple[float, list[str]]]] = field(default_factory=dict)
 
     @property
     def at(self) -> Workspace:
@@ -481,7 +481,9 @@ def _try(
 def _write(shared: Shared, stage: Stage, log: Log) -> Try:
     """The outputs of a stage without commands."""
     try:
-        seconds = shared.writers[stage.id]()
+        seconds, lines = shared.writers[stage.id]()
+        for line in lines:
+            log.note(line)
         return Try(None, seconds, log.close(), publish.publish(shared.ws, stage))
     except Failure as e:
         return Try(e, 0.0, log.close())

@@ -11,9 +11,9 @@ from mlflowc.errors import Failure
 from mlflowc.ir import feeds
 from mlflowc.ir.model import Data, Env, Pipeline, Runner, Stage, Sweep, Value
 from mlflowc.runtime.checkout import Checkout
+from mlflowc.runtime.feedport import Feeds
 from mlflowc.runtime.index import StatIndex
 from mlflowc.runtime.lockfile import LockFile
-from mlflowc.runtime.pins import Feeds
 from mlflowc.runtime.ports import Clock, CommandRunner, FileSystem, LocalFileSystem, SystemClock
 from mlflowc.runtime.remotes.port import Remote
 from mlflowc.runtime.sharedcache import SharedCache

@@ -24,8 +24,9 @@ def has_content(ws: Workspace, done: Done) -> bool:
     return ws.remote is not None and ws.remote.fetch(done.outputs)
 
 
-def write(ws: Workspace, stage: Stage, driver: Driver) -> float:
-    """Writes the outputs of `stage`, which carries the sweep out; gives the seconds of all its trials.
+def write(ws: Workspace, stage: Stage, driver: Driver) -> tuple[float, list[str]]:
+    """Writes the outputs of `stage`, which carries the sweep out; gives the seconds of all its trials, and
+    lines about them.
 
     Raises `Failure` where no trial went well, `OSError`.
     """
@@ -45,7 +46,15 @@ def write(ws: Workspace, stage: Stage, driver: Driver) -> float:
                 f"the cache has lost `{made[output.name].path}` of trial {best.trial.number}",
                 help="run the sweep again",
             )
-    return sum(d.seconds or 0.0 for d in driver.done)
+    return sum(d.seconds or 0.0 for d in driver.done), [_line(driver, d) for d in driver.done]
+
+
+def _line(driver: Driver, done: Done) -> str:
+    values = ", ".join(f"{name} = {_cell(value)}" for name, value in done.trial.point.items())
+    if not done.good:
+        return f"trial {done.trial.number}: {values}: {done.message}"
+    known = " (known)" if done.cached else ""
+    return f"trial {done.trial.number}: {values}: {driver.sweep.field} {driver.value(done)}{known}"
 
 
 def table(sweep: Sweep, stage: Stage, ws: Workspace, done: Sequence[Done]) -> str:

@@ -47,6 +47,7 @@ class Sweeps:
         self.drivers: dict[str, Driver] = {}
         self._shared = shared
         self._part = part
+        self._began: dict[str, float] = {}
         self._findings: dict[str, dict[Finding, None]] = {}
 
     def begin(self, step: Step, upstream: Upstream) -> StageResult | Opened:
@@ -65,6 +66,7 @@ class Sweeps:
         self.opened[opened.name] = opened
         self.drivers[opened.name] = opened.driver
         self._findings[opened.name] = {}
+        self._began[opened.name] = self._shared.ws.clock.monotonic()
         trials = sweeps.count(opened.driver.sweep)
         self._shared.listener.started(opened.name, f"{opened.step.reason} ({trials} trials)")
 
@@ -106,7 +108,8 @@ class Sweeps:
             return StageResult(opened.name, Outcome.FAILED, message=message)
         shared.writers[opened.name] = lambda: results.write(shared.ws, opened.step.stage, driver)
         result = work(shared, opened.step, opened.upstream)
-        result = replace(result, findings=tuple(self._findings[opened.name]))
+        took = shared.ws.clock.monotonic() - self._began[opened.name]
+        result = replace(result, findings=tuple(self._findings[opened.name]), seconds=took)
         if result.outcome.good:
             for done in driver.done:
                 desk.forget(shared.ws, done.key)
