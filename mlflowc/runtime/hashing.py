@@ -25,8 +25,9 @@ def hash_file(path: str | os.PathLike[str]) -> str:
         if size >= _MAPPED:
             hasher = blake3(max_threads=blake3.AUTO)
             return hasher.update_mmap(path).hexdigest()
-        data = os.read(fd, _CHUNK)
-        if len(data) < _CHUNK and len(data) >= size:
+        # One byte more than there should be: a file that grew meanwhile is read on.
+        data = os.read(fd, min(size + 1, _CHUNK))
+        if len(data) == size < _CHUNK:
             return blake3(data).hexdigest()
         hasher = blake3()
         while data:
