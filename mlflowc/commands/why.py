@@ -12,29 +12,30 @@ from mlflowc.commands import complete
 from mlflowc.commands.options import file_option, overrides, set_option
 from mlflowc.errors import Failure
 from mlflowc.ir.model import Pipeline
-from mlflowc.runtime import targets
+from mlflowc.runtime import progress, targets
 from mlflowc.runtime.explain import changes, nearest_record
 from mlflowc.runtime.plan import Action, Step, make_plan
 from mlflowc.runtime.workspace import Workspace, open_workspace
 
 
 @click.command("why")
-@click.argument("stage", shell_complete=complete.stages)
+@click.argument("stage", required=False, shell_complete=complete.stages)
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 @set_option
 @file_option
-def command(stage: str, as_json: bool, settings: tuple[str, ...], file: str | None) -> int:
+def command(stage: str | None, as_json: bool, settings: tuple[str, ...], file: str | None) -> int:
     """Say why a stage would run: which parameter, file, environment or command is different.
 
     Compares with the nearest of its earlier results. Where the stage waits for others, says what is different
-    there.
+    there. Without STAGE, all stages that are not up to date are explained.
     """
     loaded = project.load(file, overrides=overrides(settings))
-    stages = stages_named(loaded.pipeline, stage)
+    named = stages_named(loaded.pipeline, stage) if stage is not None else ()
+    stages = named or tuple(s.id for s in loaded.pipeline.stages)
     ws = open_workspace(loaded.root, loaded.pipeline)
     try:
         plan = make_plan(ws, stages)
-        answers = [_answer(ws, s) for s in plan.steps if s.stage.id in stages or s.action is not Action.KEEP]
+        answers = [_answer(ws, s) for s in plan.steps if s.stage.id in named or s.action is not Action.KEEP]
     finally:
         ws.close()
     if as_json:
@@ -44,6 +45,9 @@ def command(stage: str, as_json: bool, settings: tuple[str, ...], file: str | No
         print(f"{terminal.style(str(answer['stage']), 'bold')}: {answer['says']}")
         for line in answer["changes"]:
             print(f"  {line}")
+    same = len(plan.steps) - len(answers)
+    if stage is None and same:
+        print(f"{progress.count(same, 'stage')} up to date" + ("" if answers else ": nothing to explain"))
     return 0
 
 
