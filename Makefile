@@ -34,6 +34,7 @@ $(SETUP): pyproject.toml
 tools: $(SETUP) ## Install the CI executors and linters that the tests use
 	@$(BIN)/python tests/e2e/harness/tools.py
 	@$(BIN)/python -m tests.e2e.forges.tools
+	@$(BIN)/python -m tests.support.azure
 
 demo: $(SETUP) ## A real project: run it, run it again, show its report and its CI
 	@BIN=$(BIN) bash examples/demo.sh

@@ -16,7 +16,8 @@ from mlflowc.errors import Failure
 from mlflowc.runtime.remotes.engine import Engine
 from mlflowc.runtime.remotes.transport import AbsentError, RemoteError, Transport, connect
 from tests.conftest import IN_CI
-from tests.support import servers
+from tests.support import azure, servers
+from tests.support.azure import Azure
 from tests.support.remote_project import Checkout, results
 from tests.support.servers import S3, SshServer
 
@@ -51,7 +52,16 @@ def use(monkeypatch: pytest.MonkeyPatch, env: dict[str, str]) -> None:
         monkeypatch.setenv(name, value)
 
 
-@pytest.fixture(params=["folder", "s3", "ssh"])
+@pytest.fixture(scope="module")
+def az(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azure]:
+    """Azure's emulator."""
+    if not azure.installed():
+        (pytest.fail if IN_CI else pytest.skip)("Azurite is not installed: run `make tools`")
+    with azure.azure_server(tmp_path_factory.mktemp("azure") / "server") as server:
+        yield server
+
+
+@pytest.fixture(params=["folder", "s3", "az", "ssh"])
 def remote(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Transport]:
@@ -61,6 +71,8 @@ def remote(
     elif request.param == "s3":
         use(monkeypatch, request.getfixturevalue("s3").env())
         made = connect(f"s3://bucket/{tmp_path.name}", tmp_path, {})
+    elif request.param == "az":
+        made = connect(f"az://bucket/{tmp_path.name}", tmp_path, request.getfixturevalue("az").options())
     else:
         server = request.getfixturevalue("ssh")
         options = {"key": str(server.key), "known_hosts": str(server.known)}
