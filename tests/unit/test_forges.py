@@ -14,6 +14,7 @@ from mlflowc.report.forges import comment
 from mlflowc.report.forges.http import Answer, limited, next_link, said
 from mlflowc.report.forges.place import Given, detect
 from mlflowc.report.model import Chart, Plot
+from mlflowc.runtime.propose import Login
 
 GITHUB = {"GITHUB_ACTIONS": "true", "GITHUB_REPOSITORY": "o/r", "GITHUB_TOKEN": "t"}
 GITLAB = {"GITLAB_CI": "true", "CI_PROJECT_ID": "1", "CI_PROJECT_PATH": "g/p", "GITLAB_TOKEN": "t"}
@@ -131,6 +132,29 @@ def test_a_services_own_words(data: Any, words: str) -> None:
     assert said(Answer(400, {}, data)) == words
 
 
+# --- pushing -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "given"),
+    [
+        ("https://github.com/o/r.git", True),
+        ("https://github.com.evil.example/o/r.git", False),
+        ("https://evil.example/github.com/r.git", False),
+        ("https://github.com@evil.example/r.git", False),
+        ("git@github.com:o/r.git", False),
+        ("/srv/git/r.git", False),
+    ],
+)
+def test_git_gets_the_token_for_the_services_own_host(url: str, given: bool) -> None:
+    made = Login("github.com", "x-access-token", "t0ken").environment(url)
+    assert bool(made) == given
+    if given:
+        assert made["GIT_CONFIG_KEY_0"] == "http.https://github.com/.extraHeader"
+        assert "t0ken" not in str(made), "it is not readable at a glance"
+    assert Login("github.com", "x-access-token", "").environment(url) == {}
+
+
 # --- diagrams ------------------------------------------------------------------------------------
 
 
@@ -193,6 +217,10 @@ def test_titles_cannot_break_out() -> None:
     assert text.count("```") == 2
     assert text.count("%%{") == 1
     assert "<" not in text.replace("-->", "") and "@" not in text
+
+
+def test_bars_below_zero_are_none() -> None:
+    assert mermaid.diagram(plots.metrics("Scores", [("", False, {"auc": 0.9, "r2": -0.7})])) is None
 
 
 def test_bars_of_metrics_are_a_diagram() -> None:
