@@ -264,7 +264,7 @@ def test_status_and_why(project: Path, call: Call) -> None:
     assert both in every.out
     listed = call("show").out.splitlines()
     assert [line.split()[0] for line in listed] == [s["stage"] for s in call("show", "--json").json["stages"]]
-    assert any("train" in line and ".mlpipe:" in line and "run" in line for line in listed)
+    assert all(".mlpipe:" in line for line in listed)
     assert call("show", "--log").code == 2
     assert call("why", "enough").code == 2
     assert call("why", "nothing").code == 2
