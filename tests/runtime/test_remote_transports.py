@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -211,6 +213,31 @@ class Proxy:
             each.close()
 
 
+def slow(rate: int) -> Callable[[int], Callable[[bytes], bytes | None]]:
+    """Each connection gives so many bytes a second."""
+
+    def change(data: bytes) -> bytes:
+        time.sleep(len(data) / rate)
+        return data
+
+    return lambda n: change
+
+
+def stalled(size: int, connections: int) -> Callable[[int], Callable[[bytes], bytes | None]]:
+    """The first connections stay open and give nothing more after so many bytes."""
+
+    def rule(n: int) -> Callable[[bytes], bytes | None]:
+        left = [size]
+
+        def change(data: bytes) -> bytes:
+            left[0] -= len(data)
+            return data if n >= connections or left[0] > 0 else b""
+
+        return change
+
+    return rule
+
+
 def cut_after(size: int, connections: int) -> Callable[[int], Callable[[bytes], bytes | None]]:
     """The first connections are cut after so many bytes of answers."""
 
@@ -296,6 +323,83 @@ def test_a_push_over_a_bad_line(s3: S3, tmp_path: Path) -> None:
     other = Checkout(tmp_path / "other" / "p", s3.env()).make(block)
     other("run")
     assert (other.ran, other.outputs()) == ([], maker.outputs())
+
+
+def through(s3: S3, proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Transport:
+    """The bucket behind a proxy, with a short patience."""
+    use(monkeypatch, {**s3.env(), "AWS_ENDPOINT_URL": f"http://127.0.0.1:{proxy.port}"})
+    return connect(f"s3://bucket/{tmp_path.name}", tmp_path, {"timeout": "1"})
+
+
+def test_a_slow_line_is_no_reason_to_stop(s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A transfer may take several times as long as a server may be silent, and its progress shows."""
+    proxy = Proxy(s3.port, slow(500_000))
+    try:
+        remote = through(s3, proxy, tmp_path, monkeypatch)
+        remote.write(NAME, BIG[:2_000_000])
+        engine = Engine(remote)
+        began, steps = time.monotonic(), 0
+        size = 0
+        for chunk in engine.read(NAME):
+            size += len(chunk)
+            steps += 1
+        assert (size, remote.size(NAME)) == (2_000_000, 2_000_000)
+        assert time.monotonic() - began > 2, "it was slow"
+        assert steps > 1
+    finally:
+        proxy.close()
+
+
+def test_a_line_that_stands_still_is_left(s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, s3.env())
+    connect(f"s3://bucket/{tmp_path.name}", tmp_path, {}).write(NAME, BIG)
+    proxy = Proxy(s3.port, stalled(5_000_000, 1))
+    try:
+        engine = Engine(through(s3, proxy, tmp_path, monkeypatch))
+        assert engine.read_all(NAME) == BIG
+        assert proxy.count > 1, "over another connection"
+    finally:
+        proxy.close()
+
+
+def test_credentials_that_expire_on_the_way(s3: S3, tmp_path: Path) -> None:
+    """The first answers are good, and then the server refuses: the run goes on, and says so once."""
+    block = f'cache {{ remote = "s3://bucket/{tmp_path.name}", write = all }}'
+    maker = Checkout(tmp_path / "maker" / "p", s3.env()).make(block)
+    maker("run")
+    body = b"<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>"
+    answer = b"HTTP/1.1 403 Forbidden\r\nContent-Type: application/xml\r\nContent-Length: %d\r\n\r\n%s"
+    count = itertools.count()
+    proxy = Proxy(s3.port, lambda n: lambda data: data if next(count) < 4 else answer % (len(body), body))
+    try:
+        env = {**s3.env(), "AWS_ENDPOINT_URL": f"http://127.0.0.1:{proxy.port}"}
+        other = Checkout(tmp_path / "other" / "p", env).make(block)
+        text = other("run")
+        assert text.count("warning") == 1, text
+        assert "refuses these credentials" in text
+        assert other.outputs() == maker.outputs()
+        pulled = Checkout(tmp_path / "third" / "p", env).make(block)("cache", "pull", code=1)
+        assert "refuses these credentials" in pulled
+    finally:
+        proxy.close()
+
+
+def test_a_truncated_object_is_a_miss(s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody cut off what is in the bucket: nobody takes it, and who makes the result again mends it."""
+    block = f'cache {{ remote = "s3://bucket/{tmp_path.name}", write = all }}'
+    maker = Checkout(tmp_path / "maker" / "p", s3.env()).make(block)
+    maker("run")
+    use(monkeypatch, s3.env())
+    remote = connect(f"s3://bucket/{tmp_path.name}", tmp_path, {})
+    for found in list(remote.names("v1/trusted/")):
+        if "/records/" not in found.name:
+            remote.write(found.name, whole(remote, found.name)[: found.size // 2])
+    other = Checkout(tmp_path / "other" / "p", s3.env()).make(block)
+    other("run")
+    assert (other.ran, other.outputs()) == (["load", "split", "score"], maker.outputs())
+    late = Checkout(tmp_path / "late" / "p", s3.env()).make(block)
+    late("run")
+    assert (late.ran, late.outputs()) == ([], maker.outputs())
 
 
 def test_wrong_and_expired_credentials(s3: S3, tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ from mlflowc.ir.model import Value
 from mlflowc.runtime.remotes.transport import CHUNK, AbsentError, Found, RemoteError, scheme_of
 
 _PART = 16 * 1024 * 1024
+# A part may take so many times as long to be sent as a server may be silent.
+_UPLOAD = 10
 _STORES: Mapping[str, Callable[..., Any]] = {
     "s3": store.S3Store,
     "gs": store.GCSStore,
@@ -45,13 +47,10 @@ def connect(address: str, root: Path, options: Mapping[str, Value]) -> Cloud:
     if not parts.netloc:
         raise Failure(f"`{address}` names no {'server' if 'http' in scheme else 'bucket'}", code=2)
     given = {k: str(v) if not isinstance(v, bool) else v for k, v in options.items()}
-    seconds = given.pop("timeout", None)
-    client: dict[str, Any] = {
-        "connect_timeout": timedelta(seconds=5),
-        "timeout": timedelta(seconds=_seconds(seconds)),
-        "allow_http": True,
-    }
+    seconds = _seconds(given.pop("timeout", None))
+    client = _client(seconds)
     retry = {"max_retries": 2, "retry_timeout": timedelta(seconds=30)}
+    writer: Any = None
     try:
         if scheme in ("http", "https"):
             if given:
@@ -61,25 +60,32 @@ def connect(address: str, root: Path, options: Mapping[str, Value]) -> Cloud:
         else:
             settings: dict[str, Any] = {**(aws_profile(os.environ) if scheme == "s3" else {}), **given}
             prefix = parts.path.strip("/") or None
-            made = _STORES[scheme](
-                parts.netloc, prefix=prefix, client_options=client, retry_config=retry, **settings
-            )
+            kind, where = _STORES[scheme], parts.netloc
+            made = kind(where, prefix=prefix, client_options=client, retry_config=retry, **settings)
+            # A client cannot tell a slow upload from one that stands still: there is a limit for each part.
+            client = {**_client(None), "timeout": timedelta(seconds=seconds * _UPLOAD)}
+            writer = kind(where, prefix=prefix, client_options=client, retry_config=retry, **settings)
     except (exceptions.BaseError, ValueError, TypeError) as e:
         raise Failure(
             f"the remote `{_shown(address)}` cannot be set up: {_first_line(e)}",
             help="check the address and the other settings of the `cache` block",
         ) from None
-    return Cloud(made, scheme, _shown(address))
+    return Cloud(made, scheme, _shown(address), writer)
+
+
+def _client(stall: float | None) -> dict[str, Any]:
+    """Settings of a client that waits so many seconds for more bytes, however long a transfer takes."""
+    return {
+        "connect_timeout": timedelta(seconds=5),
+        "timeout": timedelta(days=7),
+        "allow_http": True,
+        **({"read_timeout": timedelta(seconds=stall)} if stall is not None else {}),
+    }
 
 
 def with_headers(address: str, headers: Mapping[str, str]) -> Cloud:
     """A web server that wants `headers` with each request, such as `Authorization`."""
-    client: dict[str, Any] = {
-        "connect_timeout": timedelta(seconds=5),
-        "timeout": timedelta(seconds=60),
-        "allow_http": True,
-        "default_headers": dict(headers),
-    }
+    client = {**_client(60), "default_headers": dict(headers)}
     parts = urlsplit(address)
     bare = urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
     made = store.HTTPStore(bare, client_options=client)  # type: ignore[arg-type]
@@ -91,8 +97,9 @@ class Cloud:
 
     width = 16
 
-    def __init__(self, made: Any, scheme: str, shown: str) -> None:
+    def __init__(self, made: Any, scheme: str, shown: str, writer: Any = None) -> None:
         self.shown = shown
+        self._writer = writer if writer is not None else made
         self.writable = not scheme.startswith("http")
         self._store = made
         self._scheme = scheme
@@ -152,19 +159,19 @@ class Cloud:
         if fresh:
             data = content if isinstance(content, bytes) else content.read_bytes()
             try:
-                obstore.put(self._store, name, data, mode="create")
+                obstore.put(self._writer, name, data, mode="create")
             except exceptions.NotSupportedError:
                 # A server without conditional writes: two at the same moment would both be first.
                 try:
                     obstore.head(self._store, name)
                 except (exceptions.NotFoundError, FileNotFoundError):
-                    obstore.put(self._store, name, data)
+                    obstore.put(self._writer, name, data)
                     return
                 raise _TakenError from None
             except (exceptions.AlreadyExistsError, exceptions.PreconditionError):
                 raise _TakenError from None
             return
-        obstore.put(self._store, name, content, chunk_size=_PART, max_concurrency=4)
+        obstore.put(self._writer, name, content, chunk_size=_PART, max_concurrency=4)
 
     def names(self, prefix: str) -> Iterator[Found]:
         """See `Transport`."""
@@ -235,7 +242,7 @@ def _part(result: Any, start: int, length: int | None) -> Iterator[bytes]:
 
 
 def _seconds(text: object) -> float:
-    """The `timeout` option: seconds for one request."""
+    """The `timeout` option: seconds without a byte."""
     if text is None:
         return 60.0
     try:
