@@ -183,6 +183,7 @@ class Collector:
         yield from self._store.root.glob("checkouts/*.tmp")
         if self._root is not None:
             yield from self._root.glob(".mlpipe/tmp/*")
+            yield from self._root.glob(".mlpipe/trials/*")
             yield from self._root.glob(".mlpipe/*.tmp")
             yield from self._root.glob(".mlpipe/*/*.tmp")
             yield from self._root.glob(f"{NAME}.*.tmp")

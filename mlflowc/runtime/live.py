@@ -38,6 +38,7 @@ class LiveLines(Lines):
         super().__init__(stream, stamps=False)
         self._guard = threading.RLock()
         self._running: dict[str, float] = {}
+        self._planned: set[str] = set()
         self._total = self._done = 0
         self._drawn = 0
         self._whole_line = True
@@ -51,6 +52,7 @@ class LiveLines(Lines):
         """Opens the region."""
         self._total = sum(s.action is not Action.KEEP for s in plan.steps)
         self._quiet = self._total >= _MANY
+        self._planned = {s.stage.id for s in plan.steps}
         if not plan.idle:
             self._ticker = threading.Thread(target=self._tick, daemon=True, name="display")
             self._ticker.start()
@@ -59,6 +61,8 @@ class LiveLines(Lines):
         """Adds the stage to the region."""
         with self._guard:
             self._running[stage] = time.monotonic()
+            # A trial of a sweep: how many there are shows while it goes on.
+            self._total += stage not in self._planned
         if not self._quiet:
             super().started(stage, reason)
 

@@ -64,6 +64,7 @@ class Driver:
         self.stopped = False
         self._base = base
         self._whole = frozenset(v.param for v in sweep.vary if params[v.param].type.name == "int")
+        self._best: tuple[tuple[float, int], Done] | None = None
         self._queue: deque[Trial] = deque()
         self._running = 0
         self._round = 0
@@ -89,10 +90,14 @@ class Driver:
         """A trial that `next` gave is done."""
         self._running -= 1
         self.done.append(done)
+        self._compare(done)
 
     def again(self, trial: Trial, once_more: Trial) -> None:
         """Has a trial run once more: what it made is gone."""
         self.done = [d for d in self.done if d.trial is not trial]
+        self._best = None
+        for done in self.done:
+            self._compare(done)
         self._queue.append(once_more)
 
     @property
@@ -112,9 +117,15 @@ class Driver:
 
     def best(self) -> Done | None:
         """The trial with the best value, of equal ones the first; None where there is none."""
-        sign = 1 if self.sweep.goal == "maximize" else -1
-        valued = [(sign * v, -d.trial.number, d) for d in self.done if (v := self.value(d)) is not None]
-        return max(valued, key=lambda v: v[:2])[2] if valued else None
+        return self._best[1] if self._best is not None else None
+
+    def _compare(self, done: Done) -> None:
+        value = self.value(done)
+        if value is None:
+            return
+        rank = (value if self.sweep.goal == "maximize" else -value, -done.trial.number)
+        if self._best is None or rank > self._best[0]:
+            self._best = (rank, done)
 
     def _choose(self) -> None:
         lost = [d for d in self.done if unknown(d)]
