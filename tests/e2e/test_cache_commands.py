@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tarfile
 import time
 from pathlib import Path
 
@@ -406,3 +407,59 @@ def test_gc_in_the_remote_keeps_to_its_namespace(maker: Checkout, tmp_path: Path
     both = json.loads(maker(*now, "--namespace", "all"))
     assert "trusted" in both["namespaces"]
     assert both["results"] == 0, "the lock names them"
+
+
+def test_results_are_pushed_while_the_run_goes_on(tmp_path: Path) -> None:
+    """The second stage waits until the first one's result is in the remote."""
+    remote = tmp_path / "remote"
+    folder = tmp_path / "p"
+    folder.mkdir()
+    (folder / "pipeline.mlpipe").write_text(
+        f"""\
+mlpipe 1
+pipeline waits
+cache {{ remote = "{remote}", write = all }}
+stage first {{ out a = "a.txt", run = "echo a > {{{{a}}}}" }}
+stage second {{
+  in  a = first.a
+  out b = "b.txt"
+  run = \"\"\"
+  for i in $(seq 600); do
+    if ls {remote}/v1/trusted/records/*/* > /dev/null 2>&1; then echo there > {{{{b}}}}; exit 0; fi
+    sleep 0.1
+  done
+  exit 1
+  \"\"\"
+}}
+"""
+    )
+    text = Checkout(folder)("run")
+    assert results(text) == 2
+    assert (folder / "b.txt").read_text() == "there\n"
+
+
+def test_what_could_not_be_pushed_is_pushed_later(tmp_path: Path) -> None:
+    remote = tmp_path / "share" / "remote"
+    maker = Checkout(tmp_path / "maker" / "p").make(f'cache {{ remote = "{remote}", write = all }}')
+    text = maker("run")
+    assert text.count("warning") == 1, "the folder above it is gone: a mount, perhaps"
+    assert results(text) == 0
+    remote.parent.mkdir()
+    assert "3 results pushed" in maker("cache", "push")
+
+
+def test_jobs_hand_over_records_where_the_remote_has_the_rest(maker: Checkout, other: Checkout) -> None:
+    def objects_in(path: Path) -> list[str]:
+        with tarfile.open(path) as bundle:
+            return [m.name for m in bundle if m.name.startswith(("objects/", "trees/"))]
+
+    other.env.update(MAIN)
+    text = other("exec", "score", "--on", "pull-request")
+    assert other.ran == []
+    assert objects(other) == 0, "nothing had to come"
+    assert objects_in(other.root / "mlpipe-bundles" / "score.tar") == []
+    assert "score.tar" in text
+    other.forget()
+    other("exec", "score", "--on", "pull-request", "--no-remote")
+    assert objects_in(other.root / "mlpipe-bundles" / "score.tar") != []
+    assert other.ran != []
