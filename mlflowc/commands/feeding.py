@@ -12,7 +12,7 @@ from mlflowc.runtime.workspace import Workspace
 from mlflowc.spell import nearest
 
 if TYPE_CHECKING:
-    from mlflowc.runtime.pins import Pin
+    from mlflowc.runtime.feedport import Pin
     from mlflowc.sources.fetcher import Fetcher, Updated
 
 

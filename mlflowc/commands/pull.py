@@ -12,7 +12,7 @@ from mlflowc.commands import complete, feeding, sharing
 from mlflowc.commands.options import file_option, remote_option
 from mlflowc.errors import Failure
 from mlflowc.runtime import inuse, locks, pins, placing
-from mlflowc.runtime.pins import Pin
+from mlflowc.runtime.feedport import Pin
 from mlflowc.runtime.progress import count, size
 from mlflowc.runtime.workspace import Workspace, open_workspace
 

@@ -14,7 +14,7 @@ from mlflowc.runtime.progress import size
 from mlflowc.runtime.workspace import open_workspace
 
 if TYPE_CHECKING:
-    from mlflowc.runtime.pins import Pin
+    from mlflowc.runtime.feedport import Pin
     from mlflowc.sources.fetcher import News, Updated
 
 

@@ -8,7 +8,7 @@ import click
 
 from mlflowc import project, terminal
 from mlflowc.commands.options import file_option
-from mlflowc.runtime.plan import verify
+from mlflowc.runtime.foreseen import verify
 from mlflowc.runtime.progress import count
 from mlflowc.runtime.workspace import open_workspace
 

@@ -1,15 +1,42 @@
-"""Pinned data into its place: from the cache, else from the remote cache, else from its source."""
+"""What stages read, into its place: results from the cache or the remote cache, data also from its source."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 
 from mlflowc.errors import Failure
 from mlflowc.ir import feeds
 from mlflowc.runtime import pins, publish
-from mlflowc.runtime.pins import Pin
+from mlflowc.runtime.feedport import Pin
+from mlflowc.runtime.plan import Outputs
+from mlflowc.runtime.records import OutputRecord
 from mlflowc.runtime.workspace import Workspace
+
+
+def provide(ws: Workspace, inputs: Sequence[OutputRecord], note: Callable[[str], None]) -> None:
+    """Sees to it that what other stages made, and pinned data, is in place, as it should be.
+
+    Raises `Failure`, `OSError`.
+    """
+    pinned = {p.output: p for made in inputs if (p := pins.of_output(ws, made)) is not None}
+    if pinned:
+        put(ws, list(pinned.values()), note)
+    for made in inputs:
+        if made in pinned:
+            continue
+        ws.checkout.forget(made.path)
+        if not bring(ws, (made,)):
+            raise Failure(
+                f"`{made.path}`, made by another stage, is neither in place nor in the cache",
+                help="run that stage again, or get the bundle of the job that makes it",
+            )
+
+
+def bring(ws: Workspace, outputs: Outputs) -> bool:
+    """Puts results in place, from the cache or by way of it from the remote."""
+    if publish.restore(ws, outputs):
+        return True
+    return ws.remote is not None and ws.remote.fetch(outputs) and publish.restore(ws, outputs)
 
 
 def put(ws: Workspace, wanted: Sequence[Pin], note: Callable[[str], None]) -> None:
@@ -58,8 +85,3 @@ def gather(ws: Workspace, wanted: Sequence[Pin], note: Callable[[str], None]) ->
             help=f"`mlpipec pull {missing[0].name}` fetches it",
         )
     ws.feeds.bring(missing, note)
-
-
-def is_at_hand(ws: Workspace, pin: Pin) -> bool:
-    """Whether the data is in place or in the cache: nothing has to be fetched."""
-    return (os.path.lexists(ws.root / pin.path) and there(ws, pin)) or ws.store.has_output(pin.output)

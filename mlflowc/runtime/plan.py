@@ -21,6 +21,7 @@ from mlflowc.runtime.checkout import Checkout, Seen
 from mlflowc.runtime.codehash import code_hash
 from mlflowc.runtime.commands import render
 from mlflowc.runtime.explain import reason_to_run
+from mlflowc.runtime.feedport import Pin
 from mlflowc.runtime.lockfile import StageEntry
 from mlflowc.runtime.records import Metrics, OutputRecord, Record
 from mlflowc.runtime.sweeping import components as sweep_components
@@ -351,7 +352,7 @@ class Planner:
             )
         return sources, seen
 
-    def _pin(self, name: str) -> pins.Pin | str:
+    def _pin(self, name: str) -> Pin | str:
         """What the data counts as; or why it has no content that counts."""
         data = self._ws.sources[name]
         pin = pins.current(self._ws, data)

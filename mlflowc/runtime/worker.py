@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import signal
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,7 +13,18 @@ from typing import TYPE_CHECKING, TypeAlias
 from mlflowc import __version__
 from mlflowc.errors import Failure
 from mlflowc.ir.model import Stage, StageOutput
-from mlflowc.runtime import assets, checked, childenv, commands, environments, pins, placing, publish, unlike
+from mlflowc.runtime import (
+    assets,
+    checked,
+    childenv,
+    commands,
+    endings,
+    environments,
+    pins,
+    placing,
+    publish,
+    unlike,
+)
 from mlflowc.runtime.claim import Claim
 from mlflowc.runtime.events import Listener, Outcome, StageResult
 from mlflowc.runtime.index import Run
@@ -34,7 +44,6 @@ if TYPE_CHECKING:
 # Runs a stage at a place of its own: given what is to be done there.
 Apart: TypeAlias = Callable[[Step, Callable[[Workspace], StageResult]], StageResult]
 
-PREEMPTED = 75
 _PREEMPTIONS = 3
 _LONGEST_PAUSE = 60.0
 
@@ -101,7 +110,7 @@ def work(
     except Failure as e:
         return StageResult(stage.id, Outcome.FAILED, step.key, message=e.message, help=e.help)
     except OSError as e:
-        failure = _disk(e)
+        failure = endings.disk(e)
         return StageResult(stage.id, Outcome.FAILED, step.key, message=failure.message, help=failure.help)
 
 
@@ -118,6 +127,9 @@ def _work(
     inputs = _inputs(ws, stage, upstream)
     waited: list[str] = []
 
+    def note(text: str) -> None:
+        shared.listener.note(stage.id, text)
+
     def waiting(holder: str) -> None:
         waited.append(holder)
         shared.listener.note(stage.id, f"waiting: {holder} works on it")
@@ -130,7 +142,7 @@ def _work(
         done = _with_locks(shared, step, upstream, gpus, claim, held, look_again=bool(waited))
         if done is not None:
             return done
-        held = claim.fill(lambda missing: _materialise(shared, stage, missing))
+        held = claim.fill(lambda missing: placing.provide(ws, missing, note))
         waited.append("for inputs")
     return StageResult(stage.id, Outcome.CANCELLED, step.key)
 
@@ -190,7 +202,7 @@ def _restore(shared: Shared, step: Step) -> StageResult | None:
     ws = shared.ws
     began = ws.clock.monotonic()
     wanted = tuple(o for o in step.outputs if step.only is None or o.name in step.only)
-    if not _bring(ws, wanted):
+    if not placing.bring(ws, wanted):
         return None
     if checked.unfit(ws, checked.outputs(step.stage, wanted), step.record, step.key):
         return None
@@ -204,13 +216,6 @@ def _restore(shared: Shared, step: Step) -> StageResult | None:
     ws.index.remember_run(_ended(shared, step.stage, step.key, seconds, "restored", note))
     done = StageResult(step.stage.id, Outcome.RESTORED, step.key, step.outputs, step.metrics, seconds, saved)
     return replace(done, unlike=other) if other else done
-
-
-def _bring(ws: Workspace, outputs: Outputs) -> bool:
-    """Puts results in place, from the cache or by way of it from the remote."""
-    if publish.restore(ws, outputs):
-        return True
-    return ws.remote is not None and ws.remote.fetch(outputs) and publish.restore(ws, outputs)
 
 
 def _ended(shared: Shared, stage: Stage, key: str, seconds: float, outcome: str, note: str = "") -> Run:
@@ -266,7 +271,7 @@ def _run(
             try:
                 return _finish(shared, step, tried, started, began)
             except OSError as e:
-                tried = replace(tried, failure=_disk(e))
+                tried = replace(tried, failure=endings.disk(e))
         failure = tried.failure or Failure("it was interrupted")
         outcome = Outcome.CANCELLED if shared.cancel.is_set() else Outcome.FAILED
         left = publish.put_back(shared.at, stage, log)
@@ -355,24 +360,6 @@ def _checked_inputs(shared: Shared, step: Step) -> list[checked.Item]:
     return checked.inputs(shared.ws, step.stage, step.seen, shared.planner.paths)
 
 
-def _materialise(shared: Shared, stage: Stage, inputs: list[OutputRecord]) -> None:
-    """Sees to it that what other stages made, and pinned data, is in place, as it should be."""
-    ws = shared.ws
-    fetched = [p for made in inputs if (p := pins.of_output(ws, made)) is not None]
-    if fetched:
-        placing.put(ws, fetched, lambda text: shared.listener.note(stage.id, text))
-    made_of = {p.output for p in fetched}
-    for made in inputs:
-        if made in made_of:
-            continue
-        ws.checkout.forget(made.path)
-        if not _bring(ws, (made,)):
-            raise Failure(
-                f"`{made.path}`, made by another stage, is neither in place nor in the cache",
-                help="run that stage again, or get the bundle of the job that makes it",
-            )
-
-
 def _variables(shared: Shared, stage: Stage, gpus: tuple[str, ...] | None) -> dict[str, str]:
     env = shared.ws.envs.get(stage.env) if stage.env else None
     with shared.preparing:
@@ -459,12 +446,12 @@ def _try(
     except Failure as e:
         return Try(e, ws.clock.monotonic() - began, log.close())
     seconds = ws.clock.monotonic() - began
-    failure = _failure(end, limit)
+    failure = endings.failure(end, limit)
     if failure is not None:
         if shared.guard is not None and end.code and not end.cancelled:
             failure = shared.guard.explained(stage, failure)
         log.note(failure.message)
-        again, preempted = not end.cancelled, end.code == PREEMPTED
+        again, preempted = not end.cancelled, end.code == endings.PREEMPTED
         return Try(failure, seconds, log.close(), again=again, preempted=preempted, findings=findings)
     kept = log.close()
     changed = _changed(steady)
@@ -475,7 +462,7 @@ def _try(
     except Failure as e:
         return Try(e, seconds, kept, findings=findings)
     except OSError as e:
-        return Try(_disk(e), seconds, kept, findings=findings)
+        return Try(endings.disk(e), seconds, kept, findings=findings)
 
 
 def _write(shared: Shared, stage: Stage, log: Log) -> Try:
@@ -488,7 +475,7 @@ def _write(shared: Shared, stage: Stage, log: Log) -> Try:
     except Failure as e:
         return Try(e, 0.0, log.close())
     except OSError as e:
-        return Try(_disk(e), 0.0, log.close())
+        return Try(endings.disk(e), 0.0, log.close())
 
 
 def _in_sandbox(shared: Shared, step: Step, command: Command, log: Log) -> tuple[Exit, tuple[Finding, ...]]:
@@ -497,38 +484,6 @@ def _in_sandbox(shared: Shared, step: Step, command: Command, log: Log) -> tuple
     with shared.guard.at(shared.at).around(step, command) as guarded:
         end = shared.ws.runner.run(guarded.command, log, shared.cancel)
     return end, guarded.findings
-
-
-def _failure(end: Exit, limit: int | None) -> Failure | None:
-    if end.cancelled:
-        return Failure("it was interrupted")
-    if end.timed_out:
-        return Failure(
-            f"it ran longer than its timeout of {limit} s, and was ended", help="`timeout` sets the limit"
-        )
-    if end.code < 0:
-        try:
-            name = signal.Signals(-end.code).name
-        except ValueError:
-            name = f"signal {-end.code}"
-        help = "the system may have run out of memory" if name == "SIGKILL" else ""
-        return Failure(f"it was killed by {name}", help=help)
-    if end.code > 128 and end.code - 128 in (signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM, signal.SIGABRT):
-        name = signal.Signals(end.code - 128).name
-        help = "the system may have run out of memory" if name == "SIGKILL" else ""
-        return Failure(f"its command was killed by {name} (exit code {end.code})", help=help)
-    if end.code == PREEMPTED:
-        return Failure(f"it was preempted (exit code {PREEMPTED})")
-    if end.code == 128 + signal.SIGPIPE:
-        return Failure(
-            f"it ended with exit code {end.code}: what reads a pipe in its command stopped reading (SIGPIPE)",
-            help="under `pipefail` that is a failure, as in `yes | head`; let the reader read to the end",
-        )
-    if end.code == 127:
-        return Failure(
-            "it ended with exit code 127: a command was not found", help="is it in the stage's `env`?"
-        )
-    return Failure(f"it ended with exit code {end.code}") if end.code else None
 
 
 def _changed(steady: Steady) -> Failure | None:
@@ -540,13 +495,4 @@ def _changed(steady: Steady) -> Failure | None:
     return Failure(
         f"{names} changed while the stage ran, so its result was not kept",
         help="a stage may write its outputs and nothing else; if somebody edited the file, run again",
-    )
-
-
-def _disk(e: OSError) -> Failure:
-    what = e.strerror or str(e)
-    where = f" (`{os.path.relpath(e.filename)}`)" if isinstance(e.filename, str) else ""
-    return Failure(
-        f"its result could not be stored: {what}{where}",
-        help="the project's `.mlpipe` must be writable and have space; earlier outputs are as they were",
     )

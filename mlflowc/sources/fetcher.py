@@ -13,8 +13,8 @@ from mlflowc.errors import Failure
 from mlflowc.ir.model import Data
 from mlflowc.runtime import checked, inuse, pins, placing
 from mlflowc.runtime.checked import Item
+from mlflowc.runtime.feedport import Pin
 from mlflowc.runtime.lockfile import Entry
-from mlflowc.runtime.pins import Pin
 from mlflowc.runtime.progress import size
 from mlflowc.runtime.workspace import Workspace
 from mlflowc.sources import intake

@@ -15,8 +15,8 @@ from mlflowc.ir import feeds
 from mlflowc.ir.model import Data
 from mlflowc.runtime import checked, keys, locks, pins, tree
 from mlflowc.runtime.checked import Item
+from mlflowc.runtime.feedport import Pin
 from mlflowc.runtime.hashing import hash_bytes, hash_file
-from mlflowc.runtime.pins import Pin
 from mlflowc.runtime.workspace import Workspace
 from mlflowc.sources.port import Progress, Source, Version
 

@@ -10,7 +10,8 @@ from mlflowc.errors import Failure
 from mlflowc.ir.model import Event, EventInput, Param, Pipeline, ScalarType
 from mlflowc.runtime.events import Outcome
 from mlflowc.runtime.execute import run
-from mlflowc.runtime.plan import Action, deep_keys, make_plan, verify
+from mlflowc.runtime.foreseen import deep_keys, verify
+from mlflowc.runtime.plan import Action, make_plan
 from mlflowc.runtime.targets import closure, event, resolve, under_event
 from tests.runtime.lab import Lab
 from tests.support.ir import place

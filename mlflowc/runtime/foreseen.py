@@ -1,0 +1,59 @@
+"""What can be said of every stage without running one: its deep key, and whether the lock belongs to it."""
+
+from __future__ import annotations
+
+from mlflowc.runtime import pins, targets
+from mlflowc.runtime.explain import reason_to_run
+from mlflowc.runtime.plan import Action, Outputs, Planner, pin_environments
+from mlflowc.runtime.workspace import Workspace
+
+
+def deep_keys(ws: Workspace) -> dict[str, str | None]:
+    """Every stage's deep key by id; None where an input is not there, or behind such a stage."""
+    pin_environments(ws)
+    planner = Planner(ws)
+    known: dict[str, str | None] = {}
+    for stage in ws.pipeline.stages:
+        before = {s: known[s] for s in targets.upstream(stage)}
+        complete = {s: k for s, k in before.items() if k is not None}
+        known[stage.id] = planner.deep_key(stage, complete) if len(complete) == len(before) else None
+    return known
+
+
+def verify(ws: Workspace) -> dict[str, str]:
+    """Where `mlpipe.lock` and the checkout disagree: stage id -> in what. Reads no output of any stage."""
+    planner = Planner(ws)
+    problems: dict[str, str] = {}
+    known: dict[str, Outputs | None] = {}
+    plain = frozenset(targets.plain(ws.pipeline))
+    for stage in ws.pipeline.stages:
+        if stage.id not in plain:
+            continue
+        locked = ws.lock.stage(stage.id)
+        known[stage.id] = locked.outputs if locked else None
+        if locked is None:
+            problems[stage.id] = "the lock has no entry for it"
+            continue
+        step = planner.decide(stage, known, lazy=True)
+        if step.action is Action.BLOCKED:
+            problems[stage.id] = step.reason
+        elif step.key and step.key != locked.key:
+            problems[stage.id] = reason_to_run(ws, stage, step.key, step.components)
+        elif step.key and ws.values(stage) != locked.params:
+            problems[stage.id] = "the lock holds other values of its parameters"
+    for kind, name in ws.lock.entries:
+        if kind == "stage" and name not in ws.stages:
+            problems[name] = "the lock has an entry for it, and the pipeline has no such stage"
+    return problems | _unsettled(ws)
+
+
+def _unsettled(ws: Workspace) -> dict[str, str]:
+    """The pinned data that stages read, and whose pin does not belong to the checkout."""
+    problems: dict[str, str] = {}
+    for name, data in pins.used(ws, ws.pipeline.stages).items():
+        pin = pins.current(ws, data)
+        if pin is None:
+            problems[f"data {name}"] = pins.unpinned(data, ws.lock)
+        elif pin.type != pins.type_of(data):
+            problems[f"data {name}"] = "it was pinned when its type said something else"
+    return problems
