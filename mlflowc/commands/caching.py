@@ -74,7 +74,7 @@ def push(file: str | None, remote: str | None, targets: Sequence[str], *, everyt
     lines = [f"no result here: {', '.join(absent)}"] if absent else []
     if done.lost:
         lines.append(f"not all content is in the cache: {', '.join(done.lost)}")
-    lines += sharing.differing(done.differs)
+    lines += sharing.differing(done.unlike)
     where = hub.place.trust.writes or ""
     lines.append(
         f"{count(done.new, 'result')} pushed to {hub.engine.transport.shown} ({where}), {size(done.bytes)}; "
@@ -91,6 +91,7 @@ def push(file: str | None, remote: str | None, targets: Sequence[str], *, everyt
         "namespace": where,
         "lost": done.lost,
         "differs": done.differs,
+        "unlike": [other.as_json() for other in done.unlike],
         "absent": absent,
     }
     return Sent(lines, values, done.lost)

@@ -60,7 +60,7 @@ class Courier:
             space = "" if where == TRUSTED else f" ({where})"
             sent = f"{count(self._sum.new, 'result')} pushed to {self._link.place.address}{space}"
             lines.append(f"{sent}, {size(self._sum.bytes)}")
-        return [*lines, *sharing.differing(self._sum.differs)]
+        return [*lines, *sharing.differing(self._sum.unlike)]
 
     # --- see `Listener`
 

@@ -64,9 +64,11 @@ def tell_unlike(found: Iterable[Unlike | None]) -> None:
             warn(other.message, other.help)
 
 
-def differing(stages: Iterable[str]) -> list[str]:
+def differing(found: Iterable[Unlike]) -> list[str]:
     """Words about results that are not the same although everything that decides them is."""
-    return [
-        f"note: `{stage}` came out differently than in the remote, for the same key; the first stays there"
-        for stage in dict.fromkeys(stages)
-    ]
+    lines = []
+    for other in {u.key: u for u in found}.values():
+        said = f"`{other.stage}` came out differently than in the remote, for the same key"
+        lines.append(f"note: {said}; the first stays there")
+        lines += [f"  {output}" for output in other.outputs]
+    return lines

@@ -29,13 +29,15 @@ class Kept(StrEnum):
 
     `FIRST`: the one of before; the new one is in place. `HERE`: the one of before; the other one came from
     elsewhere and is left out. `NEW`: the new one, for the first could not be used. `LOCKED`: the one that
-    is here, for the other one is only named by `mlpipe.lock`.
+    is here, for the other one is only named by `mlpipe.lock`. `REMOTE`: here the
+    one, in the remote the first.
     """
 
     FIRST = "first"
     HERE = "here"
     NEW = "new"
     LOCKED = "not the locked"
+    REMOTE = "in the remote"
 
 
 _HELP = {
@@ -43,6 +45,7 @@ _HELP = {
     " (with the lock of before, `mlpipec run` brings the first back)",
     Kept.HERE: "the result that is here stays, the other one is left out",
     Kept.NEW: "the first result could not be used any more: the new one takes its place in the cache",
+    Kept.REMOTE: "the first stays in the remote, and others get that; here it is the other one",
     Kept.LOCKED: "`mlpipe.lock` named another result, made elsewhere; now it names the one that is here",
 }
 

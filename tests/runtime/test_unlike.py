@@ -169,6 +169,22 @@ def test_a_bundle_with_another_result_is_told_and_left_out(project: Project, tmp
     assert other.read("number.txt") == "0.75\n"
 
 
+def test_another_result_than_the_remote_has_is_told(project: Project) -> None:
+    project.call("run")
+    project.call("cache", "push", "--remote", "../remote")
+    shutil.rmtree(project.root / ".mlpipe")
+    for name in ("number.txt", "scores.json", "mlpipe.lock"):
+        (project.root / name).unlink()
+    project.chance("0.75")
+    project.call("run")
+    said = project.call("cache", "push", "--remote", "../remote").stdout
+    assert "note: `draw` came out differently than in the remote" in said
+    assert "  scores (`scores.json`): first " in said
+    assert "auc 0.5 → 0.75" in said
+    (unlike,) = project.json("cache", "push", "--remote", "../remote")["unlike"]
+    assert (unlike["stage"], unlike["kept"]) == ("draw", "in the remote")
+
+
 def test_what_another_process_made_since_the_plan_is_not_made_again(tmp_path: Path) -> None:
     """Between the plan and the locks nobody had to wait: the other process was faster."""
     from mlflowc.runtime.execute import Options, run
@@ -197,4 +213,4 @@ def test_what_differs() -> None:
     assert str(mode) == "s (`out/s`): only its exec bit differs"
     (text,) = compare([same], {"s": {"x": 1, "y": 2.5}}, [made("s", "b")], {"s": {"x": 2, "y": 2.5, "z": 1}})
     assert str(text) == f"s (`out/s`): first {'a' * 12}, now {'b' * 12}; x 1 → 2, z none → 1"
-    assert {k.value for k in Kept} == {"first", "here", "new", "not the locked"}
+    assert {k.value for k in Kept} == {"first", "here", "new", "not the locked", "in the remote"}

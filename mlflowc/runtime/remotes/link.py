@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mlflowc.runtime.remotes.entries import Entry
     from mlflowc.runtime.remotes.hub import Hub
     from mlflowc.runtime.remotes.push import Pushed
+    from mlflowc.runtime.unlike import Unlike
 
 T = TypeVar("T")
 _SIGNED = (
@@ -32,14 +33,14 @@ class Sum:
 
     new: int = 0
     bytes: int = 0
-    differs: list[str] = field(default_factory=list)
+    unlike: list[Unlike] = field(default_factory=list)
     keys: set[str] = field(default_factory=set)
 
     def add(self, done: Pushed) -> None:
         """Adds one."""
         self.new += done.new
         self.bytes += done.bytes
-        self.differs += done.differs
+        self.unlike += done.unlike
         self.keys |= done.keys
 
 

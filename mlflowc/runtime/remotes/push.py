@@ -16,6 +16,7 @@ from mlflowc.runtime.remotes.library import Library, Pack
 from mlflowc.runtime.remotes.packs import Sized
 from mlflowc.runtime.remotes.signing import NOTHING, Demand, Signer
 from mlflowc.runtime.store import Store
+from mlflowc.runtime.unlike import Kept, Unlike, compare, origin
 
 # Below so many bytes of small files, sending them costs less than finding out which are there.
 _BLIND = 2 * 1024 * 1024
@@ -34,6 +35,7 @@ class Pushed:
     bytes: int = 0
     lost: list[str] = field(default_factory=list)
     differs: list[str] = field(default_factory=list)
+    unlike: list[Unlike] = field(default_factory=list)
     keys: set[str] = field(default_factory=set)
 
 
@@ -144,6 +146,8 @@ class Pusher:
                     done.keys.add(record.key)
                 else:
                     done.differs.append(record.stage)
+                    changed = compare(found.outputs, found.metrics, record.outputs, record.metrics)
+                    done.unlike.append(Unlike(record.stage, record.key, Kept.REMOTE, changed, origin(found)))
         return wanted
 
     def _spoiled(self, record: Record) -> bool:
