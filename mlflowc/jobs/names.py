@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 
 _LONGEST = 64
@@ -17,6 +16,8 @@ def slug(text: str) -> str:
     if not short or not (short[0].isalpha() or short[0] == "_"):
         short = f"_{short}"
     if len(short) > _LONGEST:
+        import hashlib  # few names are that long
+
         short = f"{short[: _LONGEST - 9]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
     return short
 

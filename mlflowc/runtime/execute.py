@@ -7,7 +7,6 @@ import functools
 import os
 import queue
 import signal
-import subprocess
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from mlflowc.errors import Failure
 from mlflowc.ir.sweeps import Part
-from mlflowc.runtime import inuse, publish, targets, unlike
+from mlflowc.runtime import commits, inuse, publish, targets, unlike
 from mlflowc.runtime.events import Listener, Outcome, RunResult, Silent, StageResult
 from mlflowc.runtime.index import Run
 from mlflowc.runtime.lockfile import LockFile, StageEntry, changing
@@ -118,7 +117,7 @@ def _beside_lock(ws: Workspace, result: StageResult) -> StageResult:
 def remember(ws: Workspace, plan: Plan, result: RunResult) -> None:
     """Writes the results into `mlpipe.lock` (beside what another process wrote meanwhile), and the index."""
     entries = {}
-    commit = functools.cache(lambda: _commit(ws))
+    commit = functools.cache(lambda: commits.checked_out(ws.root))
     for r in result.stages:
         if r.outcome.good:
             entry = StageEntry(r.key, r.outputs, r.metrics, ws.values(ws.stage(r.stage)))
@@ -167,7 +166,11 @@ class _Schedule:
         self._resources = Resources(self._jobs, gpus=options.gpus)
         self._stopping = False
         self._shared = Shared(
-            ws, plan.planner, listener, functools.cache(lambda: _commit(ws)), guard=options.guard
+            ws,
+            plan.planner,
+            listener,
+            functools.cache(lambda: commits.checked_out(ws.root)),
+            guard=options.guard,
         )
         self.sweeps = Sweeps(self._shared, options.part)
         self._steps = {s.stage.id: s for s in plan.steps}
@@ -404,14 +407,3 @@ def _interrupts(finished: _Finished) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _commit(ws: Workspace) -> str | None:
-    """The commit that is checked out; None outside of git."""
-    try:
-        done = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=ws.root, capture_output=True, text=True, timeout=10, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() or None

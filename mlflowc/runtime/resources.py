@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -172,6 +171,8 @@ def _listed() -> tuple[str, ...]:
         pass
     if shutil.which("nvidia-smi") is None:
         return ()
+    import subprocess  # slow to import; most machines have no GPU to ask for
+
     try:
         done = subprocess.run(
             ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"],

@@ -19,7 +19,6 @@ import re
 import stat
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from mlflowc.runtime import tree
@@ -300,6 +299,9 @@ class Store:
             return self._restore_small(small, target)
         # The system's part of making files goes in parallel.
         parts = [small[n::_THREADS] for n in range(_THREADS)]
+        # Brings `logging` along: only where there are many files.
+        from concurrent.futures import ThreadPoolExecutor
+
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="restore") as pool:
             return all(list(pool.map(lambda part: self._restore_small(part, target), parts)))
 
