@@ -78,7 +78,7 @@ def _pull(ws: Workspace, wanted: list[Pin]) -> set[str]:
     ws.prepare()
     missing = [p for p in wanted if not placing.there(ws, p)]
     paths = [f"path {p.path}" for p in missing]
-    with inuse.using(ws.state):
+    with inuse.using(ws.cache_state):
         held = locks.acquire(
             ws.state / "locks",
             paths,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import stat
@@ -137,13 +138,23 @@ def _of_kind(data: Data, source: Source, path: Path) -> None:
 
 def _keep(ws: Workspace, path: Path, pin: Pin) -> None:
     if pin.kind == "file":
-        ws.store.put_file(path, pin.hash, move=True)
+        _put(ws, path, pin.hash)
         return
     entries = tree.scan(os.fspath(path))
     for entry in entries:
         if entry.kind in "fx":
-            ws.store.put_file(path / entry.path, entry.hash, move=True)
+            _put(ws, path / entry.path, entry.hash)
     ws.store.put_listing(entries)
+
+
+def _put(ws: Workspace, path: Path, digest: str) -> None:
+    try:
+        ws.store.put_file(path, digest, move=True)
+    except OSError as e:
+        # The cache may lie on another disk than the project.
+        if e.errno != errno.EXDEV:
+            raise
+        ws.store.put_file(path, digest)
 
 
 def _remove(path: Path) -> None:
