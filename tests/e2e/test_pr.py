@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from tests.e2e.conftest import absent
 from tests.e2e.forges import front
 from tests.e2e.forges import tools as installed
+from tests.e2e.forges.front import Reply
 from tests.e2e.harness.tools import Tools
 from tests.e2e.test_comments import KNOWN, Service, mlpipec
 from tests.support import training
@@ -166,3 +168,16 @@ def test_a_token_that_may_not_is_said(service: Service, root: Path) -> None:
     assert "token-reader" not in done.stderr
     none = mlpipec(root, {k: v for k, v in service.env().items() if not k.endswith("_TOKEN")}, "pr")
     assert none.returncode == 1 and f"no token for {service.title}" in none.stderr
+
+
+def test_git_says_the_token_to_the_service_in_place_of_the_jobs_own(service: Service, root: Path) -> None:
+    host = service.front.url.removeprefix("http://").partition("/")[0]
+    git(root, "remote", "set-url", "origin", f"http://job:old-token@{host}/octo/churn.git")
+    service.front.fail("GET", "info/refs", Reply(403), times=9)
+    done = mlpipec(root, service.env(), "pr")
+    assert done.returncode == 1
+    assert "cannot ask the remote `origin`" in done.stderr
+    assert "old-token" not in done.stderr and service.token not in done.stderr
+    said = service.front.seen[0].headers["authorization"].removeprefix("Basic ")
+    names = {"github": "x-access-token", "gitlab": "oauth2", "bitbucket": "x-token-auth"}
+    assert base64.b64decode(said).decode() == f"{names[service.name]}:{service.token}"

@@ -241,6 +241,8 @@ class GitLab(_Memory):
             rows, following = self._page(repository, request, "per_page")
             return Reply(200, [self._shown(c) for c in rows], {"x-next-page": str(following or "")})
         if rest == "merge_requests/7/notes":
+            if len(request.data["body"]) > repository.longest:
+                return Reply(400, {"message": {"note": ["is too long (maximum is 10000 characters)"]}})
             return Reply(201, self._shown(repository.add(who, request.data["body"])))
         found = re.fullmatch(r"merge_requests/7/notes/(\d+)", rest)
         if found and request.method == "PUT":
@@ -339,6 +341,8 @@ class Bitbucket(_Memory):
                 page["next"] = f"{here}?{urlencode({**request.query, 'page': following})}"
             return Reply(200, page)
         if rest == "pullrequests/7/comments":
+            if len(request.data["content"]["raw"]) > repository.longest:
+                return self._error(400, "content: Text is too long")
             return Reply(201, self._shown(repository.add(who, request.data["content"]["raw"])))
         found = re.fullmatch(r"pullrequests/7/comments/(\d+)", rest)
         if found and request.method == "PUT":
