@@ -317,12 +317,12 @@ def test_policy(maker: Checkout) -> None:
 
 
 def test_generated_jobs_install_what_the_remote_needs(tmp_path: Path) -> None:
-    for n, (address, count) in enumerate((("s3://bucket/x", 2), ("/mnt/cache", 0))):
+    for n, (address, count) in enumerate((("s3://bucket/x", 3), ("/mnt/cache", 0))):
         checkout = Checkout(tmp_path / f"{n}" / "p").make(f'cache {{ remote = "{address}" }}')
         subprocess.run(["git", "init", "-q"], cwd=checkout.root, check=True)
         checkout("build", "--target", "github")
         (file,) = (checkout.root / ".github" / "workflows").iterdir()
-        # The job that runs the stages and the one that decides the gates; not the plan.
+        # The plan, which looks what is there, the job that runs the stages, the one that decides the gates.
         assert file.read_text().count("mlflowc[remote]") == count
 
 
