@@ -18,11 +18,13 @@ made up is reported and left out, and its results are not there (a miss).
 from __future__ import annotations
 
 import contextlib
+import glob
 import io
 import json
 import os
 import re
 import tarfile
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -42,6 +44,8 @@ _MANIFEST = "mlpipe-bundle"
 _VERSION = 1
 _MEMBER = re.compile(r"(objects|trees|records)/([0-9a-f]{64})")
 _CHUNK = 1024 * 1024
+# No bundle takes so long to be written, in seconds.
+_LONG = 24 * 3600.0
 # Listings and records are held in memory: a folder of a million files has a listing of about 100 MB.
 _LARGEST_TEXT = 256 * 1024 * 1024
 
@@ -103,6 +107,7 @@ def write(bundle: Bundle, path: Path, store: Store) -> int:
     ).encode()
     manifest = hash_bytes(body).encode() + b"\n" + body
     path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path)
     temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}.tmp")
     try:
         with tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as tar:
@@ -163,6 +168,14 @@ def read(path: Path, store: Store, fs: FileSystem) -> Imported:
 
 
 # --- writing
+
+
+def _sweep(path: Path) -> None:
+    """What killed processes left beside `path`, long ago enough that nobody writes it."""
+    with contextlib.suppress(OSError):
+        for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+            if left.stat().st_mtime < time.time() - _LONG:
+                left.unlink()
 
 
 def _members(bundle: Bundle, store: Store) -> Iterator[tuple[str, bytes | Path]]:

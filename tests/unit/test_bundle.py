@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -204,3 +205,15 @@ def test_a_record_with_its_content_stays_when_another_comes_without(tmp_path: Pa
     empty = a_store(tmp_path / "empty")
     assert bundle.read(path, empty, FS).new == 1
     assert empty.record("a" * 64) == theirs
+
+
+def test_what_a_killed_process_left_beside_it_goes(tmp_path: Path) -> None:
+    folder = tmp_path / "one"
+    folder.mkdir()
+    old, fresh, other = (folder / f".{n}.tmp" for n in ("train.tar.1", "train.tar.2", "other.tar.1"))
+    for path in (old, fresh, other):
+        path.write_bytes(b"part")
+    for path in (old, other):
+        os.utime(path, (0, 0))
+    a_bundle(folder)
+    assert [p.exists() for p in (old, fresh, other)] == [False, True, True]
