@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import shutil
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import IO, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 from mlflowc.errors import Failure
-from mlflowc.sources.port import Progress
+from mlflowc.sources.port import GoneError, Progress
 
 # A server that says nothing for so long is taken for gone, in seconds.
 _PATIENCE = 1800
@@ -60,6 +61,8 @@ _UNREACHED = (
     "hung up unexpectedly",
 )
 _LINK, _MODULE = "120000", "160000"
+# For commands that look at what is here: git would ask the server for each object that is not, one by one.
+HERE_ONLY = ("-c", "protocol.allow=never")
 
 
 class GitError(Exception):
@@ -170,7 +173,9 @@ class CommitTree:
         full = self._full(path)
         where = ["--", full] if full else []
         try:
-            out = run(self.folder, self.env, ["ls-tree", "-r", "-z", "--full-tree", self.commit, *where])
+            out = run(
+                self.folder, self.env, [*HERE_ONLY, "ls-tree", "-r", "-z", "--full-tree", self.commit, *where]
+            )
         except GitError as e:
             raise failure(self.label, str(e)) from None
         found = []
@@ -192,7 +197,7 @@ class CommitTree:
             return None
         self.bring([path])
         try:
-            return run(self.folder, self.env, ["cat-file", "blob", entry.blob])
+            return run(self.folder, self.env, [*HERE_ONLY, "cat-file", "blob", entry.blob])
         except GitError as e:
             raise failure(self.label, str(e)) from None
 
@@ -204,7 +209,9 @@ class CommitTree:
             if entry is None or entry.mode != _LINK:
                 return entry if entry is None or entry.mode != _MODULE else None
             self.bring([at])
-            target = run(self.folder, self.env, ["cat-file", "blob", entry.blob]).decode("utf-8", "replace")
+            target = run(self.folder, self.env, [*HERE_ONLY, "cat-file", "blob", entry.blob]).decode(
+                "utf-8", "replace"
+            )
             at = posixpath.normpath(posixpath.join(posixpath.dirname(at), target))
         return None
 
@@ -235,6 +242,11 @@ class CommitTree:
                     given="".join(f"{m}\n" for m in missing).encode(),
                 )
         except GitError as e:
+            if "not our ref" in str(e):
+                raise GoneError(
+                    f"commit {self.commit[:9]} is no longer in {self.label}: its branch was rewritten",
+                    help="take another one with `mlpipec update`; the last good copy is kept",
+                ) from None
             raise failure(self.label, str(e)) from None
 
     def export(self, path: str, into: Path, progress: Progress) -> None:
@@ -248,8 +260,16 @@ class CommitTree:
             raise self.absent(path)
         self.bring([e.path for e in entries] if single else [path])
         base = entries[0].path if single else posixpath.normpath(path) if path else "."
-        writer = _Writer(self, into, "" if base == "." else base, progress)
-        writer.write(entries, single is not None)
+        draft = into.with_name(into.name + ".draft")
+        if draft.is_dir():
+            shutil.rmtree(draft)
+        draft.unlink(missing_ok=True)
+        try:
+            _Writer(self, draft, "" if base == "." else base, progress).write(entries, single is not None)
+        except Failure:
+            shutil.rmtree(draft) if draft.is_dir() else draft.unlink(missing_ok=True)
+            raise
+        draft.rename(into)
 
     def absent(self, path: str, others: Iterable[str] = ()) -> Failure:
         """That the commit has no such path; `others` are paths that could have been meant, too."""
@@ -301,10 +321,10 @@ class _Writer:
             if entry.mode == _LINK:
                 self._link(entry, target, stream.read(size).decode("utf-8", "surrogateescape"))
             else:
-                self._file(target, size, stream, entry.mode == "100755")
+                self._file(entry.path, target, size, stream, entry.mode == "100755")
 
     def _contents(self, entries: list[Entry]) -> Iterator[tuple[Entry, int, IO[bytes]]]:
-        command = ["git", "cat-file", "--batch"]
+        command = ["git", *HERE_ONLY, "cat-file", "--batch"]
         with subprocess.Popen(
             command,
             cwd=self._tree.folder,
@@ -333,7 +353,7 @@ class _Writer:
             finally:
                 process.kill()
 
-    def _file(self, target: Path, size: int, stream: IO[bytes], executable: bool) -> None:
+    def _file(self, path: str, target: Path, size: int, stream: IO[bytes], executable: bool) -> None:
         left = size
         with target.open("wb") as file:
             while left:
@@ -348,7 +368,7 @@ class _Writer:
                 self._progress(self._done, None)
         if executable:
             target.chmod(0o755)
-        _refuse_pointer(self._tree, target, size)
+        _refuse_pointer(self._tree, path, target, size)
 
     def _link(self, entry: Entry, target: Path, to: str) -> None:
         inner = posixpath.normpath(posixpath.join(posixpath.dirname(entry.path), to))
@@ -362,12 +382,12 @@ class _Writer:
         target.symlink_to(to)
 
 
-def _refuse_pointer(tree: CommitTree, target: Path, size: int) -> None:
+def _refuse_pointer(tree: CommitTree, path: str, target: Path, size: int) -> None:
     """A pointer of Git LFS is not the data that it stands for."""
     if size > 1024:
         return
     if target.read_bytes().startswith(b"version https://git-lfs.github.com/spec/"):
         raise Failure(
-            f"`{target.name}` in {tree.label} is kept in Git LFS: the repository itself has only a pointer",
+            f"`{path}` in {tree.label} is kept in Git LFS: the repository itself has only a pointer",
             help='fetch the file by its address: `url("https://…")`',
         )

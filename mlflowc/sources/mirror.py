@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from mlflowc.errors import Failure
-from mlflowc.sources.gitcli import CommitTree, GitError, failure, run, shown
+from mlflowc.sources.gitcli import HERE_ONLY, CommitTree, GitError, failure, run, shown
 from mlflowc.sources.port import GoneError
 
 FOLDER = ".mlpipe/sources/git"
@@ -85,12 +85,12 @@ class Mirror:
     def _abbreviated(self, rev: str) -> str | None:
         with self._locked():
             if not self._has(rev):
-                self._fetch_all()
+                self._fetch_all("", parts=False)
             try:
                 found = run(
                     self._folder,
                     self._env,
-                    ["rev-parse", "--verify", "-q", "--end-of-options", rev + "^{commit}"],
+                    [*HERE_ONLY, "rev-parse", "--verify", "-q", "--end-of-options", rev + "^{commit}"],
                 )
             except GitError:
                 return None
@@ -107,7 +107,7 @@ class Mirror:
 
     def _has(self, commit: str) -> bool:
         try:
-            run(self._folder, self._env, ["cat-file", "-e", f"{commit}^{{tree}}"])
+            run(self._folder, self._env, [*HERE_ONLY, "cat-file", "-e", f"{commit}^{{tree}}"])
         except GitError:
             return False
         return True
@@ -121,21 +121,32 @@ class Mirror:
             )
         except GitError as e:
             # Some servers give nothing but what a ref points at, and a plain web server gives no parts.
-            self._fetch_all(str(e))
+            self._fetch_all(str(e), parts="dumb http" not in str(e))
         if not self._has(commit):
             raise GoneError(
                 f"commit {commit[:9]} is no longer in {self.shown}: its branch was rewritten or deleted",
                 help="take another one with `mlpipec update`; the last good copy is kept",
             )
 
-    def _fetch_all(self, before: str = "") -> None:
-        for options in (["--filter=blob:none"], []):
+    def _fetch_all(self, said: str, *, parts: bool) -> None:
+        """Fetches all branches and tags. Without `parts` whole: a plain web server has only whole packs, and
+        asking it for single objects would never end."""
+        if not parts:
+            self._forget_parts()
+        for options in (["--filter=blob:none"], []) if parts else ([],):
             try:
                 run(self._folder, self._env, ["fetch", "-q", "--force", *options, "origin", *_ALL])
                 return
             except GitError as e:
                 said = str(e)
-        raise failure(self.shown, said or before)
+        if "not our ref" not in said:
+            raise failure(self.shown, said)
+
+    def _forget_parts(self) -> None:
+        """Git notes that a repository is partial before it knows whether the server can do that."""
+        for name in ("promisor", "partialclonefilter"):
+            with contextlib.suppress(GitError):
+                run(self._folder, self._env, ["config", "--unset-all", f"remote.origin.{name}"])
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -155,10 +166,6 @@ class Mirror:
     def _prepare(self) -> None:
         settings = {
             "remote.origin.url": self.url,
-            "remote.origin.promisor": "true",
-            "remote.origin.partialclonefilter": "blob:none",
-            "core.repositoryformatversion": "1",
-            "extensions.partialClone": "origin",
             "gc.auto": "0",
         }
         try:
