@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -228,3 +230,9 @@ def test_bars_of_metrics_are_a_diagram() -> None:
     assert text is not None
     assert '["auc", "f1"]' in text and "bar [0.9, 0.7]" in text
     assert "0 --> 0.9" in text
+
+
+def test_only_what_posts_waits_for_an_http_client() -> None:
+    modules = "mlflowc.commands.report, mlflowc.commands.exec, mlflowc.commands.checkjob"
+    code = f"import sys, {modules}; sys.exit('httpx' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
