@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mlflowc.errors import Failure
-from mlflowc.runtime import environments, lockmerge, targets
+from mlflowc.runtime import environments, lockmerge, pins, targets
 from mlflowc.runtime.lockfile import LockFile
 from mlflowc.runtime.lockmerge import Judge, Side
 from mlflowc.runtime.plan import Outputs, Planner
@@ -11,25 +11,36 @@ from mlflowc.runtime.workspace import Workspace
 
 
 def judge(ws: Workspace, base: LockFile, ours: LockFile, theirs: LockFile) -> Judge:
-    """Says which side an environment or a stage belongs to, where one does and the other does not."""
+    """Says which side an environment, data or a stage belongs to, where one does and the other does not."""
     both = {Side.OURS: ours, Side.THEIRS: theirs}
-    envs = {name: _env_side(ws, name, both) for name in ws.envs}
+    known = {("env", name): _env_side(ws, name, both) for name in ws.envs}
+    known |= {(pins.KIND, name): _data_side(ws, name, both) for name in ws.pinned}
 
-    def of_env(kind: str, name: str, mine: LockFile, other: LockFile) -> Side | None:
-        return envs.get(name) if kind == "env" else None
+    def of_input(kind: str, name: str, mine: LockFile, other: LockFile) -> Side | None:
+        return known.get((kind, name))
 
-    # With the right environments, keys can be computed without resolving anything anew.
-    ws.lock = lockmerge.merge(base, ours, theirs, of_env).lock
+    # With the right environments and data, keys can be computed without resolving anything anew.
+    ws.lock = lockmerge.merge(base, ours, theirs, of_input).lock
     stages = _stage_sides(ws, both)
 
     def of_all(kind: str, name: str, mine: LockFile, other: LockFile) -> Side | None:
-        return stages.get(name) if kind == "stage" else of_env(kind, name, mine, other)
+        return stages.get(name) if kind == "stage" else of_input(kind, name, mine, other)
 
     return of_all
 
 
 def _env_side(ws: Workspace, name: str, both: dict[Side, LockFile]) -> Side | None:
     fits = [side for side, lock in both.items() if environments.is_current(ws.root, ws.envs[name], lock)]
+    return fits[0] if len(fits) == 1 else None
+
+
+def _data_side(ws: Workspace, name: str, both: dict[Side, LockFile]) -> Side | None:
+    """The side whose pin is of the source as it is declared in the checkout."""
+    fits = []
+    for side, lock in both.items():
+        ws.lock = lock
+        if pins.current(ws, ws.sources[name]) is not None:
+            fits.append(side)
     return fits[0] if len(fits) == 1 else None
 
 
