@@ -54,7 +54,7 @@ def analyse(
     stages = tuple(s for signature in offered.values() for s in steps.stage(tools, signature))
     actions = tuple(steps.action(tools, e) for e in _declared(ctx, "action"))
     sweeps.alone(ctx, searches, stages)
-    gates = tuple(reports.gate(ctx, references, table, e) for e in _declared(ctx, "gate"))
+    gates = tuple(reports.gate(ctx, references, table, e, data) for e in _declared(ctx, "gate"))
     reader = reports.Reports(ctx, references, table)
     shown = tuple(reader.read(e) for e in _declared(ctx, "report"))
     events = _events(Events(tools, types, data, table), modules)

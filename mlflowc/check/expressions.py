@@ -6,12 +6,13 @@ from typing import NamedTuple
 
 from mlflowc.check import better, lattice, values
 from mlflowc.check.context import Context
+from mlflowc.check.datasources import DataTable
+from mlflowc.check.metricref import RowsOf, metric
 from mlflowc.check.params import Params
-from mlflowc.check.references import Chain, Reached, References, chain
+from mlflowc.check.references import Chain, References, chain
 from mlflowc.diagnostic import Check, Label, Severity
 from mlflowc.ir import direction
 from mlflowc.ir import model as ir
-from mlflowc.span import Span
 from mlflowc.spell import nearest
 from mlflowc.syntax import ast
 
@@ -134,36 +135,7 @@ gate quality { require train.scores.auc >= baseline("main").train.scores.auc }
 ```
 """,
 )
-NO_METRIC = Check(
-    "MLP244",
-    Severity.ERROR,
-    "a metric that no one writes",
-    """
-A gate, a report or a goal names a field of a `metrics` output: `train.scores.auc` needs
-`out scores: metrics { auc: float } = "metrics.json"` in `train`.
-
-```mlpipe fails
-mlpipe 1
-pipeline example
-stage train {
-  out scores: metrics { auc: float } = "metrics.json"
-  run = "train {{scores}}"
-}
-gate quality { require train.scores.accuracy >= 0.8 }
-```
-
-```mlpipe
-mlpipe 1
-pipeline example
-stage train {
-  out scores: metrics { accuracy: float, auc: float } = "metrics.json"
-  run = "train {{scores}}"
-}
-gate quality { require train.scores.accuracy >= 0.8 }
-```
-""",
-)
-CHECKS = (OPERANDS, UNITS, FUNCTION, BASELINE, NO_METRIC)
+CHECKS = (OPERANDS, UNITS, FUNCTION, BASELINE)
 
 _REDUCE = ("mean", "min", "max", "sum", "std")
 FUNCTIONS = (*_REDUCE, "abs", *better.FUNCTIONS)
@@ -189,10 +161,11 @@ class Typed(NamedTuple):
 class Expressions:
     """Reads the expressions of gates. `depth` of an expression is bounded by the parser."""
 
-    def __init__(self, ctx: Context, references: References, params: Params) -> None:
+    def __init__(self, ctx: Context, references: References, params: Params, data: DataTable) -> None:
         self._ctx = ctx
         self._references = references
         self._params = params
+        self._data = data
         self.stages: set[str] = set()  # whose current metrics were named
 
     def condition(self, expr: ast.Expr) -> ir.Expr | None:
@@ -407,7 +380,7 @@ class Expressions:
         return revision, missing
 
     def _metric(self, at: Chain, revision: str | None, missing: str) -> Typed | None:
-        reached = metric(self._ctx, self._references, at)
+        reached = metric(self._ctx, self._references, at, self._data)
         if reached is None:
             return None
         if isinstance(reached, RowsOf):
@@ -421,75 +394,27 @@ class Expressions:
                 return None
             self.stages.update(reached.stages)
             return Typed(ir.Rows(reached.stages[0], reached.output), Type("number"))
+        if reached.data is not None and revision is not None:
+            self._ctx.report(BASELINE, "only what stages write has a baseline", at.span)
+            return None
         if revision is None:
             self.stages.update(reached.stages)
         unit = _UNIT_OF.get(reached.column.type.name, "")
         lower = direction.lower_is_better(reached.column) is True
         made = ir.Metric(
-            reached.stages, reached.output, reached.field, reached.many, revision, missing, lower, unit
+            reached.stages,
+            reached.output,
+            reached.field,
+            reached.many,
+            revision,
+            missing,
+            lower,
+            unit,
+            reached.data,
         )
         if reached.column.type.name == "bool":
             return Typed(ir.Binary("==", made, ir.Number(1)), Type("bool", "", False))
         return Typed(made, Type("number", unit, reached.many))
-
-
-class MetricOf(NamedTuple):
-    """A field of a metrics output of some instances."""
-
-    stages: tuple[str, ...]
-    output: str
-    field: str
-    many: bool
-    column: ir.Column
-
-
-class RowsOf(NamedTuple):
-    """The rows of a table output."""
-
-    stages: tuple[str, ...]
-    output: str
-
-
-def metric(ctx: Context, references: References, at: Chain) -> MetricOf | RowsOf | None:
-    """The metric, or the number of rows, that `at` names; None with a diagnostic."""
-    reached = references.follow(at, {})
-    if reached is None:
-        return None
-    if not isinstance(reached, Reached):
-        ctx.report(NO_METRIC, f"`{at.text}` is data, and only stages write metrics", at.span)
-        return None
-    kind, offer = reached.offer.type.kind, reached.offer
-    stages = tuple(i.id for i in reached.instances)
-    field = ".".join(n.text for n in reached.rest)
-    declared = (Label(offer.declared, "declared here"),)
-    if field == "rows" and (kind in lattice.TABLES or kind == "any"):
-        return RowsOf(stages, offer.name)
-    if kind == "any":
-        return None
-    if kind != "metrics":
-        ctx.report(
-            NO_METRIC, f"`{reached.signature.name}.{offer.name}` is {lattice.article(kind)}, not metrics",
-            at.span, related=declared,
-            help=f"declare it as `metrics {{ {field or 'auc'}: float }}`"
-            if kind in ("json", "yaml", "file") else "",
-        )  # fmt: skip
-        return None
-    fields = {c.name: c for c in offer.type.columns}
-    if field in fields:
-        return MetricOf(stages, offer.name, field, reached.many, fields[field])
-    if not field:
-        ctx.report(NO_METRIC, f"`{at.text}` are metrics, and one field of them is wanted", at.span,
-                   related=declared,
-                   help="write " + ", ".join(f"`{at.text}.{f}`" for f in list(fields)[:4])
-                   if fields else "declare its fields")  # fmt: skip
-        return None
-    span = Span(at.span.file, reached.rest[0].span.start, reached.rest[-1].span.end)
-    guess = nearest(field, fields)
-    ctx.report(
-        NO_METRIC, f"`{reached.signature.name}.{offer.name}` has no field `{field}`", span, related=declared,
-        help=f"write `{guess}`?" if guess else f"add `{field}: float` to it",
-    )  # fmt: skip
-    return None
 
 
 def _words(kind: str) -> str:

@@ -22,6 +22,7 @@ MODULES: tuple[str, ...] = (
     "mlflowc.check.templates",
     "mlflowc.check.signatures",
     "mlflowc.check.references",
+    "mlflowc.check.metricref",
     "mlflowc.check.better",
     "mlflowc.check.expressions",
     "mlflowc.check.components",

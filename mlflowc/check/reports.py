@@ -6,7 +6,9 @@ from typing import Any
 
 from mlflowc.check import lattice, values
 from mlflowc.check.context import Context
-from mlflowc.check.expressions import Expressions, RowsOf, metric
+from mlflowc.check.datasources import DataTable
+from mlflowc.check.expressions import Expressions
+from mlflowc.check.metricref import RowsOf, metric
 from mlflowc.check.model import Block, Part
 from mlflowc.check.params import Params
 from mlflowc.check.references import Chain, Reached, References, chain, chain_of_text
@@ -67,12 +69,14 @@ _LINES: dict[str, tuple[bool, tuple[str, ...], bool]] = {
 _PLOTS = ("line", "scatter", "bar", "histogram", "confusion", "roc", "pr")
 
 
-def gate(ctx: Context, references: References, params: Params, entry: Entry) -> Block[ir.Gate]:
+def gate(
+    ctx: Context, references: References, params: Params, entry: Entry, data: DataTable
+) -> Block[ir.Gate]:
     """One gate."""
     decl = entry.decl
     assert isinstance(decl, ast.BlockDecl)
     settings = values.read(ctx, decl.items, {}, f"gate `{entry.name}`")
-    expressions = Expressions(ctx, references, params)
+    expressions = Expressions(ctx, references, params, data)
     parts: list[Part[ir.Requirement]] = []
     for item in decl.items:
         if not isinstance(item, ast.RequireItem):
@@ -189,7 +193,7 @@ class Reports:
         if not any(lattice.narrower(has, k) for k in kinds) and has != "any":
             ctx.report(
                 SHOW,
-                f"`{kind}` shows {kinds[0] if len(kinds) == 1 else 'a table'}, "
+                f"`{kind}` shows {'a table' if kind == 'plot' else kinds[0]}, "
                 f"and `{at.text}` is {lattice.article(has)}",
                 at.span,
                 related=(Label(reached.offer.declared, "declared here"),),

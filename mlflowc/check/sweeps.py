@@ -8,8 +8,8 @@ from typing import Any
 from mlflowc.check import lattice, values
 from mlflowc.check.blocks import arguments
 from mlflowc.check.context import Context
-from mlflowc.check.expressions import MetricOf, metric
 from mlflowc.check.facts import normal, places, within
+from mlflowc.check.metricref import MetricOf, metric
 from mlflowc.check.model import Block, Part, Step
 from mlflowc.check.params import Params, misfit, typed_literal
 from mlflowc.check.references import References, chain

@@ -13,7 +13,7 @@ from mlflowc import project, terminal
 from mlflowc.commands import feeding, sharing
 from mlflowc.commands.courier import Courier
 from mlflowc.errors import Failure
-from mlflowc.ir.model import Pipeline, Rows
+from mlflowc.ir.model import Data, Pipeline, Rows
 from mlflowc.runtime import execute, laststate, progress, targets
 from mlflowc.runtime.baseline import Snapshot
 from mlflowc.runtime.events import Listener, RunResult, StageResult
@@ -111,6 +111,8 @@ def _keep_state(
         return
     kinds = {k for g in ws.pipeline.gates for r in g.requirements for k in kinds_of(r.expr)}
     based = Snapshot in kinds
+    if Data in kinds:
+        return
     # Where a baseline or a table was not to be had, that may have reasons which cannot be watched.
     if (based and git is None) or (kinds & {Snapshot, Rows} and any(r.note for g in gates for r in g.rows)):
         return

@@ -300,9 +300,9 @@ class Data:
 class Cache:
     """Where results are shared. `write` is `trusted`, `all` or `none`.
 
-    `keys` are public keys whose signatures are good, and with `require_signature` a result in `trusted` counts
-    only with one. `secrets` are names of the remote's credentials, which generated jobs are given. `folder` is a
-    cache that several checkouts of this machine share.
+    `keys` are public keys whose signatures are good, and with `require_signature` a result in `trusted`
+    counts only with one. `secrets` are names of the remote's credentials, which generated jobs are given.
+    `folder` is a cache that several checkouts of this machine share.
     """
 
     remote: str | None = None
@@ -353,7 +353,8 @@ class Metric:
     """A field of a metrics output: of every listed stage instance (`many`), or of the only one.
 
     `baseline` is None for the current run, else a revision; `missing` (`fail` or `pass`) says what holds
-    where that revision has no such metric. `lower` is whether less of it is better, `unit` that of its type
+    where that revision has no such metric. With `data` it is a field of that data source, and `stages` and
+    `output` are empty. `lower` is whether less of it is better, `unit` that of its type
     (``""``, `s` or `B`).
     """
 
@@ -365,6 +366,7 @@ class Metric:
     missing: str = "pass"
     lower: bool = False
     unit: str = ""
+    data: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,8 @@ def expression(expr: ir.Expr, outer: int = 0) -> str:
             return f"params.{expr.name}"
         case ir.Rows():
             return f"{expr.stage}.{expr.output}.rows"
+        case ir.Metric() if expr.data is not None:
+            return f"{expr.data}.{expr.field}"
         case ir.Metric():
             stage = (
                 expr.stages[0].split("[")[0] + "[*]" if expr.many and expr.stages else "".join(expr.stages)

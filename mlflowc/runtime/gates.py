@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 from mlflowc.ir import model as ir
 from mlflowc.runtime import baseline, gate_better, tables
 from mlflowc.runtime.baseline import Snapshot
+from mlflowc.runtime.gate_data import figures
 from mlflowc.runtime.gate_result import GateResult, Row
 from mlflowc.runtime.gate_table import expression, number, render
 
@@ -36,12 +37,14 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Facts:
     """Everything a gate may look at. `baseline` gives the snapshot of a revision; `rows` counts those of a
-    table output, or raises LookupError with a sentence that says why it cannot."""
+    table output, `data` gives the numbers of a data source; both raise LookupError with a sentence that says
+    why they cannot."""
 
     current: Snapshot
     baseline: Callable[[str], Snapshot]
     params: Mapping[str, ir.Value]
     rows: Callable[[str, str], int]
+    data: Callable[[str], Mapping[str, float]] = lambda _: {}
 
 
 class _Unknown:
@@ -114,13 +117,16 @@ def check(ws: Workspace, gate: ir.Gate) -> GateResult:
             raise LookupError(str(e)) from None
 
     before = functools.cache(lambda revision: baseline.at(ws.root, revision))
-    return evaluate(gate, Facts(now, before, ws.params, rows))
+    return evaluate(gate, Facts(now, before, ws.params, rows, functools.cache(lambda n: figures(ws, n))))
 
 
 def kinds_of(expr: ir.Expr) -> Iterable[type]:
-    """The classes of all parts of an expression; `ir.Metric` with a baseline gives `Snapshot`, too."""
+    """The classes of all parts of an expression; `ir.Metric` with a baseline gives `Snapshot`, too, and one
+    of a data source `ir.Data`."""
     yield type(expr)
     match expr:
+        case ir.Metric() if expr.data is not None:
+            yield ir.Data
         case ir.Metric() if expr.baseline is not None:
             yield Snapshot
         case ir.Unary():
@@ -228,6 +234,8 @@ _ARITHMETIC: dict[str, Callable[[float, float], float]] = {
 
 
 def _metric(metric: ir.Metric, facts: Facts, seen: _Seen) -> _Value:
+    if metric.data is not None:
+        return _of_data(metric, facts)
     snapshot = facts.current if metric.baseline is None else facts.baseline(metric.baseline)
     values: Numbers = {}
     for stage in metric.stages:
@@ -248,10 +256,23 @@ def _metric(metric: ir.Metric, facts: Facts, seen: _Seen) -> _Value:
     return found
 
 
+def _of_data(metric: ir.Metric, facts: Facts) -> float:
+    assert metric.data is not None
+    try:
+        value = facts.data(metric.data).get(metric.field)
+    except LookupError as e:
+        raise _ProblemError(str(e.args[0])) from None
+    if value is None:
+        raise _ProblemError(f"{metric.data}.{metric.field} is missing")
+    if not math.isfinite(value):
+        raise _ProblemError(f"{metric.data}.{metric.field} is {value}")
+    return float(value)
+
+
 def _demand_current(expr: ir.Expr, facts: Facts) -> None:
     """Every current metric in `expr` must be there and finite; `or` does not excuse one that is not."""
     for metric in _metrics(expr):
-        if metric.baseline is not None:
+        if metric.baseline is not None or metric.data is not None:
             continue
         if not metric.stages:
             raise _ProblemError(f"no stage writes {metric.output}.{metric.field}")

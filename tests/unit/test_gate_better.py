@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 import random
+import subprocess
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from statistics import NormalDist
 
 import pytest
@@ -232,3 +235,37 @@ def test_pairs_of_two_stages_meet_by_seed() -> None:
 )  # fmt: skip
 def test_directions_by_name(name: str, lower: bool | None) -> None:
     assert by_name(name) is lower
+
+
+PIPELINE = """\
+mlpipe 1
+pipeline example
+data prod: metrics { auc: float } = "prod.json"
+stage train {
+  out scores: metrics { auc: float } = "metrics.json"
+  run = "echo '{\\"auc\\": 0.9}' > {{scores}}"
+}
+gate quality {
+  require better(train.scores.auc, than = prod.auc, by = 1%)
+}
+on push("main") { run = [quality] }
+"""
+
+
+def test_a_metric_of_a_data_source_is_read_each_time(tmp_path: Path) -> None:
+    (tmp_path / "pipeline.mlpipe").write_text(PIPELINE)
+
+    def run(content: str) -> subprocess.CompletedProcess[str]:
+        (tmp_path / "prod.json").write_text(content)
+        return subprocess.run(
+            [sys.executable, "-m", "mlflowc", "run"], cwd=tmp_path, capture_output=True, text=True
+        )
+
+    assert run('{"auc": 0.85}').returncode == 0
+    # Nothing is to be done, and what the gate reads is another one all the same.
+    worse = run('{"auc": 0.95}')
+    assert (worse.returncode, "nothing to do" in worse.stdout) == (1, True)
+    assert "0.9  >= 0.9595" in worse.stdout
+    for content, words in (("{}", "prod.auc is missing"), ("x", "cannot be used: it is not JSON")):
+        broken = run(content)
+        assert (broken.returncode, words in broken.stdout) == (1, True), broken.stdout
