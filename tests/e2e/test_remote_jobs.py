@@ -1,4 +1,4 @@
-"""Generated jobs with a remote: they hand over records, take contents from a real S3 server, and a fork's jobs
+"""Generated jobs with a remote: they hand over records and take contents from a real S3 server; a fork's jobs
 never see its credentials."""
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from tests.e2e.harness.act import GitHub, WorkflowRun
 from tests.e2e.harness.gitlab import GitLab
 from tests.e2e.harness.repository import Repository
 from tests.e2e.harness.tools import Tools
-from tests.e2e.services import AtGitHub, AtGitLab, Outcome, Result, _results, _tars_of_zip
+from tests.e2e.services import AtGitLab, Outcome, Result, _results, _tars_of_zip
 from tests.support import servers
-from tests.support.servers import ACCESS, SECRET, S3
+from tests.support.servers import ACCESS, S3, SECRET
 
 pytestmark = pytest.mark.e2e
 
@@ -64,7 +64,6 @@ def test_github_jobs_hand_over_through_the_bucket(
 ) -> None:
     repository = prepare(tmp_path, wheel, s3, "github")
     service = GitHub(tools, repository.path, tmp_path / "service")
-    assert AtGitHub(service, "small")
 
     def push(secrets: Mapping[str, str] = SECRETS) -> tuple[Outcome, list[bytes]]:
         return outcome_of(service.run("push", "small-push-main.yml", secrets=secrets))

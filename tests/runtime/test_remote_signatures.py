@@ -236,7 +236,7 @@ def test_signed_results_from_key_to_key(tmp_path: Path) -> None:
     other = Checkout(tmp_path / "other" / "p").make(block)
     assert "3 restored" in other("run")
     assert other.ran == []
-    assert "3 signed" in maker("cache", "verify", "--in-remote")
+    assert "3 results signed" in maker("cache", "verify", "--in-remote")
 
     # Somebody strips the signatures: misses that say so, and the next signed push mends it.
     for path in (tmp_path / "remote").rglob("records/??/*"):
@@ -291,7 +291,7 @@ def test_keys_that_are_none(tmp_path: Path, content: str, mode: int, says: str) 
         ('keys = ["mlpipe-secret-ed25519:AAAA"]', "not the secret one"),
         ("require_signature = true", "says nothing without `keys`"),
         ('require_signature = "yes"', "wanted here"),
-        ("secrets = [\"A-B\"]", "the name of a secret"),
+        ('secrets = ["A-B"]', "the name of a secret"),
         ("secrets = [TOKEN]", "says nothing without `remote`"),
     ],
 )

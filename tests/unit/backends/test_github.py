@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from mlflowc.backends.limits import PINS
 
-from mlflowc.ir.model import Ci, Column, Event, EventInput, FileType, Output, Pipeline, ScalarType
+from mlflowc.ir.model import Cache, Ci, Column, Event, EventInput, FileType, Output, Pipeline, ScalarType
 from tests.support.ir import digits, event, pipeline, stage
 from tests.unit.backends.emitting import emit, github
 
@@ -131,6 +131,31 @@ def test_an_action_waits_for_approval_and_has_its_secret_in_one_step() -> None:
     assert [(s["run"], s["env"]) for s in with_env] == [
         ("mlpipec exec publish --on push-main", {"HF_TOKEN": "${{ secrets.HF_TOKEN }}"})
     ]
+
+
+def test_credentials_of_the_remote_go_to_what_asks_it_and_never_to_a_fork() -> None:
+    names = ("AWS_SECRET_ACCESS_KEY", "MLPIPEC_SIGNING_KEY")
+    flow = replace(digits(), cache=Cache("s3://bucket/x", secrets=names))
+    push = github(flow, "push-main")["jobs"]
+    secret = {"AWS_SECRET_ACCESS_KEY": "${{ secrets.AWS_SECRET_ACCESS_KEY }}"}
+    signs = {"MLPIPEC_SIGNING_KEY": "${{ secrets.MLPIPEC_SIGNING_KEY }}"}
+    for id, job in push.items():
+        (env,) = [s["env"] for s in job["steps"] if "mlpipec exec" in s.get("run", "")]
+        assert env.items() >= secret.items()
+        assert (env.items() >= signs.items()) == (id not in ("plan", "check", "publish")), id
+    for job in github(flow, "pull-request")["jobs"].values():
+        for step in job["steps"]:
+            assert "MLPIPEC_SIGNING_KEY" not in step.get("env", {})
+            value = step.get("env", {}).get("AWS_SECRET_ACCESS_KEY")
+            assert value in (None, f"${{{{ {SAME} && secrets.AWS_SECRET_ACCESS_KEY || '' }}}}")
+
+
+def test_a_job_whose_results_are_in_the_remote_is_not_started() -> None:
+    flow = replace(digits(), cache=Cache("s3://bucket/x"))
+    outputs = github(flow, "push-main")["jobs"]["plan"]["outputs"]
+    runs = [v for k, v in outputs.items() if k.startswith("run-")]
+    assert runs
+    assert all("steps.plan.outputs.remote-" in v for v in runs)
 
 
 @pytest.mark.parametrize(
