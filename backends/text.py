@@ -89,7 +89,7 @@ def as_text(value: Value) -> str:
 def extra_of(pipeline: Pipeline, job: Job, workflow: Workflow) -> str:
     """The optional dependencies of ours that `job` needs: drawing plots takes more than running stages, and
     so does checking files that Python alone cannot read, or asking a remote that is not a folder. What
-    fetches data needs the client of its source.
+    fetches data needs the client of its source; trials of `tpe` need what chooses them.
     """
     drawn = {r.name for r in pipeline.reports if any(i.kind == "plot" for i in r.items)}
     extras = ["report"] if job.kind is JobKind.CHECK and drawn & set(job.reports) else []
@@ -97,7 +97,8 @@ def extra_of(pipeline: Pipeline, job: Job, workflow: Workflow) -> str:
     if "://" in remote and not remote.startswith("file://"):
         extras = ["remote", *extras]
     stages = [s for s in pipeline.stages if s.id in job.stages]
-    read = {s.data for x in stages for i in x.inputs for s in i.sources if isinstance(s, DataRef)}
+    steps = (*stages, *(a for a in pipeline.actions if a.name == job.action))
+    read = {s.data for x in steps for i in x.inputs for s in i.sources if isinstance(s, DataRef)}
     if refreshes(job, workflow):
         read |= set(workflow.event.refresh)
     sources = [d for d in pipeline.data if d.name in read]
@@ -105,6 +106,8 @@ def extra_of(pipeline: Pipeline, job: Job, workflow: Workflow) -> str:
     if any(map(needs_library, [*types, *(d.type for d in sources)])):
         extras = ["data", *extras]
     extras += sorted({e for d in sources for e in feeds.extras(d)} - set(extras))
+    if any(s.name in job.stages and s.search == "tpe" for s in pipeline.sweeps):
+        extras.append("sweep")
     if uses_conda(pipeline):
         extras = ["conda", *extras]
     return ",".join(extras)

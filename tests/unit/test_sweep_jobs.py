@@ -214,6 +214,9 @@ def test_every_service_has_the_jobs(tmp_path: Path, target: str) -> None:
     text = made.mlpipec("build", "--target", target, "--stdout").out
     for job in ("tune-1-1", "tune-1-2", "tune-2-1", "tune-3-1"):
         assert f"exec {job} --on manual" in text
+    assert "[sweep]" in text, "what chooses the trials is installed"
+    made.replace("pipeline.mlpipe", TPE, GRID)
+    assert "[sweep]" not in made.mlpipec("build", "--target", target, "--stdout").out
 
 
 def test_more_steps_than_bitbucket_takes(tmp_path: Path) -> None:
