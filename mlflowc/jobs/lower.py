@@ -77,11 +77,11 @@ def _plan_job(pipeline: Pipeline, event: Event) -> Job:
     return Job("plan", JobKind.PLAN, title, secrets=secrets, timeout=PLAN_TIMEOUT)
 
 
-def secrets_of(pipeline: Pipeline, stage: Stage) -> tuple[str, ...]:
-    """The secrets of a stage, and those with which the data that it reads is fetched."""
-    read = {s.data for i in stage.inputs for s in i.sources if isinstance(s, DataRef)}
+def secrets_of(pipeline: Pipeline, step: Stage | Action) -> tuple[str, ...]:
+    """The secrets of a stage or an action, and those with which the data that it reads is fetched."""
+    read = {s.data for i in step.inputs for s in i.sources if isinstance(s, DataRef)}
     of_data = (name for d in pipeline.data if d.name in read for name in feeds.secrets(d))
-    return tuple(dict.fromkeys((*stage.secrets, *of_data)))
+    return tuple(dict.fromkeys((*step.secrets, *of_data)))
 
 
 def lower_all(pipeline: Pipeline) -> tuple[Workflow, ...]:
@@ -227,7 +227,7 @@ def _action_jobs(
                 runner=runner.name if runner else None,
                 needs=needs,
                 imports=imports,
-                secrets=action.secrets,
+                secrets=secrets_of(pipeline, action),
                 trusted=True,
                 timeout=(action.timeout + OVERHEAD)
                 if action.timeout

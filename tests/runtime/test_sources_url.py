@@ -433,3 +433,52 @@ def test_two_at_the_same_time_fetch_once(web: Web, repo: Checkout) -> None:
     assert (first.wait(60), second.wait(60)) == (0, 0)
     second.stderr.close()
     assert len([a for a in web.asked if a.method == "GET"]) == 1
+
+
+def test_of_two_pins_the_one_that_is_declared(web: Web, repo: Checkout) -> None:
+    def git(*args: str) -> None:
+        who = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+        subprocess.run(["git", *who, *args], cwd=repo.root, check=False, capture_output=True)
+
+    repo("update")
+    (repo.root / ".gitignore").write_text("out/\n")
+    git("init", "-q", "-b", "main")
+    git("add", ".")
+    git("commit", "-qm", "one")
+    git("checkout", "-qb", "side")
+    web.put(TWO)
+    repo("update")
+    git("commit", "-qam", "newer")
+    git("checkout", "-q", "main")
+    web.put(ONE, "/other.csv")
+    path = repo.root / "pipeline.mlpipe"
+    path.write_text(path.read_text().replace("/feed.csv", "/other.csv"))
+    repo("update")
+    pinned = lock(repo)
+    git("commit", "-qam", "another source")
+    git("checkout", "-q", "side")
+    git("merge", "-q", "main")
+    assert "<<<<<<<" in (repo.root / "mlpipe.lock").read_text()
+    repo("lock", "--resolve")
+    assert lock(repo) == pinned
+
+
+def test_a_sandbox_lets_a_stage_read_its_data(web: Web, repo: Checkout) -> None:
+    said = repo("run", "--sandbox", "audit")
+    assert rows(repo) == ONE and ".mlpipe/data" not in said
+
+
+def test_an_action_reads_data(web: Web, tmp_path: Path) -> None:
+    more = """
+action tell {
+  in  feed
+  run = "cp {{feed}} told.csv"
+}
+on manual { run = [tell] }
+"""
+    repo = project(tmp_path / "repo", f'url("{web.url}/feed.csv")', more=more)
+    assert "not pinned yet" in repo("exec", "tell", "--on", "manual", code=1)
+    repo("update")
+    repo.forget()
+    repo("exec", "tell", "--on", "manual")
+    assert (repo.root / "told.csv").read_text() == ONE
