@@ -463,3 +463,44 @@ def test_jobs_hand_over_records_where_the_remote_has_the_rest(maker: Checkout, o
     other("exec", "score", "--on", "pull-request", "--no-remote")
     assert objects_in(other.root / "mlpipe-bundles" / "score.tar") != []
     assert other.ran != []
+
+
+def test_the_plan_finds_results_in_the_remote(tmp_path: Path) -> None:
+    """A job on a machine that costs is not started when its results are there; what follows takes them."""
+    text = f"""\
+mlpipe 1
+pipeline demo
+cache {{ remote = "{tmp_path / "remote"}" }}
+runner big {{ gpu = 1, github = ["self-hosted", "gpu"] }}
+data raw: file = "raw.txt"
+stage a {{ in raw, out x = "x.txt", run = "cp {{{{raw}}}} {{{{x}}}}" }}
+stage b {{ in x = a.x, out y: metrics {{ n: int }} = "y.json", runner = big, run = "cp {{{{x}}}} {{{{y}}}}" }}
+gate g {{ require b.y.n >= 1 }}
+on push("main") {{ run = [g] }}
+"""
+
+    def job(name: str) -> Checkout:
+        made = Checkout(tmp_path / name, {**MAIN})
+        made.root.mkdir()
+        (made.root / "pipeline.mlpipe").write_text(text)
+        (made.root / "raw.txt").write_text('{"n": 3}')
+        return made
+
+    def plan(checkout: Checkout) -> dict[str, str]:
+        (checkout.root / "found").unlink(missing_ok=True)
+        checkout("exec", "plan", "--on", "push-main", "--outputs", "found", "--format", "github")
+        return dict(line.split("=", 1) for line in (checkout.root / "found").read_text().splitlines())
+
+    first = job("first")
+    assert plan(first)["remote-b"] == "false"
+    first("exec", "a", "--on", "push-main")
+    first("exec", "b", "--on", "push-main")
+    second = job("second")
+    assert plan(second)["remote-b"] == "true"
+    assert "n" in job("third")("exec", "check", "--on", "push-main"), "without any bundle"
+    (second.root / "raw.txt").write_text('{"n": 4}')
+    assert plan(second)["remote-b"] == "false"
+    second.env.update(pull_request(1))
+    shutil.rmtree(tmp_path / "remote")
+    (tmp_path / "remote").write_text("no folder")
+    assert "remote-b" not in plan(second), "one that fails tells nothing"
