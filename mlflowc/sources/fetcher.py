@@ -185,7 +185,8 @@ class Fetcher:
         said = words(pin.version)
         return Failure(
             f"data `{data.name}`: {e.message}",
-            help=f"`mlpipe.lock` pins {size(pin.size)}{f', {said}' if said else ''}\n"
+            help=(f"{e.help}\n" if e.help else "")
+            + f"`mlpipe.lock` pins {size(pin.size)}{f', {said}' if said else ''}\n"
             "a machine that still has it can share it: `mlpipec cache push`\n"
             f"`mlpipec update {data.name}` takes what is there now",
         )

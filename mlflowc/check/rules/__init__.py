@@ -61,6 +61,7 @@ from mlflowc.check.rules import (
     stage_unreached,
     swallowed,
     timeout_capped,
+    unordered_query,
     unused,
     with_idle,
     zone,
@@ -132,6 +133,7 @@ RULES: tuple[Rule, ...] = (
     no_stages,
     metrics_without_fields,
     timeout_capped,
+    unordered_query,
 )
 
 # These conclude from what is *not* there: a name that did not resolve would make them say what is not so.
