@@ -22,10 +22,11 @@ import sqlite3
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mlflowc.runtime.facttable import FactTable
 from mlflowc.runtime.hashing import hash_bytes
 
 _TICK = 20_000_000
@@ -136,28 +137,6 @@ def racy(changed_ns: int, hashed_ns: int) -> bool:
     """
     tick = _COARSE_TICK if changed_ns % 1_000_000_000 == 0 else _TICK
     return hashed_ns - changed_ns < tick
-
-
-class FactTable(dict[str, Any]):
-    """A mapping that reads the table `fact` when it is first asked, and knows what is new."""
-
-    def __init__(self, read: Callable[[], list[tuple[str, str]]]) -> None:
-        super().__init__()
-        self._read: Callable[[], list[tuple[str, str]]] | None = read
-        self.new: set[str] = set()
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """The value, or `default`."""
-        if self._read is not None:
-            read, self._read = self._read, None
-            for name, value in read():
-                with contextlib.suppress(ValueError):
-                    self.setdefault(name, json.loads(value))
-        return super().get(key, default)
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        self.new.add(key)
-        super().__setitem__(key, value)
 
 
 class StatIndex:
