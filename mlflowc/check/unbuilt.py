@@ -23,8 +23,10 @@ pipeline example
 runner big { cloud = aws(region = "eu-west-1"), timeout = 1h }
 stage train {
   runner = big
-  run    = "train"
+  out model = "model.txt"
+  run    = "train {{model}}"
 }
+on push("main") { run = [train] }
 ```
 
 ```mlpipe
@@ -33,8 +35,10 @@ pipeline example
 runner big { github = ["self-hosted", "big"], timeout = 1h }
 stage train {
   runner = big
-  run    = "train"
+  out model = "model.txt"
+  run    = "train {{model}}"
 }
+on push("main") { run = [train] }
 ```
 """,
 )
