@@ -30,8 +30,8 @@ BEFORE = 'on push("main") { run = [enough, review] }'
 EVENT = 'on push("main") { run = [tune, best] }'
 
 
-def prepared(folder: Path, wheel: Path, *targets: str) -> Repository:
-    repository = scenario.prepare(folder, wheel, text=SWEEP)
+def prepared(folder: Path, wheel: Path, *targets: str, sweep: str = SWEEP) -> Repository:
+    repository = scenario.prepare(folder, wheel, text=sweep)
     scenario.edit(repository, "pipeline.mlpipe", BEFORE, EVENT)
     scenario.build(repository, *targets)
     return repository
@@ -57,6 +57,17 @@ def test_github(tools: Tools, wheel: Path, tmp_path: Path) -> None:
     repository = prepared(tmp_path / "repo", wheel, "github")
     service = AtGitHub(GitHub(tools, repository.path, tmp_path / "service"), "small")
     check(service, prepared(tmp_path / "local", wheel))
+
+
+def test_rounds_at_github(tools: Tools, wheel: Path, tmp_path: Path) -> None:
+    """Jobs of one round choose by what those of the round before found out, as one machine does."""
+    pytest.importorskip("optuna")
+    lists = "in [0.1, 0.3, 0.9]"
+    assert lists in SWEEP
+    sweep = SWEEP.replace(lists, "in 0.1..0.9\n  search = tpe(trials = 3, seed = 5, startup = 2)")
+    repository = prepared(tmp_path / "repo", wheel, "github", sweep=sweep)
+    service = AtGitHub(GitHub(tools, repository.path, tmp_path / "service"), "small")
+    check(service, prepared(tmp_path / "local", wheel, sweep=sweep))
 
 
 def test_gitlab(tools: Tools, wheel: Path, tmp_path: Path) -> None:
