@@ -84,6 +84,8 @@ class Reporter:
                 continue
             path = self._path(node)
             ref = self._built.outs.get(path)
+            if ref is None and self._inside("metrics", "metrics", path, node.place, ()):
+                continue
             if ref is None:
                 self._not_made("metrics", path, node.place)
             elif not self._output(ref).type.startswith("metrics"):
@@ -100,22 +102,27 @@ class Reporter:
                         "metrics", node.place, f"`{path}` holds no metrics that are read", "write JSON"
                     )
 
-    def _not_made(self, construct: str, path: str, place: Place) -> None:
+    def _inside(self, construct: str, kind: str, path: str, place: Place, settings: tuple[str, ...]) -> bool:
+        """Shows a file of an output that is a folder, as DVCLive makes; whether `path` is one."""
         outer = next((p for p in self._built.outs if path.startswith(p + "/")), None)
-        if outer is not None:
-            self._coverage.left(
-                construct,
-                place,
-                f"`{path}` lies in the output `{outer}`, and a report shows whole outputs",
-                "make it an output of its own, beside that folder",
-            )
-        else:
-            self._coverage.left(
-                construct,
-                place,
-                f"no stage makes `{path}`, and a report shows what stages make",
-                "make it an output",
-            )
+        if outer is None:
+            return False
+        ref, inner = self._built.outs[outer], path[len(outer) + 1 :]
+        if self._output(ref).type in ("", "path"):
+            self._replace(ref, replace(self._output(ref), type="dir"))
+        # Without an ending it is a folder in the folder.
+        pattern = inner if posixpath.splitext(inner)[1] else f"{inner}/**"
+        self._lines.append(Show(kind, ref, (*settings, f"path = {quoted(pattern)}")))
+        self._coverage.carried(construct, place, f"`{path}`, in the report")
+        return True
+
+    def _not_made(self, construct: str, path: str, place: Place) -> None:
+        self._coverage.left(
+            construct,
+            place,
+            f"no stage makes `{path}`, and a report shows what stages make",
+            "make it an output",
+        )
 
     # --- plots ---
 
@@ -151,7 +158,10 @@ class Reporter:
     def _plot(self, path: str, settings: dict[str, Node], place: Place) -> None:
         ref = self._built.outs.get(path)
         if ref is None:
-            self._not_made("plots", path, place)
+            image = infer.kind_of(path) == "image"
+            shown = () if image else tuple(self._settings(path, settings, place))
+            if not self._inside("plots", "image" if image else "plot", path, place, shown):
+                self._not_made("plots", path, place)
             return
         kind = infer.kind_of(path) if not self._output(ref).type else self._output(ref).type.partition(" ")[0]
         if kind == "image":

@@ -400,3 +400,19 @@ def test_a_curve_of_three_classes_is_none() -> None:
 
 def test_names_that_mean_nothing_have_no_direction() -> None:
     assert by_name("m1") is None
+
+
+def test_plots_of_dvc_in_a_folder_become_lines_of_the_report(tmp_path: Path) -> None:
+    (tmp_path / "dvc.yaml").write_text(
+        "stages:\n  train:\n    cmd: python train.py\n    outs: [dvclive]\n"
+        "metrics: [dvclive/metrics.json]\n"
+        "plots:\n  - dvclive/plots/metrics:\n      x: step\n  - dvclive/plots/images/shap.png\n"
+    )
+    (tmp_path / "train.py").write_text("")
+    done = mlpipec(tmp_path, "import")
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "pipeline.mlpipe").read_text()
+    assert 'metrics train.dvclive { path = "metrics.json" }' in text
+    assert 'plot    train.dvclive { x = step, path = "plots/metrics/**" }' in text
+    assert 'image   train.dvclive { path = "plots/images/shap.png" }' in text
+    assert mlpipec(tmp_path, "check").returncode == 0
