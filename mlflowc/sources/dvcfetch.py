@@ -17,6 +17,7 @@ from mlflowc.runtime.remotes.transport import AbsentError, RemoteError
 from mlflowc.sources.dvcremote import open_remote
 from mlflowc.sources.port import GoneError, Progress
 
+_OPTIONS = "its options are in `.dvc/config` and `.dvc/config.local`: see `dvc remote modify`"
 # A listing of a million files; more is no listing.
 _LARGEST_LISTING = 512 << 20
 
@@ -207,7 +208,9 @@ class Contents:
         except AbsentError:
             pass
         except RemoteError as e:
-            raise Failure(f"`{path}` of {self.label} cannot be fetched: {e.message}", help=e.help) from None
+            raise Failure(
+                f"`{path}` of {self.label} cannot be fetched: {e.message}", help=e.help or _OPTIONS
+            ) from None
         raise self._gone(item, path)
 
     def _stream(self, engine: Engine, name: str, item: Item, part: Path, meter: Meter) -> bool:

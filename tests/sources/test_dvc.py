@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import base64
+import getpass
 import hashlib
+import http.server
 import os
 import shutil
+import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
 
+from mlflowc.runtime.remotes.transport import connect
 from mlflowc.sources.port import GoneError
+from tests.e2e.conftest import absent
 from tests.e2e.harness import dvc as harness
 from tests.sources.conftest import Taker, content
 from tests.support.git_repos import commit, git
-from tests.support.servers import web_server
+from tests.support.servers import ACCESS, SECRET, s3_server, ssh_server, sshd, web_server, weed
 
 FOLDER = {"a.txt": "one\n", "deep/b.txt": "two\n", "deep/same.txt": "one\n"}
 
@@ -189,6 +196,80 @@ def test_a_remote_on_the_web_and_one_that_refuses(project: Taker) -> None:
         assert content(project.take("dvc", path="data/images.dvc")[0]) == FOLDER
     said = project.refused("dvc", path="data/raw.csv.dvc")
     assert "cannot be fetched: cannot reach the remote" in said.message
+
+
+def configure(project: Taker, **options: str) -> None:
+    """Sets the remote up in `.dvc/config.local`, as `dvc remote modify --local` does."""
+    lines = "".join(f"    {k} = {v}\n" for k, v in options.items())
+    (project.root / ".dvc/config.local").write_text(f"['remote \"storage\"']\n{lines}")
+
+
+def test_a_remote_in_a_bucket(project: Taker, tmp_path: Path) -> None:
+    if weed() is None:
+        absent("SeaweedFS is not installed: make tools")
+    with s3_server(tmp_path / "s3") as server:
+        keys = {"access_key_id": ACCESS, "secret_access_key": SECRET, "region": "us-east-1"}
+        store = connect("s3://bucket/data", tmp_path, {"endpoint": server.endpoint, **keys})
+        storage = project.root.parent / "storage"
+        for path in (p for p in storage.rglob("*") if p.is_file()):
+            store.write(path.relative_to(storage).as_posix(), path)
+        where = {"url": "s3://bucket/data", "endpointurl": server.endpoint}
+        configure(project, **where, **keys)
+        assert content(project.take("dvc", "g1/x", path="data/images.dvc")[0]) == FOLDER
+        # Keys of a profile, in a file of its own.
+        (tmp_path / "keys").write_text(f"[lab]\naws_access_key_id={ACCESS}\naws_secret_access_key={SECRET}\n")
+        configure(project, **where, profile="lab", credentialpath=str(tmp_path / "keys"))
+        assert content(project.take("dvc", "g2/x", path="data/raw.csv.dvc")[0]) == "id,n\n1,2\n3,4\n"
+        configure(project, **where, **{**keys, "secret_access_key": "wrong"})
+        said = project.refused("dvc", path="data/raw.csv.dvc")
+        assert "it refuses these credentials" in said.message
+
+
+def test_a_remote_by_ssh(project: Taker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if sshd() is None:
+        absent("OpenSSH's server is not installed: apt-get install openssh-server")
+    with ssh_server(tmp_path / "ssh") as server:
+        monkeypatch.setenv("HOME", str(tmp_path / "home"))
+        (tmp_path / "home/.ssh").mkdir(parents=True)
+        shutil.copy(server.known, tmp_path / "home/.ssh/known_hosts")
+        address = f"ssh://127.0.0.1{project.root.parent}/storage"
+        login = {"user": getpass.getuser(), "port": str(server.port)}
+        configure(project, url=address, **login, keyfile=str(server.key))
+        assert content(project.take("dvc", path="data/images.dvc")[0]) == FOLDER
+        configure(project, url=address, **login, password="x")
+        assert "wants a password" in project.refused("dvc", path="data/raw.csv.dvc").message
+
+
+def test_a_remote_on_the_web_that_wants_to_know_who_asks(project: Taker) -> None:
+    storage = project.root.parent / "storage"
+
+    class Private(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+        def send_head(self):  # type: ignore[no-untyped-def]
+            wanted = ("Basic " + base64.b64encode(b"me:s3cret").decode(), "t0ken")
+            if self.headers.get("Authorization") == wanted[0] or self.headers.get("X-Token") == wanted[1]:
+                return super().send_head()
+            return self.send_error(403)
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Private, directory=str(storage)))
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    url = f"http://127.0.0.1:{server.server_address[1]}"
+    try:
+        configure(project, url=url, auth="basic", user="me", password="s3cret")
+        assert content(project.take("dvc", "g1/x", path="data/images.dvc")[0]) == FOLDER
+        configure(project, url=url, auth="custom", custom_auth_header="X-Token", password="t0ken")
+        assert content(project.take("dvc", "g2/x", path="data/raw.csv.dvc")[0]) == "id,n\n1,2\n3,4\n"
+        configure(project, url=url)
+        said = project.refused("dvc", path="data/raw.csv.dvc")
+        assert "it refuses these credentials" in said.message
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(10)
 
 
 # --- imports, registries -------------------------------------------------------------------------
