@@ -38,8 +38,12 @@ def image(podman: None, request: pytest.FixtureRequest, monkeypatch: pytest.Monk
     monkeypatch.setenv("MLPIPEC_CONTAINER", "podman")
     name = f"localhost/mlp-{os.getpid()}-{abs(hash(request.node.name))}:latest"
     containers.variant(name, "one\n")
+    first = containers.output("image", "inspect", "--format", "{{.Id}}", name)
     yield name
-    containers.output("image", "rm", "--force", name)
+    for made in {name, first}:
+        subprocess.run(
+            ["podman", "image", "rm", "--force", made], env=containers.environment(), capture_output=True
+        )
 
 
 def pipeline(image: str, run: str, more: str = "", stage: str = "") -> str:
