@@ -168,7 +168,9 @@ Expr: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class ConstraintNode:
-    """`unique`, `minimize`, `maximize`, `in EXPR`, `matches "regex"`, `null <= 5%`; of a table `rows >= N` (`op`: `>=`)."""
+    """`unique`, `minimize`, `maximize`, `in EXPR`, `matches "regex"`, `null <= 5%`; of a table `rows >= N`
+    (`op`: `>=`).
+    """
 
     name: Name
     op: str

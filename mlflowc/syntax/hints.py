@@ -4,7 +4,6 @@ them fits, what was wanted where the parser stopped."""
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from lark.exceptions import UnexpectedInput
 
@@ -26,11 +25,10 @@ from mlflowc.syntax.places import (
     first_word,
     meant,
     place,
-    text_of,
 )
 from mlflowc.syntax.scan import Tok
+from mlflowc.syntax.slips import SLIPS, Line
 from mlflowc.syntax.structure import Chunk, Piece
-from mlflowc.syntax.units import UNITS
 
 # --- outside of blocks -------------------------------------------------------------------------------
 
@@ -113,35 +111,6 @@ def first_of_large(source: Source, error: UnexpectedInput) -> Diagnostic:
 # --- declarations and lines ------------------------------------------------------------------------------
 
 
-class _Line(NamedTuple):
-    """A line or a header that failed: its tokens, where the parser stopped, and which token that is."""
-
-    source: Source
-    text: str
-    place: Place
-    tokens: list[Tok]
-    stop: Stop
-    at: int
-
-    def t(self, n: int) -> str:
-        return text_of(self.text, self.tokens, n)
-
-    def kind(self, n: int) -> str:
-        return self.tokens[n].kind if 0 <= n < len(self.tokens) else ""
-
-    def span(self, first: int, last: int | None = None) -> Span:
-        return Span(
-            self.source.name, self.tokens[first].start, self.tokens[first if last is None else last].end
-        )
-
-    def before(self) -> str:
-        """What was written so far, on one line and not too much of it."""
-        start = self.tokens[0].start if self.tokens else self.stop.start
-        words = self.text[start : max(start, self.stop.start)].split()
-        shown = " ".join(words)
-        return shown if len(shown) <= 40 else "…" + shown[-38:]
-
-
 def declaration(source: Source, text: str, where: Place, tokens: list[Tok], stop: Stop) -> Diagnostic:
     """Why a declaration, or the header of a block, does not parse."""
     line = _line(source, text, where, tokens, stop)
@@ -166,12 +135,12 @@ def item(source: Source, text: str, where: Place, piece: Piece, stop: Stop) -> D
     )
 
 
-def _line(source: Source, text: str, where: Place, tokens: list[Tok], stop: Stop) -> _Line:
+def _line(source: Source, text: str, where: Place, tokens: list[Tok], stop: Stop) -> Line:
     at = next((n for n, t in enumerate(tokens) if t.end > stop.start), len(tokens))
-    return _Line(source, text, where, tokens, stop, len(tokens) if stop.at_end else at)
+    return Line(source, text, where, tokens, stop, len(tokens) if stop.at_end else at)
 
 
-def _yaml(line: _Line) -> Diagnostic | None:
+def _yaml(line: Line) -> Diagnostic | None:
     if line.t(0) == "-" and line.at == 0:
         help = "a list stands between brackets: `run = [a, b]`; each input and output has a line of its own"
         return Diagnostic.of(checks.YAML, "`- item` is YAML; it is no list here", line.span(0), help=help)
@@ -187,7 +156,7 @@ def _yaml(line: _Line) -> Diagnostic | None:
     return None
 
 
-def _unknown_declaration(line: _Line) -> Diagnostic | None:
+def _unknown_declaration(line: Line) -> Diagnostic | None:
     word = first_word(line.text, line.tokens)
     if word in DECLARATIONS:
         return None
@@ -214,14 +183,14 @@ def _unknown_declaration(line: _Line) -> Diagnostic | None:
     return Diagnostic.of(checks.KEYWORD, f"`{word}` does not begin a declaration", line.span(0), help=help)
 
 
-def _misspelt(line: _Line, guess: str, message: str) -> Diagnostic:
+def _misspelt(line: Line, guess: str, message: str) -> Diagnostic:
     span, word = line.span(0), line.t(0)
     slip = nearest(word.lower(), (guess, *(k for k, v in SAME.items() if v == guess))) is not None
     fix = Fix(f"write `{guess}`", (Edit(span, guess),)) if slip else None
     return Diagnostic.of(checks.KEYWORD, message, span, help=f"did you mean `{guess}`?", fix=fix)
 
 
-def _unknown_item(line: _Line) -> Diagnostic | None:
+def _unknown_item(line: Line) -> Diagnostic | None:
     word, items = first_word(line.text, line.tokens), line.place.block or ()
     second = line.kind(1)
     if not word or word in items:
@@ -261,7 +230,7 @@ def _unknown_item(line: _Line) -> Diagnostic | None:
     return None
 
 
-def _not_a_name(line: _Line) -> Diagnostic | None:
+def _not_a_name(line: Line) -> Diagnostic | None:
     n, accepts = line.at, line.stop.accepts
     if n >= len(line.tokens):
         return None
@@ -300,21 +269,17 @@ def _not_a_name(line: _Line) -> Diagnostic | None:
     return None
 
 
-def _common(line: _Line) -> Diagnostic | None:
+def _common(line: Line) -> Diagnostic | None:
     return (
         _equals(line)
         or _colon(line)
-        or _unit(line)
-        or _instance(line)
-        or _second_index(line)
-        or _event_of_text(line)
-        or _options(line)
+        or next((found for slip in SLIPS if (found := slip(line)) is not None), None)
         or _comma(line)
         or _quotes(line)
     )
 
 
-def _equals(line: _Line) -> Diagnostic | None:
+def _equals(line: Line) -> Diagnostic | None:
     if line.at >= len(line.tokens):
         return None
     # The parser reads `==` as two `=` where no comparison can stand; the scanner does not.
@@ -340,7 +305,7 @@ def _equals(line: _Line) -> Diagnostic | None:
     return None
 
 
-def _colon(line: _Line) -> Diagnostic | None:
+def _colon(line: Line) -> Diagnostic | None:
     """`key: value` for `key = value`, `out model: "path"` for `out model = "path"`."""
     at = (
         line.at
@@ -361,97 +326,7 @@ def _colon(line: _Line) -> Diagnostic | None:
     )
 
 
-def _unit(line: _Line) -> Diagnostic | None:
-    """`16 GiB` for `16GiB`."""
-    n = line.at
-    if n == 0 or line.kind(n - 1) != "number" or line.kind(n) != "word" or line.t(n) not in UNITS:
-        return None
-    if not line.t(n - 1)[-1].isdigit() or line.t(n + 1) in ("=", ":"):
-        return None
-    both = line.t(n - 1) + line.t(n)
-    return Diagnostic.of(
-        checks.SYNTAX,
-        f"in {line.place}: a unit stands right behind its number",
-        line.span(n - 1, n),
-        help=f"write `{both}`",
-        fix=Fix(f"write `{both}`", (Edit(line.span(n - 1, n), both),)),
-    )
-
-
-def _instance(line: _Line) -> Diagnostic | None:
-    """`in train["de"].model`: only a plain name says what the input is called."""
-    n = line.at
-    if line.t(0) != "in" or line.t(n) != "[" or any(line.t(k) in ("=", ":") for k in range(n)):
-        return None
-    last = line.tokens[-1]
-    name = line.t(len(line.tokens) - 1) if last.kind == "word" and line.t(len(line.tokens) - 2) == "." else ""
-    at = Span(line.source.name, line.tokens[1].start, line.tokens[1].start)
-    return Diagnostic.of(
-        checks.SYNTAX,
-        f"in {line.place}: an input that is read by an index needs a name of its own",
-        Span(line.source.name, at.start, line.tokens[n].end),
-        help=f"write `in {name or 'NAME'} = {line.text[at.start : last.end]}`",
-        fix=Fix("give it the name of the output", (Edit(at, f"{name} = "),)) if name else None,
-    )
-
-
-def _second_index(line: _Line) -> Diagnostic | None:
-    """`train[1, "x"]` for `train[1]["x"]`."""
-    n = line.at
-    if line.t(n) != "," or line.kind(n - 1) not in ("number", "string") or line.t(n - 2) != "[":
-        return None
-    if line.kind(n - 3) != "word":
-        return None
-    comma = Span(
-        line.source.name, line.tokens[n - 1].end, line.tokens[min(n + 1, len(line.tokens) - 1)].start
-    )
-    return Diagnostic.of(
-        checks.SYNTAX,
-        f"in {line.place}: each variable of `each` has brackets of its own",
-        line.span(n),
-        help=f"write `{line.t(n - 3)}[{line.t(n - 1)}][{line.t(n + 1) or '…'}]`",
-        fix=Fix("write `][`", (Edit(comma, "]["),)),
-    )
-
-
-def _event_of_text(line: _Line) -> Diagnostic | None:
-    """`on schedule "17 3 * * *"` for `on schedule("17 3 * * *")`."""
-    n = line.at
-    if line.t(0) != "on" or n != 2 or line.kind(n) != "string":
-        return None
-    span = Span(line.source.name, line.tokens[1].end, line.tokens[2].end)
-    right = f"{line.t(1)}({line.t(2)})"
-    return Diagnostic.of(
-        checks.SYNTAX,
-        f"after `{line.before()}` what it is about stands between parentheses",
-        line.span(n),
-        help=f"write `on {right}`",
-        fix=Fix("put parentheses around it", (Edit(span, f"({line.t(2)})"),)),
-    )
-
-
-def _options(line: _Line) -> Diagnostic | None:
-    """`plot train.curve x = epoch, y = loss` for `plot train.curve { x = epoch, y = loss }`."""
-    n = line.at
-    if line.place.keyword != "report":
-        return None
-    if line.kind(n) != "word" or line.t(n + 1) != "=" or n < 2:
-        return None
-    end = line.text.find("\n", line.tokens[n].start)
-    rest = [t for t in line.tokens[n:] if (end < 0 or t.start < end) and line.text[t.start : t.end] != "}"]
-    span = Span(line.source.name, line.tokens[n].start, rest[-1].end)
-    body = re.sub(r"\s*=\s*", " = ", line.text[span.start : span.end])
-    body = re.sub(r"(?<=[\w\"])\s+(?=\w+ = )", ", ", body)
-    return Diagnostic.of(
-        checks.SYNTAX,
-        f"in {line.place}: options of a `{line.t(0)}` stand between `{{` and `}}`",
-        span,
-        help=f"write `{{ {body} }}`",
-        fix=Fix("put braces around them", (Edit(span, f"{{ {body} }}"),)),
-    )
-
-
-def _comma(line: _Line) -> Diagnostic | None:
+def _comma(line: Line) -> Diagnostic | None:
     n = line.at
     if n == 0 or line.kind(n) not in ("word", "string", "number", "[", "("):
         return None
@@ -474,7 +349,7 @@ def _comma(line: _Line) -> Diagnostic | None:
     )
 
 
-def _quotes(line: _Line) -> Diagnostic | None:
+def _quotes(line: Line) -> Diagnostic | None:
     """`run = python train.py`: the value is text, and everything up to the end of the line belongs to it."""
     equals = next((n for n in range(min(line.at, len(line.tokens))) if line.t(n) == "="), None)
     if (
@@ -504,7 +379,7 @@ def _quotes(line: _Line) -> Diagnostic | None:
     )
 
 
-def _generic(line: _Line, where: str) -> Diagnostic:
+def _generic(line: Line, where: str) -> Diagnostic:
     before, stop = line.before(), line.stop
     wanted = expected.wanted(stop.accepts, before)
     span = Span(line.source.name, stop.start, stop.end)
