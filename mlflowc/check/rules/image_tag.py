@@ -16,8 +16,9 @@ CHECK = Check(
     "an image without a digest",
     explanation(
         """
-        A tag can be moved to another image at any time, so the same file would give other results tomorrow,
-        and cached results would be taken for those of the new image. A digest names one image for ever.
+        A tag can be moved to another image at any time. The digest that it had first is kept in
+        `mlpipe.lock` and runs from then on, but the file does not say what that is, and jobs of GitLab and
+        Bitbucket cannot be built from it (MLP544). A digest names one image for ever.
         """,
         """
         env box { image = "python:3.11" }
@@ -48,5 +49,5 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
                 CHECK,
                 f"`{image}` can become another image",
                 block.settings.get("image", block.span),
-                help="add its digest, `NAME@sha256:…`: `docker buildx imagetools inspect` shows it",
+                help="add its digest, `NAME@sha256:…`: `mlpipe.lock` has it after a run, and `docker buildx imagetools inspect` shows it",
             )
