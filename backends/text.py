@@ -13,7 +13,7 @@ from mlflowc.backends.checks import labels, runner_of
 
 from mlflowc.data.declared import needs_library
 from mlflowc.ir import feeds
-from mlflowc.ir.model import DataRef, Pipeline, Value
+from mlflowc.ir.model import Action, DataRef, Pipeline, Stage, Value
 from mlflowc.jobs.model import Job, JobKind, Workflow
 from mlflowc.target import Settings
 
@@ -97,7 +97,7 @@ def extra_of(pipeline: Pipeline, job: Job, workflow: Workflow) -> str:
     if "://" in remote and not remote.startswith("file://"):
         extras = ["remote", *extras]
     stages = [s for s in pipeline.stages if s.id in job.stages]
-    steps = (*stages, *(a for a in pipeline.actions if a.name == job.action))
+    steps: tuple[Stage | Action, ...] = (*stages, *(a for a in pipeline.actions if a.name == job.action))
     read = {s.data for x in steps for i in x.inputs for s in i.sources if isinstance(s, DataRef)}
     if refreshes(job, workflow):
         read |= set(workflow.event.refresh)
@@ -129,7 +129,8 @@ def credentials(pipeline: Pipeline, job: Job, workflow: Workflow) -> tuple[str, 
 def uses_conda(pipeline: Pipeline) -> bool:
     """Whether anything runs in a conda environment. Each job may have to resolve it, to know keys."""
     conda = {e.name for e in pipeline.envs if e.conda is not None}
-    return any(x.env in conda for x in (*pipeline.stages, *pipeline.actions))
+    steps: tuple[Stage | Action, ...] = (*pipeline.stages, *pipeline.actions)
+    return any(x.env in conda for x in steps)
 
 
 def exec_command(job: Job, workflow: Workflow, settings: Settings, *, post: bool = True) -> str:
