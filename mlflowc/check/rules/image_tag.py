@@ -49,5 +49,5 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
                 CHECK,
                 f"`{image}` can become another image",
                 block.settings.get("image", block.span),
-                help="add its digest, `NAME@sha256:…`: `mlpipe.lock` has it after a run, and `docker buildx imagetools inspect` shows it",
+                help="add its digest, `NAME@sha256:…`: `mlpipe.lock` has it after a run",
             )
