@@ -438,8 +438,8 @@ class Gate:
 class ReportItem:
     """One line of a report, in the order written.
 
-    `kind` is `metrics`, `params`, `plot`, `image`, `notebook`, `text`, `data`, `stages` or `graph`. `refs` are
-    the outputs shown (all instances of a `[*]`), `vs` the revision compared with, `template` the text of
+    `kind` is `metrics`, `params`, `plot`, `image`, `notebook`, `text`, `data`, `stages` or `graph`. `refs`
+    are the outputs shown (all instances of a `[*]`), `vs` the revision compared with, `template` the text of
     `text`, `options` the settings of a nested block (`x`, `y`, `title`, ...).
     """
 
