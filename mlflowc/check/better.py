@@ -5,16 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from mlflowc.check import values
 from mlflowc.check.context import Context
+from mlflowc.check.quantities import Typed
 from mlflowc.diagnostic import Check, Severity
 from mlflowc.ir import model as ir
 from mlflowc.syntax import ast
-
-if TYPE_CHECKING:
-    from mlflowc.check.expressions import Typed
 
 COMPARISON = Check(
     "MLP249",
@@ -55,7 +52,7 @@ CHECKS = (COMPARISON,)
 FUNCTIONS = ("better", "no_worse")
 _OPTIONS = ("than", "by", "confidence")
 
-Read = Callable[[ast.Expr], "Typed | None"]
+Read = Callable[[ast.Expr], Typed | None]
 Same = Callable[[ast.CallExpr], tuple[str, str] | None]
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from mlflowc.check import better, lattice, values
 from mlflowc.check.context import Context
 from mlflowc.check.datasources import DataTable
 from mlflowc.check.metricref import RowsOf, metric
 from mlflowc.check.params import Params
+from mlflowc.check.quantities import Type, Typed
 from mlflowc.check.references import Chain, References, chain
 from mlflowc.diagnostic import Check, Label, Severity
 from mlflowc.ir import direction
@@ -141,21 +140,6 @@ _REDUCE = ("mean", "min", "max", "sum", "std")
 FUNCTIONS = (*_REDUCE, "abs", *better.FUNCTIONS)
 _COMPARE = ("<", "<=", ">", ">=", "==", "!=")
 _UNIT_OF = {"percent": "%", "duration": "s", "size": "B"}
-
-
-class Type(NamedTuple):
-    """`kind` is `number`, `bool` or `any` (a mistake was reported); `many`: one value for each instance."""
-
-    kind: str
-    unit: str = ""
-    many: bool = False
-
-
-class Typed(NamedTuple):
-    """An expression and its type."""
-
-    expr: ir.Expr
-    type: Type
 
 
 class Expressions:
