@@ -19,6 +19,7 @@ from mlflowc.runtime.remotes.transport import AbsentError, RemoteError, connect
 from mlflowc.sources import dvcrepo
 from mlflowc.sources.dvcfetch import Contents
 from mlflowc.sources.gitcli import CommitTree
+from mlflowc.sources.inner import is_inner
 from mlflowc.sources.mirror import Mirror
 from mlflowc.sources.port import GoneError, Progress
 
@@ -122,7 +123,10 @@ class Repository:
             if tracked.is_folder:
                 found = engine.names(name)
                 for file in found:
-                    target = whole / posixpath.relpath(file.name, name)
+                    inner = file.name.removeprefix(f"{name}/")
+                    if not is_inner(inner):
+                        raise Failure(f"{address} has a file named `{inner}`, which leads out of it")
+                    target = whole / inner
                     target.parent.mkdir(parents=True, exist_ok=True)
                     _stream(engine, file.name, target, progress)
                 if not found:
@@ -151,7 +155,8 @@ class Repository:
                 self.write(hit, into, progress)
                 return hit.tracked.md5 if not hit.inner else None
         outs = [] if entry else dvctracking.tracked(tree)
-        inside = [t for t in outs if at == "." or t.path.startswith(at + "/")]
+        # What lies elsewhere on the machine of who tracked it is no part of a folder.
+        inside = [t for t in outs if is_inner(t.path) and (at == "." or t.path.startswith(at + "/"))]
         in_git = entry is not None or bool(tree.entries(at))
         if in_git:
             tree.export(at, into, progress)
@@ -196,7 +201,9 @@ def sized(tracked: Tracked, inner: str) -> int | None:
 
 
 def at_version(hit: Hit, md5: str) -> Hit:
-    """The same output with the content that it had at another time."""
+    """The same output with the content that it had at another time. Raises `Failure` for what is no MD5."""
+    if not dvcfiles.is_md5(md5):
+        raise Failure(f"`{md5}` is no MD5, which `mlpipe.lock` has for `{hit.tracked.path}`")
     return hit if hit.tracked.md5 == md5 else replace(hit, tracked=replace(hit.tracked, md5=md5, size=None))
 
 

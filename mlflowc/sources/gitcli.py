@@ -13,6 +13,7 @@ from typing import IO, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 from mlflowc.errors import Failure
+from mlflowc.sources.inner import is_inner
 from mlflowc.sources.port import GoneError, Progress
 
 # A server that says nothing for so long is taken for gone, in seconds.
@@ -183,6 +184,12 @@ class CommitTree:
             if row:
                 about, _, name = row.partition("\t")
                 mode, _, blob = about.split(" ")
+                # Git makes no such commits, and what serves them may not be git.
+                if not is_inner(name) or ".git" in name.lower().split("/"):
+                    raise Failure(
+                        f"commit {self.commit[:9]} of {self.label} has a file `{name}`, which leads out of it",
+                        help="git itself checks out no such commit: somebody made it by hand",
+                    )
                 found.append(Entry(self._inner(name), mode, blob))
         return found
 
@@ -315,13 +322,21 @@ class _Writer:
                 f"`{module}` in {self._tree.label} is a submodule, whose files it does not hold",
                 help="name the submodule's own repository: `git(url, path, rev)`",
             )
+        links: list[tuple[Entry, Path, str]] = []
         for entry, size, stream in self._contents(blobs):
             target = self._into if single else self._into / posixpath.relpath(entry.path, self._base or ".")
             target.parent.mkdir(parents=True, exist_ok=True)
             if entry.mode == _LINK:
-                self._link(entry, target, stream.read(size).decode("utf-8", "surrogateescape"))
+                links.append((entry, target, stream.read(size).decode("utf-8", "surrogateescape")))
             else:
                 self._file(entry.path, target, size, stream, entry.mode == "100755")
+        # Last: nothing is written through a link.
+        for link in links:
+            self._link(*link)
+        for entry, target, to in links:
+            # A link may lead through others, which `normpath` cannot see.
+            if not Path(os.path.realpath(target)).is_relative_to(os.path.realpath(self._into)):
+                raise self._leads_out(entry, to)
 
     def _contents(self, entries: list[Entry]) -> Iterator[tuple[Entry, int, IO[bytes]]]:
         command = ["git", *HERE_ONLY, "cat-file", "--batch"]
@@ -375,11 +390,20 @@ class _Writer:
         base = self._base or "."
         inside = base == "." or inner == base or inner.startswith(base + "/")
         if posixpath.isabs(to) or not inside or inner.startswith(".."):
+            raise self._leads_out(entry, to)
+        try:
+            target.symlink_to(to)
+        except FileExistsError:
             raise Failure(
-                f"`{entry.path}` in {self._tree.label} is a link to `{to}`, outside of what is fetched",
-                help="name a folder that holds both",
-            )
-        target.symlink_to(to)
+                f"commit {self._tree.commit[:9]} of {self._tree.label} has `{entry.path}` twice",
+                help="git itself checks out no such commit: somebody made it by hand",
+            ) from None
+
+    def _leads_out(self, entry: Entry, to: str) -> Failure:
+        return Failure(
+            f"`{entry.path}` in {self._tree.label} is a link to `{to}`, outside of what is fetched",
+            help="name a folder that holds both",
+        )
 
 
 def _refuse_pointer(tree: CommitTree, path: str, target: Path, size: int) -> None:

@@ -23,6 +23,7 @@ from mlflowc.errors import Failure
 from mlflowc.ir import feeds
 from mlflowc.ir.model import Value
 from mlflowc.sources.http import RefusedError, Web
+from mlflowc.sources.inner import is_inner
 from mlflowc.sources.port import Found, GoneError, Progress, Source, Version
 from mlflowc.spell import nearest
 
@@ -172,7 +173,7 @@ class HubSource:
                 return None
             lfs = row.get("lfs") or {}
             path = str(row["path"])
-            if path.startswith("/") or ".." in path.split("/"):
+            if not is_inner(path):
                 raise self._strange()
             return Listed(path, int(lfs.get("size", row["size"])), str(row["oid"]), lfs.get("oid"))
         except (KeyError, TypeError, ValueError, AttributeError):

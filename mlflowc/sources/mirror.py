@@ -16,6 +16,7 @@ from mlflowc.sources.port import GoneError
 
 FOLDER = ".mlpipe/sources/git"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_HASH = re.compile(r"[0-9a-f]{7,64}")
 _SHORT = re.compile(r"[0-9a-f]{7,39}")
 # `host:path` as SSH has it; what is neither that nor a URL is a folder.
 _SCP = re.compile(r"(?:[\w.-]+@)?[\w.-]+:(?!//)")
@@ -77,6 +78,9 @@ class Mirror:
 
     def tree(self, commit: str) -> CommitTree:
         """The files of a commit, fetched where they are not here. Raises `GoneError` where it is gone."""
+        # It may come from another repository's files: as an option, git could be told to start a program.
+        if not _HASH.fullmatch(commit):
+            raise Failure(f"`{commit}` is no commit", help="it takes the whole hash of one")
         with self._locked():
             if not self._has(commit):
                 self._fetch(commit)

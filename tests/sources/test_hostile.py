@@ -1,0 +1,120 @@
+"""Sources made to do harm: names that lead out of the project, options where a commit should be."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.sources.conftest import Taker
+from tests.support.git_repos import commit, git
+
+Entry = tuple[str, str, str]
+
+
+def _object(repo: Path, kind: str, data: bytes) -> str:
+    made = subprocess.run(
+        ["git", "hash-object", "-t", kind, "--literally", "-w", "--stdin"],
+        cwd=repo, input=data, capture_output=True, check=True,
+    )  # fmt: skip
+    return made.stdout.decode().strip()
+
+
+def _tree(repo: Path, *entries: Entry) -> str:
+    rows = (f"{mode} {name}\0".encode() + bytes.fromhex(digest) for mode, name, digest in entries)
+    return _object(repo, "tree", b"".join(rows))
+
+
+def _head(repo: Path, tree: str) -> None:
+    """Makes `main` a commit of that tree, which git itself would not write."""
+    git(repo, "update-ref", "refs/heads/main", git(repo, "commit-tree", tree, "-m", "x"))
+
+
+@pytest.fixture
+def evil(tmp_path: Path) -> Path:
+    """A repository to be filled."""
+    commit(tmp_path / "evil")
+    return tmp_path / "evil"
+
+
+@pytest.mark.parametrize("name", ["..", ".git"])
+def test_a_commit_with_names_that_lead_out(taker: Taker, evil: Path, name: str) -> None:
+    blob = _object(evil, "blob", b"x")
+    inner = _tree(evil, ("100644", "planted", blob))
+    for _ in range(4):
+        inner = _tree(evil, ("40000", name, inner))
+    _head(evil, _tree(evil, ("40000", "d", _tree(evil, ("40000", name, inner), ("100644", "good", blob)))))
+    for path in ("d", "."):
+        failure = taker.refused("git", url="../evil", path=path)
+        assert "leads out of it" in failure.message
+        taker.refused("registry", url="../evil", path=path)
+    assert not [*taker.root.parent.rglob("planted")]
+
+
+def test_a_commit_with_a_file_below_a_link(taker: Taker, evil: Path) -> None:
+    blob = _object(evil, "blob", b"x")
+    up, far = (_object(evil, "blob", t) for t in (b"../..", b"l1/../../.."))
+    links = [("120000", "l1", up), ("120000", "l2", far)]
+    below = ("40000", "l2", _tree(evil, ("100644", "planted", blob)))
+
+    def put(entries: list[Entry]) -> None:
+        x = _tree(evil, ("40000", "y", _tree(evil, *entries)))
+        _head(evil, _tree(evil, ("40000", "d", _tree(evil, ("40000", "x", x)))))
+
+    put([*links, below])
+    assert "`d/x/y/l2` twice" in taker.refused("git", url="../evil", path="d").message
+    assert not [*taker.root.parent.rglob("planted")]
+    # By its words `l1/../../..` is `d`; by way of `l1` it is far outside.
+    put(links)
+    assert "outside of what is fetched" in taker.refused("git", url="../evil", path="d").message
+
+
+def test_an_import_that_names_an_option_of_git_as_its_commit(taker: Taker, evil: Path) -> None:
+    planted = taker.root.parent / "planted"
+    pointer = f"""
+deps:
+- path: x
+  repo:
+    url: {evil}
+    rev_lock: --upload-pack=touch {planted};git-upload-pack
+outs:
+- md5: {"0" * 32}
+  path: x.csv
+  hash: md5
+"""
+    commit(evil, {".dvc/config": "[core]\n", "x.csv.dvc": pointer})
+    assert "is no commit" in taker.refused("registry", url="../evil", path="x.csv").message
+    wanted = {"commit": f"--upload-pack=touch {planted};git-upload-pack"}
+    assert "is no commit" in taker.refused("git", wanted, url="../evil", path="x.csv.dvc").message
+    assert not planted.exists()
+
+
+def test_a_registry_with_an_output_elsewhere(taker: Taker, evil: Path) -> None:
+    digest = hashlib.md5(b"x").hexdigest()
+    store = taker.root.parent / "store/files/md5" / digest[:2] / digest[2:]
+    store.parent.mkdir(parents=True)
+    store.write_bytes(b"x")
+    config = f"[core]\n    remote = s\n['remote \"s\"']\n    url = {taker.root.parent}/store\n"
+
+    def pointer(path: str) -> str:
+        return f"outs:\n- md5: {digest}\n  path: {path}\n  hash: md5\n"
+
+    commit(
+        evil,
+        {
+            ".dvc/config": config,
+            "d/a.dvc": pointer("../../../../planted"),
+            "d/b.dvc": pointer("inside"),
+            "d/c.dvc": pointer("/tmp/planted"),
+            "d/plain": "y",
+        },
+    )
+    got, _ = taker.take("registry", url="../evil", path=".")
+    assert sorted(p.relative_to(got).as_posix() for p in got.rglob("*") if p.is_file()) == [
+        ".dvc/config",
+        "d/inside",
+        "d/plain",
+    ]
+    assert not [*taker.root.parent.rglob("planted")]
