@@ -187,7 +187,7 @@ class CommitTree:
                 # Git makes no such commits, and what serves them may not be git.
                 if not is_inner(name) or ".git" in name.lower().split("/"):
                     raise Failure(
-                        f"commit {self.commit[:9]} of {self.label} has a file `{name}`, which leads out of it",
+                        f"commit {self.commit[:9]} of {self.label} has `{name}`, which leads out of it",
                         help="git itself checks out no such commit: somebody made it by hand",
                     )
                 found.append(Entry(self._inner(name), mode, blob))
