@@ -6,6 +6,7 @@ diagnostics. What to say of a syntax error is `mlflowc.syntax.explain`'s part.
 
 from __future__ import annotations
 
+import contextlib
 from functools import cache
 from typing import Any, NamedTuple, TypeAlias
 
@@ -82,7 +83,9 @@ class _Parts(NamedTuple):
     def accepts(self, text: str) -> frozenset[str]:
         """The terminals that can follow `text`, the beginning of something."""
         parser = _lark().parse_interactive(text)
-        parser.exhaust_lexer()
+        # Where the next line began with an operator, the line break that the cut leaves behind separates.
+        with contextlib.suppress(UnexpectedInput):
+            parser.exhaust_lexer()
         return frozenset(parser.accepts())  # type: ignore[no-untyped-call]
 
 

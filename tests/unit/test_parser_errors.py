@@ -21,6 +21,10 @@ CASES: dict[str, tuple[str, list[str]]] = {
         'mlpipe 1\nreport r {\n  plot a.o x=a y = b, vs = "main"\n  params\n}\n',
         ["MLP101 3:12 options of a `plot` stand between `{` and `}`"],
     ),
+    "a line that begins with an operator behind a broken one": (
+        "mlpipe 1\nrunner big {\n  timeout # hours\n  /disk = 5\n}\n",
+        ["MLP101 4:3 "],
+    ),
     "event without parentheses": (
         'mlpipe 1\non schedule "1 2 * * *" { run = [a] }\n',
         ["MLP101 2:13 stands between parentheses"],
