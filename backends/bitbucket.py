@@ -376,6 +376,11 @@ def _notes(workflows: tuple[Workflow, ...], pipeline: Pipeline) -> Iterator[str]
             "BITBUCKET_TOKEN: a repository access token that may write pull requests and the repository. "
             "Without it they say so and go on."
         )
+    if text.proposes(workflows):
+        yield (
+            "To propose results, the step needs the secured repository variable MLPIPE_TOKEN: a repository "
+            "access token that may write the repository and pull requests."
+        )
     if any(len(level) > 1 for w in workflows for level in _levels(w)):
         yield "Bitbucket has no job graph: steps go by levels, and each waits for the whole level before."
     if any(j.approve for w in workflows for j in w.jobs):

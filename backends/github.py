@@ -36,7 +36,7 @@ def emit(
         *_names(workflows, pipeline, settings),
         *checks.size(files, pipeline, settings, GITHUB),
     ]
-    return Emission(files), tuple(findings)
+    return Emission(files, tuple(_notes(workflows))), tuple(findings)
 
 
 def owned(settings: Settings) -> tuple[str, ...]:
@@ -103,7 +103,7 @@ def _job(job: Job, workflow: Workflow, pipeline: Pipeline, settings: Settings) -
         "needs": job.needs,
         "hands_on": text.hands_on(job, workflow),
         "refreshes": text.refreshes(job, workflow),
-        "condition": _condition(job, workflow),
+        "condition": _condition(job, workflow, pipeline),
         "runs_on": _runs_on(own),
         "minutes": checks.minutes(job, GITHUB),
         "environment": job.approve,
@@ -144,6 +144,8 @@ def _outputs(job: Job) -> str:
 def _step(job: Job) -> str:
     if job.kind is JobKind.STAGES:
         return f"Run {job.title}"
+    if job.kind is JobKind.PROPOSE:
+        return "Propose the results"
     return f"Check {job.title}" if job.kind is JobKind.CHECK else f"Act: {job.title}"
 
 
@@ -155,7 +157,7 @@ def _runs_on(own: tuple[str, ...]) -> str:
     return "[" + ", ".join(text.yaml_scalar(label) for label in own) + "]"
 
 
-def _condition(job: Job, workflow: Workflow) -> str:
+def _condition(job: Job, workflow: Workflow, pipeline: Pipeline) -> str:
     """When a job starts. One behind a job that may be skipped has to say that it starts all the same."""
     parts = []
     if workflow.event.refresh and job.kind is not JobKind.PLAN:
@@ -164,6 +166,9 @@ def _condition(job: Job, workflow: Workflow) -> str:
         parts.append(f"needs.plan.outputs.run-{job.id} == 'true'")
     if job.trusted and workflow.event.kind == "pull_request":
         parts.append(_SAME_REPOSITORY)
+    if job.kind is JobKind.PROPOSE:
+        branch = pipeline.ci.branch.replace("'", "''")
+        parts += [f"github.ref == 'refs/heads/{branch}'", "!github.event.repository.fork"]
     if any(j.skippable for j in _ancestors(job, workflow)):
         parts = ["!cancelled()", "!failure()", *parts]
     return " && ".join(parts)
@@ -196,6 +201,15 @@ def _input(given: WorkflowInput) -> dict[str, Any]:
         "default": default,
         "options": given.type.values if kind == "choice" else (),
     }
+
+
+def _notes(workflows: tuple[Workflow, ...]) -> Iterator[str]:
+    if text.proposes(workflows):
+        yield (
+            "To propose results, the job `propose` takes the secret MLPIPE_TOKEN (of an app or a person: "
+            "contents and pull requests, read and write). Without it, it takes its own token: then no workflow "
+            "starts for the pull request, and Settings > Actions > General has to allow that Actions create some."
+        )
 
 
 def _names(workflows: tuple[Workflow, ...], pipeline: Pipeline, settings: Settings) -> Iterator[Diagnostic]:

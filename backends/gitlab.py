@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mlflowc.backends import checks, images, text
@@ -19,7 +19,13 @@ from mlflowc.target import Emission, GeneratedFile, Settings, with_header
 CHECKS: tuple[Check, ...] = (*checks.SHARED, checks.GPU_TOO_SMALL, images.TAG)
 
 # The jobs of a kind are shown in one column.
-_STAGES = {JobKind.PLAN: "plan", JobKind.STAGES: "run", JobKind.CHECK: "check", JobKind.ACTION: "act"}
+_STAGES = {
+    JobKind.PLAN: "plan",
+    JobKind.STAGES: "run",
+    JobKind.CHECK: "check",
+    JobKind.PROPOSE: "propose",
+    JobKind.ACTION: "act",
+}
 # A schedule says by this variable which event it is, a person by this one.
 SCHEDULE, MANUAL = "MLPIPE_SCHEDULE", "MLPIPE_EVENT"
 
@@ -227,11 +233,17 @@ def _job(
         "fallback": f"{cache}-{slug(pipeline.ci.branch)}",
         "cached": job.kind is JobKind.STAGES,
         "bundle": text.inside(settings, text.bundle(job.id)) if text.hands_on(job, workflow) else None,
+        "trigger": _own_branch(trigger, pipeline) if job.kind is JobKind.PROPOSE else trigger,
         "reports": text.inside(settings, text.REPORTS) + "/" if job.kind is JobKind.CHECK else None,
         "junit": text.inside(settings, text.RESULTS)
         if job.kind is JobKind.CHECK or (job.kind is JobKind.STAGES and text.hands_on(job, workflow))
         else None,
     }
+
+
+def _own_branch(trigger: _Trigger, pipeline: Pipeline) -> _Trigger:
+    """The same, on the main branch alone."""
+    return replace(trigger, condition=f'{trigger.condition} && $CI_COMMIT_BRANCH == "{pipeline.ci.branch}"')
 
 
 # --- what cannot be
@@ -273,6 +285,12 @@ def _notes(workflows: tuple[Workflow, ...], pipeline: Pipeline) -> Iterator[str]
             f"To write {posted} of merge requests, jobs need the masked CI/CD variable GITLAB_TOKEN, not "
             "protected: a project access token with the role Developer and the scope `api` (a job's own "
             "token can only read comments). Without it they say so and go on."
+        )
+    if text.proposes(workflows):
+        yield (
+            "To propose results, the job `propose` needs the masked and protected CI/CD variable "
+            "MLPIPE_TOKEN: a project access token with the role Developer and the scopes `api` and "
+            "`write_repository`."
         )
     if any(w.event.kind == "pull_request" for w in workflows):
         yield (

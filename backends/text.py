@@ -149,6 +149,11 @@ def posting(workflows: tuple[Workflow, ...]) -> str:
     return " and ".join(parts)
 
 
+def proposes(workflows: tuple[Workflow, ...]) -> bool:
+    """Whether any event proposes its results."""
+    return any(w.event.propose for w in workflows)
+
+
 def check_command(target: str, settings: Settings) -> str:
     """What the plan job runs first."""
     file = f" -f {quote(settings.file)}" if settings.file else ""

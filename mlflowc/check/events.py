@@ -90,6 +90,7 @@ _SETTINGS: dict[str, values.Reader] = {
     "run": values.expression,
     "refresh": values.names,
     "paths": values.texts,
+    "propose": values.boolean,
 }
 
 
@@ -138,6 +139,7 @@ class Events:
             refresh=tuple(p.value for p in refresh),
             with_params=tuple(sorted((p.value, v) for p, v in params)),
             inputs=tuple(p.value for p in inputs),
+            propose=found.get("propose", False),
         )
         spans = {
             **found.spans,

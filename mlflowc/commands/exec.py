@@ -119,6 +119,8 @@ def command(
     pipeline = targets.under_event(loaded.pipeline, chosen, keep=given)
     workflow = lower(pipeline, chosen)
     found = _job(workflow, job)
+    if found.kind is JobKind.PROPOSE:
+        _refuse_others(pipeline, project.load(file).pipeline if given else loaded.pipeline)
     with _using(loaded.root, pipeline) as ws:
         planning = found.kind is JobKind.PLAN
         arrived = handover.arrive(ws, () if planning else chosen.refresh)
@@ -181,7 +183,29 @@ def _do(work: _Work, target: Path | None, form: str | None) -> int:
         job, post = work.job, work.asked.post
         tell = checkjob.Post(post and job.comments, post and job.statuses)
         return checkjob.check(work.ws, job.gates, job.reports, tell, job.id)
-    return _act(work)
+    return _propose(work) if work.job.kind is JobKind.PROPOSE else _act(work)
+
+
+def _refuse_others(here: Pipeline, committed: Pipeline) -> None:
+    """Raises `Failure` where parameters have other values than the files say: a lock cannot tell that."""
+    said = {p.name: p.value for p in committed.params}
+    other = [p.name for p in here.params if p.value != said.get(p.name)]
+    if other:
+        raise Failure(
+            f"results with another `{other[0]}` than the repository has are not proposed",
+            help="change it in the parameter file, and start the event without it",
+        )
+
+
+def _propose(work: _Work) -> int:
+    from mlflowc.commands import proposing  # it brings an HTTP client
+
+    made = [s for j in work.workflow.jobs for s in j.stages]
+    if made:
+        handover.remember(work.ws, _plan_for(work, made))
+    said = proposing.from_job(work.ws, work.workflow.event, work.job.gates, work.job.reports)
+    print(terminal.style(said, "bold"))
+    return 0
 
 
 def _wanted(work: _Work) -> list[str]:

@@ -97,6 +97,8 @@ def _job(pipeline: Pipeline, job: Job, plan: Plan | None, target: str, fork: boo
     after = tuple(n for n in job.needs if n != "plan")
     if job.kind is JobKind.CHECK:
         return Foreseen(job.id, "starts", where, after, f"decides and shows {job.title}")
+    if job.kind is JobKind.PROPOSE:
+        return Foreseen(job.id, "starts", where, after, "opens a pull request, where results are new")
     if fork and job.trusted and job.kind is JobKind.ACTION:
         return Foreseen(job.id, "never", where, after, "an action is never started for a fork")
     if job.kind is JobKind.ACTION:

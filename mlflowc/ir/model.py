@@ -193,6 +193,7 @@ class Stage:
 
     `bound` holds values of parameters that are those of this stage alone: a trial of a sweep has them.
     `sweep` names the sweep that this stage carries out, in place of commands: see `mlflowc.ir.sweeps`.
+    `auth` are the providers whose short-lived credentials its commands get.
     """
 
     id: str
@@ -214,6 +215,7 @@ class Stage:
     commands: tuple[Template, ...] = ()
     bound: tuple[tuple[str, Value], ...] = ()
     sweep: str | None = None
+    auth: tuple[str, ...] = ()
 
 
 # --- around the stages -------------------------------------------------------------------------
@@ -316,7 +318,8 @@ class Cache:
 
 @dataclass(frozen=True, slots=True)
 class Auth:
-    """Short-lived credentials at `provider` through the CI service's OIDC."""
+    """Short-lived credentials at `provider` (`aws gcp azure`) through the CI service's OIDC: see
+    `mlflowc.ir.identity`, also for `options`."""
 
     provider: str
     options: tuple[tuple[str, Value], ...] = ()
@@ -462,7 +465,8 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """An effect: never cached, run only by an event that names it. `approve` is a protected environment."""
+    """An effect: never cached, run only by an event that names it. `approve` is a protected environment,
+    `auth` as for a stage."""
 
     name: str
     place: Place
@@ -476,6 +480,7 @@ class Action:
     after: tuple[str, ...] = ()
     dir: str | None = None
     commands: tuple[Template, ...] = ()
+    auth: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -494,7 +499,8 @@ class Event:
     `id` is unique and fit for a file name: `pull-request`, `push-main`, `tag-v`, `schedule-1`, `manual`.
     `kind` is `pull_request push tag schedule manual`. `pattern` is the branch or tag pattern (None: any),
     `cron` and `zone` those of a schedule. `run` names stages (ids), gates, reports, actions and sweeps, as
-    written; `with_params` are parameter values that hold under this event only.
+    written; `with_params` are parameter values that hold under this event only. `propose`: new results
+    become a pull request, where all gates of `run` hold.
     """
 
     id: str
@@ -508,6 +514,7 @@ class Event:
     refresh: tuple[str, ...] = ()
     with_params: tuple[tuple[str, Value], ...] = ()
     inputs: tuple[EventInput, ...] = ()
+    propose: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,8 @@ class _Run:
 
 
 def lower(pipeline: Pipeline, event: Event) -> Workflow:
-    """The job graph of `event`: a `plan` job, the stages fused into jobs, a `check` job, the actions."""
+    """The job graph of `event`: a `plan` job, the stages fused into jobs, a `check` job, one that
+    proposes the results, the actions."""
     run = _sort_out(pipeline, event.run)
     gates = {g.name: g for g in pipeline.gates if g.name in run.gates}
     reports = {r.name: r for r in pipeline.reports if r.name in run.reports}
@@ -40,7 +41,7 @@ def lower(pipeline: Pipeline, event: Event) -> Workflow:
     targets += [s for r in reports.values() for s in r.stages]
     targets += [s for a in actions for s in stages_of(pipeline, a)]
 
-    names = Names(("plan", "check"))
+    names = Names(("plan", "check", *(("propose",) if event.propose else ())))
     graph = wanted(pipeline, targets)
     jobs = [_plan_job(pipeline, event), *_stage_jobs(pipeline, graph, names)]
     job_of = {stage: job.id for job in jobs for stage in job.stages}
@@ -62,6 +63,9 @@ def lower(pipeline: Pipeline, event: Event) -> Workflow:
                 statuses=bool(gates) and event.kind == "pull_request" and pipeline.ci.statuses,
             )
         )
+    if event.propose:
+        read = [s for r in reports.values() for s in r.stages]
+        jobs.append(_propose_job(jobs, tuple(gates), tuple(reports), _jobs(job_of, read)))
     jobs += _action_jobs(pipeline, actions, job_of, names, checked=bool(gates or reports))
     if event.refresh:
         # Which data is fresh, and what it is pinned as now, every job hears from the plan.
@@ -75,6 +79,31 @@ def _plan_job(pipeline: Pipeline, event: Event) -> Job:
     secrets = tuple(dict.fromkeys(name for d in read for name in feeds.secrets(d)))
     title = f"plan, refresh {', '.join(event.refresh)}" if event.refresh else "plan"
     return Job("plan", JobKind.PLAN, title, secrets=secrets, timeout=PLAN_TIMEOUT)
+
+
+def _propose_job(
+    jobs: list[Job], gates: tuple[str, ...], reports: tuple[str, ...], shown: tuple[str, ...]
+) -> Job:
+    """The job that proposes the results of `jobs`: after all of them, and after gates that hold.
+
+    It reads the last jobs, whose bundles tell of all before, and those whose contents reports show.
+    """
+    made = [j for j in jobs if j.kind is JobKind.STAGES]
+    read = {i for j in made for i in j.imports}
+    imports = tuple(j.id for j in made if j.id not in read or j.id in shown)
+    needs = tuple(j.id for j in jobs if j.kind is not JobKind.STAGES or j.id in imports)
+    return Job(
+        "propose",
+        JobKind.PROPOSE,
+        "propose the results",
+        gates=gates,
+        reports=reports,
+        needs=needs,
+        imports=imports,
+        trusted=True,
+        timeout=CHECK_TIMEOUT,
+        history=True,
+    )
 
 
 def secrets_of(pipeline: Pipeline, step: Stage | Action) -> tuple[str, ...]:

@@ -13,11 +13,13 @@ from mlflowc.ir.sweeps import Part
 
 
 class JobKind(StrEnum):
-    """What a job does: resolve hits, run stages, decide gates and write reports, or act on the world."""
+    """What a job does: resolve hits, run stages, decide gates and write reports, propose the new lock as a
+    pull request, or act on the world."""
 
     PLAN = "plan"
     STAGES = "stages"
     CHECK = "check"
+    PROPOSE = "propose"
     ACTION = "action"
 
 
@@ -34,6 +36,8 @@ class Job:
     `timeout` is seconds (None: the service's default). `history`: wants the whole git history, for
     baselines. `approve` is the environment whose reviewers must agree first. `comments`: its reports become
     comments of the pull request; `statuses`: its gates become commit statuses.
+    `auths` are the providers to which the service's OIDC token is shown. A job that proposes puts its
+    gates and reports into the pull request.
     """
 
     id: str
@@ -61,6 +65,7 @@ class Job:
 
     comments: bool = False
     statuses: bool = False
+    auths: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,8 @@ from mlflowc.check.rules import (
     path_form,
     path_outside,
     plain_http,
+    propose_event,
+    propose_partly,
     python_version,
     quoted_placeholder,
     secret_name,
@@ -107,6 +109,7 @@ RULES: tuple[Rule, ...] = (
     secret_written,
     secret_name,
     data_path_url,
+    propose_event,
     cron_congested,
     cron_days,
     fork_stage_secret,
@@ -134,6 +137,7 @@ RULES: tuple[Rule, ...] = (
     metrics_without_fields,
     timeout_capped,
     unordered_query,
+    propose_partly,
 )
 
 # These conclude from what is *not* there: a name that did not resolve would make them say what is not so.
@@ -151,6 +155,7 @@ FROM_ABSENCE: frozenset[Rule] = frozenset(
         spot_without_keep,
         no_stages,
         metrics_without_fields,
+        propose_partly,
     }
 )
 
