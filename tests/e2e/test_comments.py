@@ -221,7 +221,6 @@ def test_one_comment_is_written_and_then_kept_up_to_date(service: Service, train
 
 
 def test_pictures_are_at_the_service_and_nowhere_else(service: Service, trained: Path) -> None:
-    pytest.importorskip("vl_convert")
     done = mlpipec(trained, service.env(), "report", "review", "--post")
     assert (done.returncode, done.stderr) == (0, "")
     (body,) = service.rows.of(service.bot)

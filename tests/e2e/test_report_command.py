@@ -102,7 +102,6 @@ def test_it_prints_a_report_that_fits_the_terminal(trained: Path, columns: int) 
 
 
 def test_it_writes_markdown_with_pictures_beside_it_and_a_page(trained: Path, tmp_path: Path) -> None:
-    pytest.importorskip("vl_convert")
     text, page = tmp_path / "out" / "review.md", tmp_path / "out" / "review.html"
     done = mlpipec(trained, "report", "review", "--markdown", str(text), "--html", str(page))
     assert (done.returncode, done.stderr) == (0, "")

@@ -61,7 +61,6 @@ def test_github(tools: Tools, wheel: Path, tmp_path: Path) -> None:
 
 def test_rounds_at_github(tools: Tools, wheel: Path, tmp_path: Path) -> None:
     """Jobs of one round choose by what those of the round before found out, as one machine does."""
-    pytest.importorskip("optuna")
     lists = "in [0.1, 0.3, 0.9]"
     assert lists in SWEEP
     sweep = SWEEP.replace(lists, "in 0.1..0.9\n  search = tpe(trials = 3, seed = 5, startup = 2)")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from tests.support.project import Checkout
@@ -55,7 +56,6 @@ def test_good_data_goes_through(project: Checkout) -> None:
 @pytest.fixture
 def columnar(project: Checkout) -> Checkout:
     """The same with Parquet files, which cannot be read without DuckDB."""
-    duckdb = pytest.importorskip("duckdb")
     for name in ("raw", "extra", "out/clean"):
         project.replace("pipeline.mlpipe", f"{name}.csv", f"{name}.parquet")
     project.replace("pipeline.mlpipe", "Customers = csv", "Customers = parquet")
@@ -178,7 +178,6 @@ def test_small_files_need_no_library(project: Checkout) -> None:
 
 def test_a_large_file_is_streamed(project: Checkout) -> None:
     """20 MB in text, with a bad row near its end."""
-    pytest.importorskip("duckdb")
     chance = random.Random(3)
     lines = [f"{n},{chance.randrange(100)},basic,{chance.random()}\n" for n in range(600_000)]
     lines[500_000] = "7,30,basic,1\n"

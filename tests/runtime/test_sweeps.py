@@ -335,7 +335,6 @@ sweep tune over train {
 
 
 def test_tpe_chooses_the_same_points_every_time(tmp_path: Path) -> None:
-    pytest.importorskip("optuna")
     made = project(tmp_path, TPE)
     first = made.mlpipec("run", "tune")
     assert 10 <= len(worked(first)) <= 12, "the same point twice is one run"

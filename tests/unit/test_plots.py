@@ -209,7 +209,6 @@ def test_a_colour_column_makes_series(tmp_path: Path) -> None:
 )
 @pytest.mark.filterwarnings("error")
 def test_every_kind_is_drawn_by_vega(tmp_path: Path, text: str, old: str) -> None:
-    pytest.importorskip("vl_convert")
     for plot in (draw(tmp_path, text), draw(tmp_path, text, old)):
         for chart in plot.charts:
             json.dumps(chart.spec, allow_nan=False)

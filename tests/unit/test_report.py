@@ -353,7 +353,6 @@ def test_tables_are_aligned_and_within_the_width(trained: Workspace) -> None:
 
 
 def test_markdown_with_pictures_refers_to_the_files_that_there_are(trained: Workspace) -> None:
-    pytest.importorskip("vl_convert")
     document = build.build(trained, training.REPORT)
     text = markdown.render(document, images="files", stem="review")
     made = pictures.files(document, "review")
@@ -417,7 +416,6 @@ def test_the_page_of_the_same_results_is_the_same(trained: Workspace) -> None:
 
 
 def test_hostile_text_cannot_break_out_of_the_page(tmp_path: Path) -> None:
-    pytest.importorskip("vl_convert")
     page = html.render(evil(*hostile_plots(tmp_path)))
     bodies = re.findall(r"<script[^>]*>(.*?)</script>", page, re.S)
     # The document, the charts, the libraries, ours: nothing ended one early, nothing began another.

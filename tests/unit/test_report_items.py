@@ -209,7 +209,6 @@ def test_a_specification_fetches_nothing() -> None:
 
 
 def test_a_broken_specification_is_a_note() -> None:
-    pytest.importorskip("vl_convert")
     assert given.problem({"mark": 3}).startswith("it cannot be drawn: ")
 
 
@@ -343,7 +342,6 @@ def test_tallies_and_money() -> None:
 def test_a_large_table_has_the_same_profile_by_duckdb(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("duckdb")
     dice = random.Random(1)
     lines = ["id,price,plan"]
     lines += [

@@ -175,7 +175,6 @@ def test_a_job_that_never_ran_is_named(tmp_path: Path) -> None:
 
 
 def test_rounds_come_out_as_on_one_machine(tmp_path: Path) -> None:
-    pytest.importorskip("optuna")
     machines = Machines(tmp_path, TPE)
     ran = []
     for job in machines.workflow.jobs[1:-1]:
@@ -191,7 +190,6 @@ def test_rounds_come_out_as_on_one_machine(tmp_path: Path) -> None:
 
 
 def test_a_round_without_the_one_before_says_what_is_missing(tmp_path: Path) -> None:
-    pytest.importorskip("optuna")
     machines = Machines(tmp_path, TPE)
     for job in ("prepare", "tune-1-1", "tune-1-2"):
         machines.job(job)

@@ -96,7 +96,6 @@ def played(made: ir.Sweep, rounds: int) -> list[tpe.Told]:
 
 
 def test_every_replay_chooses_the_same_points() -> None:
-    pytest.importorskip("optuna")
     made = sweep(LR, DEPTH, KIND, search="tpe", seed=7, trials=24)
     first = played(made, 6)
     assert played(made, 6) == first
@@ -108,14 +107,12 @@ def test_every_replay_chooses_the_same_points() -> None:
 
 
 def test_what_is_learnt_is_used() -> None:
-    pytest.importorskip("optuna")
     told = played(sweep(LR, DEPTH, KIND, search="tpe", seed=1, trials=60), 15)
     values = [t.value for t in told if t.value is not None]
     assert fmean(values[-20:]) > fmean(values[:10]) + 0.5
 
 
 def test_a_round_is_not_one_point_many_times() -> None:
-    pytest.importorskip("optuna")
     made = sweep(LR, DEPTH, search="tpe", seed=3, trials=40)
     told = played(made, 9)
     chosen = tpe.propose(made, told, 9, 4, WHOLE)

@@ -6,15 +6,12 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
+import duckdb
 import pytest
+from pyarrow import feather, ipc
 
 from mlflowc.data import columnar, duck, findings, validate
 from mlflowc.ir.model import Column, Constraint, FileType, ScalarType
-
-duckdb = pytest.importorskip("duckdb")
-pyarrow = pytest.importorskip("pyarrow")
-feather = pytest.importorskip("pyarrow.feather")
-ipc = pytest.importorskip("pyarrow.ipc")
 
 TABLE = """
 SELECT * FROM (VALUES

@@ -19,8 +19,6 @@ from mlflowc.data.findings import Verdict
 from mlflowc.data.grammar import safe_pattern
 from mlflowc.ir.model import Column, Constraint, FileType, ScalarType
 
-pytest.importorskip("duckdb")
-
 # Cells that once told two engines apart, or could.
 NUMBERS = [
     *("0", "5", "-5", "+5", "007", " 5", "5 ", "5\t", "1.5", "5.0", "5.", ".5", "-.5e-3", "1e3", "1E5", "1e"),

@@ -7,9 +7,11 @@ import json
 import tempfile
 from pathlib import Path
 
+import duckdb
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pyarrow import feather
 
 from mlflowc.data import infer, plain, validate
 from mlflowc.errors import Failure
@@ -97,7 +99,6 @@ def test_jsonl(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["parquet", "arrow"])
 def test_files_with_types_of_their_own(tmp_path: Path, kind: str) -> None:
-    duckdb = pytest.importorskip("duckdb")
     source, path = tmp_path / "t.csv", tmp_path / f"t.{kind}"
     source.write_text(rows(100))
     con = duckdb.connect()
@@ -105,7 +106,6 @@ def test_files_with_types_of_their_own(tmp_path: Path, kind: str) -> None:
     if kind == "parquet":
         con.execute(f"COPY ({table}) TO '{path}' (FORMAT parquet)")
     else:
-        feather = pytest.importorskip("pyarrow.feather")
         feather.write_feather(con.sql(table).to_arrow_table(), path)
     type, untyped, _ = infer.infer(path, path.name, None)
     assert not untyped
