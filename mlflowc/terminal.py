@@ -9,6 +9,11 @@ import sys
 from typing import TextIO
 
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36"}
+# What would move the cursor, set a title or turn lines round; not line breaks and tabs. Shown as
+# `mlflowc.render.columns` shows it.
+_CONTROLS: dict[int, str] = {c: chr(0x2400 + c) for c in (*range(9), *range(11, 32))} | dict.fromkeys(
+    (*range(127, 160), 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)), "\ufffd"
+)
 
 
 def settle() -> None:
@@ -49,19 +54,28 @@ def paint(text: str, *styles: str) -> str:
     return f"\x1b[{';'.join(_CODES[s] for s in styles)}m{text}\x1b[0m"
 
 
+def visible(text: str) -> str:
+    """`text` that may come from anywhere (data, a server, a file name), with signs for control characters.
+
+    Line breaks and tabs stay.
+    """
+    return text.translate(_CONTROLS)
+
+
 def width() -> int:
     """Columns to write in: the terminal's, or 100 where there is none."""
     return shutil.get_terminal_size((100, 24)).columns
 
 
 def error(message: str, help: str = "") -> None:
-    """Writes `error: message` and its help to stderr. Only the first line of a message stands out."""
-    message, _, more = message.partition("\n")
+    """Writes `error: message` and its help to stderr, with signs for control characters. Only the first
+    line of a message stands out."""
+    message, _, more = visible(message).partition("\n")
     print(
         style("error", "bold", "red", stream=sys.stderr) + style(f": {message}", "bold", stream=sys.stderr),
         file=sys.stderr,
     )
     if more:
         print(more, file=sys.stderr)
-    for n, line in enumerate(help.splitlines()):
+    for n, line in enumerate(visible(help).splitlines()):
         print(("  = help: " if n == 0 else "          ") + line, file=sys.stderr)

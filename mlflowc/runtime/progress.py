@@ -10,7 +10,7 @@ from typing import TextIO
 from mlflowc.runtime.events import Outcome, RunResult, Silent, StageResult
 from mlflowc.runtime.laststate import nothing_to_do
 from mlflowc.runtime.plan import Action, Plan
-from mlflowc.terminal import style
+from mlflowc.terminal import style, visible
 
 MARKS = {
     Outcome.RAN: ("✓", "green"),
@@ -58,7 +58,8 @@ class Lines(Silent):
 
     def started(self, stage: str, reason: str) -> None:
         """`▶ train: parameter … changed`."""
-        self.line(f"{self.paint('▶', 'blue')} {self.paint(stage, 'bold')}{': ' + reason if reason else ''}")
+        why = f": {visible(reason)}" if reason else ""
+        self.line(f"{self.paint('▶', 'blue')} {self.paint(stage, 'bold')}{why}")
 
     def output(self, stage: str, lines: bytes) -> None:
         """Passes lines on, each with the stage's name."""
@@ -72,7 +73,7 @@ class Lines(Silent):
 
     def note(self, stage: str, text: str) -> None:
         """`train: waiting …`."""
-        self.line(f"{self.paint(stage, 'bold')}: {text}")
+        self.line(f"{self.paint(stage, 'bold')}: {visible(text)}")
 
     def finished(self, result: StageResult) -> None:
         """`✓ train 2.1 s`, or why not."""
@@ -81,11 +82,11 @@ class Lines(Silent):
             Outcome.RAN: duration(result.seconds),
             Outcome.RESTORED: "restored from the cache",
             Outcome.KEPT: "up to date after all",
-            Outcome.FAILED: result.message.partition("\n")[0],
+            Outcome.FAILED: visible(result.message.partition("\n")[0]),
             Outcome.SKIPPED: "not run: a stage before it failed",
             Outcome.CANCELLED: "interrupted",
         }[result.outcome]
-        note = f": {result.note}" if result.note else ""
+        note = f": {visible(result.note)}" if result.note else ""
         self.line(f"{self.paint(mark, colour)} {self.paint(result.stage, 'bold')} {words}{note}")
 
     def line(self, text: str) -> None:

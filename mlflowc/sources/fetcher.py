@@ -20,6 +20,7 @@ from mlflowc.runtime.workspace import Workspace
 from mlflowc.sources import intake
 from mlflowc.sources.port import GoneError, Progress, Source, Version
 from mlflowc.sources.table import open_source
+from mlflowc.terminal import visible
 
 _WIDTH = 6
 _PATIENCE = 2.0  # seconds between two words about one fetch
@@ -226,6 +227,8 @@ def words(version: Version) -> str:
 
 
 def _short(value: str) -> str:
+    # A server may say anything, and this goes to a terminal, on one line.
+    value = visible(" ".join(value.split()))
     return value if len(value) <= 40 else value[:37] + "..."
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gzip
 import os
 import shutil
 import stat
 import threading
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +25,8 @@ from mlflowc.sources.port import Progress, Source, Version
 
 # Kinds of types that are folders, and those that may be either.
 _EITHER = frozenset({"path", "model", "parquet", "image"})
+# Kinds of which a web page may be one.
+_MAY_BE_A_PAGE = frozenset({"path", "file", "text", "html", "markdown"})
 
 
 def take(
@@ -89,7 +93,12 @@ def _take(
         # A pin is found by its content: what the lock says of its exec bit goes.
         pin = wanted
     else:
-        _of_kind(data, source, into)
+        try:
+            _of_kind(data, source, into)
+            _whole(data, source, into, known=pin.type != "")
+        except Failure:
+            _remove(folder)
+            raise
         if pin.type:
             item = Item(f"data `{data.name}`", pin.path, pin.hash, data.type, data.place)
             try:
@@ -134,6 +143,31 @@ def _of_kind(data: Data, source: Source, path: Path) -> None:
             f"data `{data.name}`: {source.shown} is {found}, and `{kind}` was declared",
             help=f"declare its type: `data {data.name}: {'dir' if folder else 'file'} = …`",
         )
+
+
+def _whole(data: Data, source: Source, path: Path, *, known: bool) -> None:
+    """Raises `Failure` for what servers give with every sign of success: a page that asks for a login in
+    place of a table, and half an archive. `known`: its type will be checked, which reads all of it."""
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        start = file.read(1024)
+    page = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith((b"<!doctype html", b"<html"))
+    if page and data.type.kind not in _MAY_BE_A_PAGE:
+        raise Failure(
+            f"data `{data.name}`: {source.shown} is a web page, and `{data.type.kind}` was declared",
+            help="some servers ask for a login so, or say that something is gone: look at it in a browser",
+        )
+    if start.startswith(b"\x1f\x8b") and path.name.endswith((".gz", ".tgz")) and not known:
+        try:
+            with gzip.open(path) as stream:
+                while stream.read(1 << 20):
+                    pass
+        except (EOFError, gzip.BadGzipFile, zlib.error) as e:
+            raise Failure(
+                f"data `{data.name}`: {source.shown} is compressed, and damaged: {e}",
+                help="it may still be on its way to that place: try again later",
+            ) from None
 
 
 def _keep(ws: Workspace, path: Path, pin: Pin) -> None:

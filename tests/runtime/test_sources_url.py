@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import signal
 import subprocess
@@ -482,3 +483,48 @@ on manual { run = [tell] }
     repo.forget()
     repo("exec", "tell", "--on", "manual")
     assert (repo.root / "told.csv").read_text() == ONE
+
+
+PAGE = "\n<!DOCTYPE html><html><body>Please log in</body></html>"
+
+
+def test_a_page_in_place_of_a_table(web: Web, tmp_path: Path) -> None:
+    checkout = project(tmp_path / "page", f'url("{web.url}/feed.csv")', type="csv")
+    checkout("run")
+    before = lock(checkout)
+    web.put(PAGE)
+    said = checkout("update", code=1)
+    assert "is a web page, and `csv` was declared" in said and "login" in said
+    assert lock(checkout) == before and rows(checkout) == ONE
+    assert not list((checkout.root / ".mlpipe/fetch").rglob("*.csv"))
+    assert "nothing to do" in checkout("run")
+    other = project(tmp_path / "text", f'url("{web.url}/feed.csv")', type="text")
+    other("run")
+    assert rows(other) == PAGE
+
+
+def test_half_an_archive_that_was_sent_whole(web: Web, tmp_path: Path) -> None:
+    packed = gzip.compress(ONE.encode() * 1000)
+    web.put(packed[: len(packed) // 2], "/feed.csv.gz")
+    checkout = project(tmp_path / "half", f'url("{web.url}/feed.csv.gz")', type="csv")
+    assert "is compressed, and damaged" in checkout("update", code=1)
+    assert not lock(checkout)
+    web.put(packed, "/feed.csv.gz")
+    assert "1 of 1 updated" in checkout("update")
+
+
+def test_nothing_that_a_server_says_moves_the_cursor(web: Web, repo: Checkout) -> None:
+    def named(asked: Asked, handler: Handler) -> bool:
+        handler.answer(200, ONE.encode(), ETag='"\x1b]0;title\x07\x1b[31m"')
+        return True
+
+    web.faults.append(named)
+    said = repo("run") + repo("update") + repo("status", "--sources")
+    assert "␛]0;title␇" in said and "\x1b" not in said
+    web.faults.clear()
+    web.put("id,x,na\x1b[31mme\n1,2,\x1b[2J\n1,3,4\n")
+    said = repo("update", code=1)
+    assert "repeats an earlier value" in said and "\x1b" not in said
+    web.put("id,na\x1b[31mme\n1,2\n")
+    said = repo("update", code=1)
+    assert "na␛[31mme" in said and "\x1b" not in said
