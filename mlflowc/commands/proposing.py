@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -34,6 +35,7 @@ _HOW = {
     "repository and pull requests",
 }
 _SHOWN = 20
+_RUN = re.compile(r" by \[this run\]\(\S*\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +136,15 @@ def _kept(there: pulls.Pulls, wanted: Offer, body: str, made: Proposal) -> str:
     if found is None:
         opened = there.open(wanted.branch, wanted.base, wanted.title, body)
         return f"pull request opened {opened.url}".rstrip()
-    if (found.title, found.body.strip()) == (wanted.title, body.strip()):
+    if (found.title, _lasting(found.body)) == (wanted.title, _lasting(body)):
         words = "pull request updated" if made.pushed else "the pull request says that already"
         return f"{words} {found.url}".rstrip()
     return f"pull request updated {there.edit(found, wanted.title, body).url}".rstrip()
+
+
+def _lasting(body: str) -> str:
+    """A text without what differs from run to run though nothing is new."""
+    return _RUN.sub("", body.replace("\r\n", "\n")).strip()
 
 
 def _host(place: Place) -> str:
