@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -15,7 +16,8 @@ import click
 from mlflowc import project
 from mlflowc.commands.options import file_option
 from mlflowc.errors import Failure
-from mlflowc.runtime import lockmerge
+from mlflowc.runtime import gitcalls, lockmerge
+from mlflowc.runtime.gitcalls import GitError
 from mlflowc.runtime.lockfile import NAME, LockFile
 from mlflowc.runtime.lockmerge import Merged, Settled
 from mlflowc.runtime.ports import LocalFileSystem
@@ -204,10 +206,6 @@ def _text(path: Path) -> str:
 
 def _git(root: Path, *arguments: str) -> str | None:
     """What git prints; None when it fails, or is not there."""
-    try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=root, stdin=subprocess.DEVNULL, capture_output=True, timeout=60
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None
+    with contextlib.suppress(GitError):
+        return gitcalls.said(root, *arguments)
+    return None

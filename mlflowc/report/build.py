@@ -30,7 +30,7 @@ from mlflowc.report.model import (
 )
 from mlflowc.report.stagerows import states
 from mlflowc.report.words import literal
-from mlflowc.runtime import baseline, metrics, tables
+from mlflowc.runtime import baseline, commits, metrics, tables
 from mlflowc.runtime.baseline import Snapshot
 from mlflowc.runtime.gate_table import number
 from mlflowc.runtime.gates import GateResult
@@ -76,7 +76,7 @@ def build(
         pipeline=ws.pipeline.name,
         name=report.name,
         sections=tuple(sections),
-        commit=baseline.head(ws.root),
+        commit=commits.checked_out(ws.root),
         edited=baseline.edited(ws.root, [o.path for s in ws.pipeline.stages for o in s.outputs]),
         missing=missing,
         changed=changed,

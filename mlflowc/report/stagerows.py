@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mlflowc.ir import model as ir
 from mlflowc.report.model import StageRow
 from mlflowc.report.words import literal
-from mlflowc.runtime import baseline, explain, targets
+from mlflowc.runtime import commits, explain, targets
 from mlflowc.runtime.baseline import Snapshot
 from mlflowc.runtime.events import Outcome, RunResult
 from mlflowc.runtime.lockfile import StageEntry
@@ -36,7 +36,7 @@ def states(result: RunResult) -> dict[str, StageRow]:
 def of_commit(ws: Workspace, stages: Sequence[str]) -> dict[str, StageRow]:
     """What the jobs of the commit that is checked out did, by the records they left: a result that was made
     at this commit ran, any other one was cached. Nothing outside of git."""
-    head = baseline.head(ws.root)
+    head = commits.checked_out(ws.root)
     rows = {}
     for stage in stages if head else ():
         record = _record(ws, ws.lock.stage(stage))

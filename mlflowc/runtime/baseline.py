@@ -16,14 +16,14 @@ lock file in it) gives an empty snapshot with a note that says so; nothing here 
 from __future__ import annotations
 
 import contextlib
-import os
-import subprocess
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from mlflowc.errors import Failure
+from mlflowc.runtime import gitcalls
+from mlflowc.runtime.gitcalls import GitError
 from mlflowc.runtime.hashing import hash_file
 from mlflowc.runtime.lockfile import NAME, Entry, LockFile, StageEntry
 from mlflowc.runtime.records import OutputRecord
@@ -63,10 +63,6 @@ class Commit(NamedTuple):
     note: str = ""
 
 
-class _GitError(Exception):
-    """Git could not be run at all, or did not answer; the text is a sentence."""
-
-
 def at(root: Path, revision: str, *, tip: bool = False) -> Snapshot:
     """The results of `revision` as seen from the working tree at `root`; with `tip`, those of another branch
     as it is now."""
@@ -75,11 +71,11 @@ def at(root: Path, revision: str, *, tip: bool = False) -> Snapshot:
         return Snapshot(revision, None, note=commit.note, found=False)
     short = commit.hash[:9]
     try:
-        text = _git(root, "show", f"{commit.hash}:./{NAME}")
+        text = gitcalls.lock_at(root, commit.hash)
         if text is None:
             return Snapshot(revision, commit.hash, note=f"no baseline: {short} has no {NAME}", found=False)
         lock = LockFile.parse(text, f"{NAME} at {short}")
-    except (_GitError, Failure) as e:
+    except (GitError, Failure) as e:
         return Snapshot(revision, commit.hash, note=f"no baseline: {e}", found=False)
     pins = {name: entry for (kind, name), entry in lock.entries.items() if kind == "data"}
     return Snapshot(revision, commit.hash, lock.stages(), commit.note, data=pins)
@@ -90,11 +86,11 @@ def content(root: Path, commit: str, path: str, limit: int) -> bytes | None:
     bytes."""
     name = f"{commit}:./{path}"
     try:
-        size = _git(root, "cat-file", "-s", name)
+        size = gitcalls.said(root, "cat-file", "-s", name)
         if size is None or not size.strip().isdigit() or int(size) > limit:
             return None
-        return _git_bytes(root, "cat-file", "blob", name)
-    except _GitError:
+        return gitcalls.printed(root, "cat-file", "blob", name)
+    except GitError:
         return None
 
 
@@ -114,22 +110,14 @@ def locate(root: Path, store: Store, output: OutputRecord) -> Path | None:
     return None
 
 
-def head(root: Path) -> str | None:
-    """The commit that is checked out, None outside of git and before the first commit."""
-    try:
-        return _commit(root, "HEAD")
-    except _GitError:
-        return None
-
-
 def edited(root: Path, made: Collection[str]) -> bool:
     """Whether files of the project are not as the commit has them; False outside of git.
 
     The lock file does not count, nor do `made`, the paths of outputs.
     """
     try:
-        told = _git(root, "diff", "--name-only", "--relative", "-z", "HEAD", "--", ".")
-    except _GitError:
+        told = gitcalls.said(root, "diff", "--name-only", "--relative", "-z", "HEAD", "--", ".")
+    except GitError:
         return False
     paths = [path for path in (told or "").split("\0") if path and path != NAME]
     outputs = {path.rstrip("/") for path in made}
@@ -140,17 +128,17 @@ def resolve(root: Path, revision: str, *, tip: bool = False) -> Commit:
     """The commit that `revision` means for the repository around `root`; see the head of this module."""
     try:
         return _resolve(root, revision, tip)
-    except _GitError as e:
-        return Commit(None, str(e))
+    except GitError as e:
+        return Commit(None, f"no baseline: {e}")
 
 
 def _resolve(root: Path, revision: str, as_it_is: bool) -> Commit:
-    if _git(root, "rev-parse", "--is-inside-work-tree") is None:
+    if gitcalls.said(root, "rev-parse", "--is-inside-work-tree") is None:
         return Commit(None, f"no baseline `{revision}`: this is no git repository")
     head = _commit(root, "HEAD")
     if head is None:
         return Commit(None, f"no baseline `{revision}`: the repository has no commit yet")
-    shallow = (_git(root, "rev-parse", "--is-shallow-repository") or "").strip() == "true"
+    shallow = (gitcalls.said(root, "rev-parse", "--is-shallow-repository") or "").strip() == "true"
     for name in (revision, f"origin/{revision}"):
         tip = _commit(root, name)
         if tip is not None:
@@ -161,13 +149,13 @@ def _resolve(root: Path, revision: str, as_it_is: bool) -> Commit:
     if not _is_branch(root, name):
         return Commit(tip)
     if tip == head:
-        here = (_git(root, "symbolic-ref", "--quiet", "--short", "HEAD") or "").strip()
+        here = (gitcalls.said(root, "symbolic-ref", "--quiet", "--short", "HEAD") or "").strip()
         # A job of a CI service often has no branch checked out: then it is that of the event.
         other = here not in ("", name, revision) and f"origin/{here}" != name
         return Commit(head) if other else _before(root, revision, head, shallow)
     if as_it_is:
         return Commit(tip)
-    base = (_git(root, "merge-base", head, tip) or "").strip()
+    base = (gitcalls.said(root, "merge-base", head, tip) or "").strip()
     if not base:
         why = (
             "the shallow clone does not reach the merge base" if shallow else "they have no commit in common"
@@ -178,7 +166,7 @@ def _resolve(root: Path, revision: str, as_it_is: bool) -> Commit:
 
 def _before(root: Path, revision: str, head: str, shallow: bool) -> Commit:
     """The baseline on the very commit that `revision` names."""
-    then = _git(root, "show", f"{head}:./{NAME}")
+    then = gitcalls.lock_at(root, head)
     if then is not None and then != _text(root / NAME):
         return Commit(head)
     parent = _commit(root, "HEAD^")
@@ -196,35 +184,10 @@ def _text(path: Path) -> str | None:
 
 
 def _is_branch(root: Path, name: str) -> bool:
-    full = _git(root, "rev-parse", "--symbolic-full-name", "--end-of-options", name) or ""
+    full = gitcalls.said(root, "rev-parse", "--symbolic-full-name", "--end-of-options", name) or ""
     return full.strip().split("\n")[-1].startswith(("refs/heads/", "refs/remotes/"))
 
 
 def _commit(root: Path, name: str) -> str | None:
-    out = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", name + "^{commit}")
+    out = gitcalls.said(root, "rev-parse", "--verify", "--quiet", "--end-of-options", name + "^{commit}")
     return out.split()[-1] if out and out.strip() else None
-
-
-def _git(root: Path, *args: str) -> str | None:
-    """What git prints, None when it fails. Raises _GitError where git cannot be used at all."""
-    data = _git_bytes(root, *args)
-    return None if data is None else data.decode("utf-8", "replace")
-
-
-def _git_bytes(root: Path, *args: str) -> bytes | None:
-    """The same as bytes."""
-    env = {**os.environ, "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
-    try:
-        done = subprocess.run(
-            ["git", *args], cwd=root, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=60
-        )
-    except FileNotFoundError:
-        raise _GitError("no baseline: git is not installed here") from None
-    except (OSError, subprocess.TimeoutExpired) as e:
-        raise _GitError(f"no baseline: git cannot be run: {e}") from None
-    if done.returncode:
-        said = done.stderr.decode("utf-8", "replace")
-        if "dubious ownership" in said:
-            raise _GitError("no baseline: git does not trust this folder (see `git config safe.directory`)")
-        return None
-    return done.stdout

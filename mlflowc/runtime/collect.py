@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlflowc.errors import Failure
-from mlflowc.runtime import pins
+from mlflowc.runtime import gitcalls, pins
+from mlflowc.runtime.gitcalls import GitError
 from mlflowc.runtime.index import StatIndex
 from mlflowc.runtime.lockfile import NAME, LockFile
 from mlflowc.runtime.ports import FileSystem
@@ -209,22 +209,17 @@ def _path(kind: str, digest: str) -> str:
 def locks_of_refs(root: Path) -> list[LockFile]:
     """The lock files at the tips of all branches and tags. Raises `Failure` where git cannot tell."""
     try:
-        refs = _git(root, "for-each-ref", "--format=%(objectname)").split()
+        refs = gitcalls.said(root, "for-each-ref", "--format=%(objectname)")
+        if refs is None:
+            raise GitError("this is no git repository")
         found = []
-        for commit in dict.fromkeys(refs):
-            done = subprocess.run(
-                ["git", "show", f"{commit}:./{NAME}"], cwd=root, capture_output=True, timeout=60
-            )
-            if done.returncode == 0:
+        for commit in dict.fromkeys(refs.split()):
+            text = gitcalls.lock_at(root, commit)
+            if text is not None:
                 with contextlib.suppress(Failure):
-                    found.append(LockFile.parse(done.stdout.decode("utf-8", "replace"), NAME))
+                    found.append(LockFile.parse(text, NAME))
         return found
-    except (OSError, subprocess.SubprocessError) as e:
+    except GitError as e:
         raise Failure(
-            "git cannot list the branches", help="leave `--refs` out, or call it in a repository"
+            f"git cannot list the branches: {e}", help="leave `--refs` out, or call it in a repository"
         ) from e
-
-
-def _git(root: Path, *args: str) -> str:
-    done = subprocess.run(["git", *args], cwd=root, capture_output=True, timeout=60, check=True)
-    return done.stdout.decode("utf-8", "replace")

@@ -36,12 +36,9 @@ def _by_files(root: Path) -> str | None:
 
 
 def _by_git(root: Path) -> str | None:
-    import subprocess  # slow to import, and seldom needed
+    from mlflowc.runtime import gitcalls  # processes are slow to import, and seldom needed
 
     try:
-        done = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, timeout=10, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
+        return (gitcalls.said(root, "rev-parse", "--verify", "--quiet", "HEAD") or "").strip() or None
+    except gitcalls.GitError:
         return None
-    return done.stdout.strip() or None

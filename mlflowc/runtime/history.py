@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import posixpath
 import re
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mlflowc.errors import Failure
 from mlflowc.ir.model import Value
-from mlflowc.runtime import baseline
+from mlflowc.runtime import baseline, gitcalls
+from mlflowc.runtime.gitcalls import GitError
 from mlflowc.runtime.index import Run
 from mlflowc.runtime.lockfile import NAME, LockFile, StageEntry
 from mlflowc.runtime.records import Metrics, OutputRecord, Record
@@ -104,18 +104,12 @@ def _of_commit(ws: Workspace, name: str, commit: str) -> Moment:
     short = commit[:9]
     title = f"{name} ({short})" if name != short else short
     try:
-        shown = subprocess.run(
-            ["git", "show", f"{commit}:./{NAME}"],
-            cwd=ws.root,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=60,
-        )
-    except (OSError, subprocess.SubprocessError) as e:
-        raise Failure(f"git cannot be run: {e}") from None
-    if shown.returncode:
+        text = gitcalls.lock_at(ws.root, commit)
+    except GitError as e:
+        raise Failure(str(e)) from None
+    if text is None:
         return Moment(title, {}, None, (f"{short} has no {NAME}: nothing is known of its results",), False)
-    return _of_lock(ws, title, LockFile.parse(shown.stdout.decode("utf-8", "replace"), f"{NAME} at {short}"))
+    return _of_lock(ws, title, LockFile.parse(text, f"{NAME} at {short}"))
 
 
 def _of_run(ws: Workspace, number: int) -> Moment:

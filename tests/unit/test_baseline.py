@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mlflowc.runtime import baseline
+from mlflowc.runtime import baseline, commits
 from mlflowc.runtime.hashing import hash_bytes
 from mlflowc.runtime.index import StatIndex
 from mlflowc.runtime.lockfile import NAME, LockFile, StageEntry
@@ -112,13 +112,12 @@ def test_no_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = baseline.at(tmp_path, "main")
     assert (found.found, found.commit) == (False, None)
     assert found.note == "no baseline `main`: this is no git repository"
-    assert baseline.head(tmp_path) is None
+    assert commits.checked_out(tmp_path) is None
 
 
 def test_no_git(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(repository))
     assert baseline.at(repository, "main").note == "no baseline: git is not installed here"
-    assert baseline.head(repository) is None
 
 
 def test_no_commit_yet(tmp_path: Path) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from mlflowc.errors import Failure
+from mlflowc.runtime import gitcalls
+from mlflowc.runtime.gitcalls import GitError
 from mlflowc.runtime.remotes.names import VERSION
 
 _ORIGIN = re.compile(r"(?:[a-z+]+://(?:[^@/]+@)?[^/]+/|[^@/]+@[^:]+:)(.+?)(?:\.git)?/?")
@@ -19,13 +20,11 @@ _ISSUER = "token.actions.githubusercontent.com"
 def repository_of(root: Path) -> str | None:
     """`owner/name` of git's `origin`, None without one."""
     try:
-        done = subprocess.run(
-            ["git", "remote", "get-url", "origin"], cwd=root, capture_output=True, text=True, timeout=20
-        )
-    except (OSError, subprocess.SubprocessError):
+        url = gitcalls.said(root, "remote", "get-url", "origin")
+    except GitError:
         return None
-    match = _ORIGIN.fullmatch(done.stdout.strip())
-    return match[1] if done.returncode == 0 and match else None
+    match = _ORIGIN.fullmatch((url or "").strip())
+    return match[1] if match else None
 
 
 def render(cloud: str, address: str, repository: str, branch: str) -> str:
