@@ -12,6 +12,11 @@ _MAPPED = 8 * 1024 * 1024
 _CHUNK = 1024 * 1024
 
 
+def is_name(digest: object) -> bool:
+    """Whether what was read somewhere may be a hash: nothing that is a path, wherever it is put into one."""
+    return isinstance(digest, str) and digest.isalnum() and digest.isascii()
+
+
 def hash_bytes(data: bytes) -> str:
     """The hash of `data`."""
     return blake3(data).hexdigest()

@@ -22,6 +22,7 @@ from typing import Any
 
 from mlflowc.errors import Failure
 from mlflowc.ir.model import Value
+from mlflowc.runtime.hashing import is_name
 from mlflowc.runtime.ports import FileSystem
 from mlflowc.runtime.records import Metrics, OutputRecord
 
@@ -171,7 +172,7 @@ def _sound(raw: Entry) -> bool:
     """Whether it is the entry of a stage, down to the type of every value."""
     outputs, numbers, params = raw.get("outputs"), raw.get("metrics", {}), raw.get("params", {})
     return (
-        isinstance(raw.get("key"), str)
+        is_name(raw.get("key"))
         and isinstance(outputs, dict)
         and all(isinstance(o, dict) and _sound_output(o) for o in outputs.values())
         and isinstance(numbers, dict)
@@ -182,7 +183,8 @@ def _sound(raw: Entry) -> bool:
 
 def _sound_output(raw: Entry) -> bool:
     return (
-        all(isinstance(raw.get(field), str) for field in ("path", "kind", "hash"))
+        all(isinstance(raw.get(field), str) for field in ("path", "kind"))
+        and is_name(raw.get("hash"))
         and isinstance(raw.get("size"), int)
         and isinstance(raw.get("exec", False), bool)
     )
@@ -192,7 +194,9 @@ def sound_pin(raw: Entry) -> bool:
     """Whether it is the entry of a data source, down to the type of every value."""
     texts = [raw.get("version"), raw.get("files", {})]
     return (
-        all(isinstance(raw.get(field), str) for field in ("from", "kind", "hash"))
+        isinstance(raw, dict)
+        and all(isinstance(raw.get(field), str) for field in ("from", "kind"))
+        and is_name(raw.get("hash"))
         and isinstance(raw.get("source"), dict)
         and isinstance(raw.get("size"), int)
         and isinstance(raw.get("exec", False), bool)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlflowc.ir.model import Value
-from mlflowc.runtime.hashing import hash_bytes
+from mlflowc.runtime.hashing import hash_bytes, is_name
 
 Number = int | float
 Metrics = dict[str, dict[str, Number]]
@@ -115,6 +115,8 @@ def decode(data: bytes) -> Record:
     raw: dict[str, Any] = json.loads(body)
     if raw.get("version") != _VERSION:
         raise ValueError(f"a record of version {raw.get('version')}")
+    if not all(map(is_name, [raw["key"], raw["log"] or "0", *(o["hash"] for o in raw["outputs"])])):
+        raise ValueError("a hash in the record is none")
     return Record(
         key=raw["key"],
         stage=raw["stage"],

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mlflowc.runtime import tree
-from mlflowc.runtime.hashing import hash_bytes, hash_file
+from mlflowc.runtime.hashing import hash_bytes, hash_file, is_name
 from mlflowc.runtime.index import Signature, StatIndex
 from mlflowc.runtime.ports import FileSystem
 from mlflowc.runtime.records import OutputRecord, Record, decode, encode
@@ -54,6 +54,8 @@ class Store:
         """Whether the object is there and good. One that looks different from before is hashed; a bad one
         dropped.
         """
+        if not digest.isalnum():
+            return False  # `../..` in a lock that somebody wrote: nothing outside of the cache is dropped
         try:
             st = os.stat(f"{self.root}/objects/{digest[:2]}/{digest[2:]}", follow_symlinks=False)  # noqa: PTH116
         except OSError:
@@ -81,7 +83,7 @@ class Store:
     def listing(self, digest: str) -> list[tree.Entry] | None:
         """The entries of a folder's listing; None when it is not there or damaged (and then dropped)."""
         path = self._path("trees", digest)
-        data = self._read(path)
+        data = self._read(path) if is_name(digest) else None
         if data is None:
             return None
         if hash_bytes(data) == digest:
@@ -110,7 +112,7 @@ class Store:
     def record(self, key: str) -> Record | None:
         """The record of a key; None when there is none, or a damaged one (which is then dropped)."""
         path = self._path("records", key)
-        data = self._read(path)
+        data = self._read(path) if is_name(key) else None
         if data is None:
             return None
         try:
@@ -138,6 +140,8 @@ class Store:
     def drop(self, digest: str) -> None:
         """The object is known to be wrong."""
         self._index.forget_object(digest)
+        if not is_name(digest):
+            return
         with contextlib.suppress(OSError):
             self._fs.remove(self._path("objects", digest))
 

@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from mlflowc.errors import Failure
-from mlflowc.runtime.hashing import hash_bytes, hash_file
+from mlflowc.runtime.hashing import hash_bytes, hash_file, is_name
 from mlflowc.runtime.walking import DROPPINGS, Found, Plain, walk
 
 _HEADER = "mlpipe-tree 1"
@@ -102,14 +102,18 @@ def decode(data: bytes) -> list[Entry]:
             raise ValueError(f"an entry of kind {kind!r}")
     if any(not _safe(e.path) for e in entries):
         raise ValueError("a path leads out of the folder")
+    if any(e.kind in "fx" and not is_name(e.hash) for e in entries):
+        raise ValueError("a hash is none")
     return entries
 
 
 def harmless(entries: list[Entry]) -> list[Entry]:
-    """The entries, if none lies below a link: putting that back would write wherever the link leads.
+    """The entries, if none lies at or below a link: putting that back would write wherever the link leads.
 
     Raises `ValueError`.
     """
+    if len({e.path for e in entries}) < len(entries):
+        raise ValueError("has a path twice")
     links = {e.path for e in entries if e.kind == "l"}
     for entry in entries:
         above = entry.path
@@ -164,4 +168,4 @@ def to_entry(folder: str, found: Found, digest: str, depth: int = 0, *, exact: b
 
 
 def _safe(path: str) -> bool:
-    return not path.startswith("/") and all(p not in ("", ".", "..") for p in path.split("/"))
+    return "\0" not in path and all(p not in ("", ".", "..") for p in path.split("/"))

@@ -165,9 +165,41 @@ def _file_below_a_link(tmp_path: Path) -> list[tuple[tarfile.TarInfo, bytes]]:
     return [(tarfile.TarInfo("trees/" + hash_bytes(data)), data)]
 
 
+def _path_twice(tmp_path: Path) -> list[tuple[tarfile.TarInfo, bytes]]:
+    data = f'mlpipe-tree 1\nl "/tmp" "a"\nf {"a" * 64} 1 "a"\n'.encode()
+    return [(tarfile.TarInfo("trees/" + hash_bytes(data)), data)]
+
+
+def _hash_that_climbs(tmp_path: Path) -> list[tuple[tarfile.TarInfo, bytes]]:
+    made = OutputRecord("o", "o", "file", "../../../outside", 1)
+    return [(tarfile.TarInfo("records/" + "a" * 64), encode(Record("a" * 64, "x", {}, (made,))))]
+
+
+def _log_that_climbs(tmp_path: Path) -> list[tuple[tarfile.TarInfo, bytes]]:
+    record = Record("a" * 64, "x", {}, (), log="../../../outside")
+    return [(tarfile.TarInfo("records/" + "a" * 64), encode(record))]
+
+
+def _file_whose_hash_climbs(tmp_path: Path) -> list[tuple[tarfile.TarInfo, bytes]]:
+    data = b'mlpipe-tree 1\nf ../../../outside 1 "a"\n'
+    return [(tarfile.TarInfo("trees/" + hash_bytes(data)), data)]
+
+
 @pytest.mark.parametrize(
     "members",
-    [_outside, _absolute, _link, _wrong_content, _wrong_record, _folder_that_climbs, _file_below_a_link],
+    [
+        _outside,
+        _absolute,
+        _link,
+        _wrong_content,
+        _wrong_record,
+        _folder_that_climbs,
+        _file_below_a_link,
+        _path_twice,
+        _hash_that_climbs,
+        _log_that_climbs,
+        _file_whose_hash_climbs,
+    ],
 )
 def test_a_made_up_bundle_is_refused(
     tmp_path: Path, members: Callable[[Path], list[tuple[tarfile.TarInfo, bytes]]]

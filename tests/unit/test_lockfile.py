@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -17,9 +18,10 @@ from mlflowc.runtime.records import OutputRecord
 text = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=8)
 numbers = st.integers(-(10**9), 10**9) | st.floats(allow_nan=False, allow_infinity=False)
 kinds = st.sampled_from(["file", "dir"])
+hashes = st.text("0123456789abcdef", min_size=1, max_size=64)
 outputs = st.lists(
     st.builds(
-        OutputRecord, text, text, st.sampled_from(["file", "dir"]), text, st.integers(0, 9), st.booleans()
+        OutputRecord, text, text, st.sampled_from(["file", "dir"]), hashes, st.integers(0, 9), st.booleans()
     ),
     max_size=3,
     unique_by=lambda o: o.name,
@@ -28,7 +30,7 @@ stages = st.dictionaries(
     text,
     st.builds(
         StageEntry,
-        text,
+        hashes,
         outputs,
         st.dictionaries(text, st.dictionaries(text, numbers, max_size=2), max_size=2),
         st.dictionaries(text, numbers | text, max_size=2),
@@ -65,6 +67,22 @@ def test_anything_else_is_a_failure_or_a_lock(content: str) -> None:
         LockFile.parse(content)
     except Failure as e:
         assert "damaged at line" in e.message
+
+
+@pytest.mark.parametrize("path", ["../../x", "/x", "ab/cd", ".", "", "é"])
+def test_a_hash_that_is_a_path(path: str) -> None:
+    """It would be put behind the folder of the cache, and what is there not have that hash: it would be
+    removed."""
+    pin = {"from": "url", "source": {}, "version": {}, "kind": "file", "hash": path, "size": 1}
+    made = {"path": "o", "kind": "file", "hash": path, "size": 1}
+    for line in (
+        f"data d {json.dumps(pin)}",
+        f"stage s {json.dumps({'key': 'ab', 'outputs': {'o': made}})}",
+        f"stage s {json.dumps({'key': path, 'outputs': {}})}",
+    ):
+        with pytest.raises(Failure, match="damaged at line 1"):
+            LockFile.parse(line)
+    LockFile.parse(f"data d {json.dumps({**pin, 'hash': 'ab'})}")
 
 
 def entry(key: str) -> StageEntry:

@@ -263,3 +263,17 @@ def test_two_processes_share_an_index(tmp_path: Path) -> None:
         t.join()
     index = StatIndex(tmp_path / "index.db")
     assert [len(index.history(f"s{n}")) for n in range(3)] == [20, 20, 20]
+
+
+def test_nothing_outside_of_the_cache_is_dropped_or_believed(store: Store, tmp_path: Path) -> None:
+    for kind in ("objects", "trees", "records"):
+        (store.root / kind / "..").mkdir(parents=True, exist_ok=True)
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    for path in (f"../{os.path.relpath(victim, store.root)}", f"aa{victim}", f"..{victim}"):
+        made = OutputRecord("o", "o", "file", path, 4)
+        assert not store.has(path) and not store.has_output(made)
+        assert not store.has_output(OutputRecord("o", "o", "dir", path, 4))
+        assert store.listing(path) is None and store.record(path) is None
+        store.drop(path)
+    assert victim.read_text() == "mine"
