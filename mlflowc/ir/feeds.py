@@ -14,9 +14,8 @@ from mlflowc.ir.model import Data, Value
 FOLDER = ".mlpipe/data"
 _ODD = re.compile(r"[^\w.@+=,-]+")
 _ENV = "env:"
-_EXTRAS = {"dvc": ("remote",), "registry": ("remote",)}
 # Arguments that say how to get at the data, and not which data it is.
-ACCESS = frozenset({"secrets", "token", "anonymous", "key", "known_hosts"})
+ACCESS = frozenset({"secrets", "auth", "token", "anonymous", "key", "known_hosts"})
 
 
 def is_pinned(data: Data) -> bool:
@@ -65,12 +64,28 @@ def secrets(data: Data) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
+# How an address of `url` may begin.
+SCHEMES = ("https", "http", "s3", "gs", "az", "ssh", "file")
+BEGINNINGS = "a url begins with " + ", ".join(f"`{s}:`" for s in SCHEMES)
+
+
 def extras(data: Data) -> tuple[str, ...]:
-    """The optional dependencies of this tool that fetching it takes."""
-    if data.source == "url":
-        scheme = str(dict(data.args)["url"]).partition(":")[0]
+    """The optional dependencies of this tool that fetching it may take."""
+    args = dict(data.args)
+    # An artifact that is deployed is at an address, or where the commit of its tag has it: also in DVC.
+    address = args["url"] if data.source == "url" else args["name"] if data.source == "deployed" else ""
+    scheme, _, rest = str(address).partition(":")
+    if data.source == "url" or rest.startswith("//"):
         return () if scheme in ("http", "https", "file") else ("remote",)
-    return _EXTRAS.get(data.source, ())
+    if data.source == "sql":
+        where = str(args["connection"])
+        # What a variable holds is not known here.
+        client = where.startswith((_ENV, "postgres:", "postgresql:", "postgresql+", "postgres+"))
+        return (
+            *(("data",) if args.get("format") in ("parquet", "arrow") else ()),
+            *(("sql",) if client else ()),
+        )
+    return ("remote",) if data.source in ("dvc", "registry", "deployed") else ()
 
 
 def variable(value: Value) -> str | None:
@@ -82,7 +97,8 @@ def _basename(data: Data, args: dict[str, Value]) -> str:
     if data.source == "sql":
         return f"{data.name}.{args.get('format', 'csv')}"
     address = str(args.get("url") or (args.get("name") if data.source == "deployed" else None) or "")
-    in_address = urlsplit(address).path if "://" in address else ""
+    # `file:../x.csv` has no `//`, and `git@host:owner/name` is no URL.
+    in_address = urlsplit(address).path if "://" in address or address.startswith("file:") else ""
     said = str(args.get("out") or args.get("path") or in_address or data.name)
     if data.source == "dvc":
         said = said.removesuffix(".dvc")
