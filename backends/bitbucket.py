@@ -156,6 +156,7 @@ def _step(job: Job, workflow: Workflow, pipeline: Pipeline, settings: Settings) 
         "size": _size(job, pipeline),
         "minutes": checks.minutes(job, BITBUCKET),
         "full_clone": job.history,
+        "oidc": bool(job.auths),
         "manual": job.approve is not None,
         "deployment": job.approve,
         "state": _state(job, workflow),

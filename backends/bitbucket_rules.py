@@ -16,7 +16,7 @@ _TOP = {"image", "clone", "definitions", "triggers", "pipelines"}
 _SECTIONS = {"branches", "pull-requests", "tags", "custom", "default"}
 _STEP = {
     "name", "runs-on", "size", "max-time", "clone", "trigger", "deployment", "condition", "caches", "script",
-    "artifacts", "output-variables", "image",
+    "artifacts", "output-variables", "image", "oidc",
 }  # fmt: skip
 _SIZES = {"1x", "2x", "4x", "8x", "16x"}
 _STATE = re.compile(r"[A-Z_][A-Z0-9_]* == (true|false)")

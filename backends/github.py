@@ -112,6 +112,7 @@ def _job(job: Job, workflow: Workflow, pipeline: Pipeline, settings: Settings) -
         "exec": text.exec_command(job, workflow, settings) + _outputs(job),
         "secrets": [(name, f"secrets.{name}") for name in job.secrets]
         + [(name, _secret(name, workflow)) for name in text.credentials(pipeline, job, workflow)],
+        "auths": job.auths,
         "comments": job.comments,
         "statuses": job.statuses,
         "skippable": job.skippable,

@@ -191,6 +191,7 @@ def _plain(name: str, stage: str, trigger: _Trigger, needs: list[dict[str, Any]]
         "tags": (),
         "history": False,
         "approve": None,
+        "auths": [],
         "image": None,
         "setup": [],
         "script": [],
@@ -223,6 +224,7 @@ def _job(
         "tags": text.own_labels(pipeline, job, "gitlab"),
         "history": job.history,
         "approve": job.approve,
+        "auths": text.tokens(pipeline, job),
         "image": image,
         "setup": [*images.said(image), *text.setup_lines(pipeline, settings, extra)]
         if extra or image

@@ -12,7 +12,7 @@ import jinja2
 from mlflowc.backends.checks import labels, runner_of
 
 from mlflowc.data.declared import needs_library
-from mlflowc.ir import feeds
+from mlflowc.ir import feeds, identity
 from mlflowc.ir.model import Action, DataRef, Pipeline, Stage, Value
 from mlflowc.jobs.model import Job, JobKind, Workflow
 from mlflowc.target import Settings
@@ -21,8 +21,6 @@ BUNDLES = "mlpipe-bundles"
 REPORTS = "mlpipe-report"
 RESULTS = "mlpipe-report/test-results/*.xml"  # JUnit XML; see `mlflowc.runtime.junit`
 PYTHON_IMAGE = "python"
-# As `mlflowc.runtime.remotes.signing` reads it.
-SIGNING_KEY = "MLPIPEC_SIGNING_KEY"
 
 _PLAIN = re.compile(r"[A-Za-z_./][A-Za-z0-9_./ @+=,()-]*(?<! )")
 _WORDS = {"true", "false", "yes", "no", "on", "off", "null", "y", "n", "~"}
@@ -123,7 +121,16 @@ def credentials(pipeline: Pipeline, job: Job, workflow: Workflow) -> tuple[str, 
         event.kind == "push" and event.pattern == pipeline.ci.branch
     )
     signs = protected and job.kind is JobKind.STAGES
-    return tuple(n for n in names if (n != SIGNING_KEY or signs) and n not in job.secrets)
+    return tuple(n for n in names if (n != identity.SIGNING_KEY or signs) and n not in job.secrets)
+
+
+def tokens(pipeline: Pipeline, job: Job) -> list[tuple[str, str]]:
+    """The variables in which a service puts the tokens of `job`, and for whom each is."""
+    return [
+        (identity.variable(a.provider), identity.audience(a))
+        for a in pipeline.auths
+        if a.provider in job.auths
+    ]
 
 
 def uses_conda(pipeline: Pipeline) -> bool:

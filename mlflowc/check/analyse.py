@@ -6,7 +6,7 @@ import posixpath
 import re
 from collections.abc import Mapping
 
-from mlflowc.check import blocks, params, reports, signatures, steps, sweeps, unbuilt, values
+from mlflowc.check import auths, blocks, params, reports, signatures, steps, sweeps, unbuilt, values
 from mlflowc.check.blocks import Blocks
 from mlflowc.check.context import Context
 from mlflowc.check.datasources import DataTable
@@ -80,7 +80,7 @@ def analyse(
         reports=shown,
         actions=actions,
         events=events,
-        auths=blocks.auths(ctx),
+        auths=auths.read(ctx),
         cache=blocks.cache(ctx),
         ci=blocks.ci(ctx),
         secrets=_secrets(ctx),

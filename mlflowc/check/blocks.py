@@ -1,4 +1,4 @@
-"""The blocks around the stages: `env`, `runner`, `data`, `auth`, `cache`, `ci`."""
+"""The blocks around the stages: `env`, `runner`, `cache`, `ci`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import posixpath
 import re
 from typing import Any
 
-from mlflowc.check import unbuilt, values
+from mlflowc.check import values
 from mlflowc.check.context import Context
 from mlflowc.check.model import Block
 from mlflowc.diagnostic import Label
@@ -328,29 +328,6 @@ def ci(ctx: Context) -> Block[ir.Ci] | None:
         found.get("statuses", True),
     )
     return Block(made, decl.keyword.span, decl.span, found.spans)
-
-
-def auths(ctx: Context) -> tuple[Block[ir.Auth], ...]:
-    """The `auth` blocks."""
-    found: dict[str, Block[ir.Auth]] = {}
-    for decl in ctx.modules.main.tree.decls:
-        if not isinstance(decl, ast.BlockDecl) or decl.keyword.text != "auth" or decl.name is None:
-            continue
-        provider = decl.name.text
-        if provider not in ("aws", "gcp", "azure"):
-            values.wrong(
-                ctx, ast.NameExpr(decl.name, decl.name.span), "a provider", "`aws`, `gcp` or `azure`"
-            )
-            continue
-        if provider in found:
-            related = (Label(found[provider].span, "first given here"),)
-            ctx.report(values.TWICE, f"`auth {provider}` stands twice", decl.name.span, related=related)
-            continue
-        settings = _open_settings(ctx, decl, {})
-        unbuilt.refuse(ctx, "auth", decl.name.span)
-        made = ir.Auth(provider, tuple(sorted(settings.values.items())))
-        found[provider] = Block(made, decl.name.span, decl.span, settings.spans)
-    return tuple(found.values())
 
 
 def _open_settings(ctx: Context, decl: ast.BlockDecl, table: dict[str, values.Reader]) -> values.Settings:

@@ -8,13 +8,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mlflowc.check import infer, values
+from mlflowc.check import auths, infer, values
 from mlflowc.check.blocks import arguments, called, secret_names
 from mlflowc.check.context import Context
 from mlflowc.check.model import Block
 from mlflowc.check.signatures import settle
 from mlflowc.check.types import Types
 from mlflowc.errors import Failure
+from mlflowc.ir import feeds
 from mlflowc.ir import model as ir
 from mlflowc.resolve import dvctracking
 from mlflowc.resolve.dvctracking import Hit
@@ -53,6 +54,14 @@ def _text(ctx: Context, expr: ast.Expr) -> Any:
 def _secrets(ctx: Context, expr: ast.Expr) -> Any:
     found = secret_names(ctx, expr)
     return found if found is values.BAD else tuple(sorted({name for name, _ in found}))
+
+
+def _address(ctx: Context, expr: ast.Expr) -> Any:
+    """Where a file is fetched from: it begins with how."""
+    value = values.text(ctx, expr)
+    if value is values.BAD or (":" in value and value.partition(":")[0].lower() in feeds.SCHEMES):
+        return value
+    return values.wrong(ctx, expr, "an address that says how to get there", feeds.BEGINNINGS)
 
 
 def _inner(ctx: Context, expr: ast.Expr) -> Any:
@@ -210,7 +219,9 @@ _KINDS: Mapping[str, Kind] = {
     "dvc": Kind(("path",), ("path",), {"path": values.path, "out": values.path, "rev": _text}, _dvc),
     "registry": Kind(("url", "path", "rev"), ("url", "path"), _IN_GIT),
     "url": Kind(
-        ("url",), ("url",), {**dict.fromkeys(_ADDRESS_TEXTS, values.text), "anonymous": values.boolean}
+        ("url",),
+        ("url",),
+        {**dict.fromkeys(_ADDRESS_TEXTS, values.text), "url": _address, "anonymous": values.boolean},
     ),
     "git": Kind(("url", "path", "rev"), ("url", "path"), _IN_GIT),
     "huggingface": Kind(("name", "revision"), ("name",), _HUB),
@@ -272,7 +283,11 @@ def _data(ctx: Context, types: Types, decl: ast.DataDecl) -> Block[ir.Data] | No
         values.wrong(ctx, expr, "a source of data", f'a path (`"data/raw.csv"`), or one of {ways}')
         return None
     kind = _KINDS[source]
-    readers = dict(kind.readers) if source == "path" else {**kind.readers, "secrets": _secrets}
+    readers = (
+        dict(kind.readers)
+        if source == "path"
+        else {**kind.readers, "secrets": _secrets, "auth": auths.providers}
+    )
     given = arguments(ctx, expr, kind.order, readers, source)
     if given is None:
         return None
@@ -284,7 +299,7 @@ def _data(ctx: Context, types: Types, decl: ast.DataDecl) -> Block[ir.Data] | No
         settled = kind.settle(ctx, expr, given)
         if settled is None:
             return None
-        access = {k: v for k, v in given.items() if k == "secrets"}
+        access = {k: v for k, v in given.items() if k in ("secrets", "auth")}
         given = {**settled, **access}
     path = _path(source, given)
     type = _natural(ctx, source, path, given)

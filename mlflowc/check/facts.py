@@ -97,6 +97,17 @@ class Facts:
                 found.append(Schedule(event.value.cron, cron, event.settings.get("cron", event.span)))
         return tuple(found)
 
+    def sensitive(self, step: AnyStep) -> tuple[str, ...]:
+        """What the commands of a step have that code which nobody has reviewed should not: secrets, and
+        credentials of providers that do not know pull requests apart. In words."""
+        auths = {b.value.provider: dict(b.value.options) for b in self.typed.auths}
+        loose = (p for p in step.value.auth if p in auths and not auths[p].get("pull_request"))
+        return (*(f"`{s}`" for s in step.value.secrets), *(f"credentials of `{p}`" for p in loose))
+
+    def given(self, step: AnyStep) -> Span:
+        """Where a step says that it has them."""
+        return step.settings.get("secrets" if step.value.secrets else "auth", step.span)
+
     @cached_property
     def written(self) -> tuple[Written, ...]:
         """All outputs of all stages, in the order of the source."""

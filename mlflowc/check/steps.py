@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from mlflowc.check import values
+from mlflowc.check import auths, values
 from mlflowc.check.blocks import Blocks
 from mlflowc.check.components import Binding, bindings, open_params
 from mlflowc.check.context import Context
@@ -42,6 +42,7 @@ _BOTH: dict[str, values.Reader] = {
     "runner": values.expression,
     "timeout": values.duration,
     "secrets": values.names,
+    "auth": auths.providers,
     "dir": values.path,
     "after": values.expression,
     "run": values.expression,
@@ -102,6 +103,7 @@ def stage(tools: Tools, signature: Signature) -> list[Step[ir.Stage]]:
     retry, timeout, code = get("retry", 0), get("timeout"), get("code", ir.Code())
     code = ir.Code(code.mode, code.paths, get("code_key", code.key))
     env, runner, secrets = common.block("env"), common.block("runner"), common.secrets()
+    auth = common.auth()
     place, spans = ctx.place(entry.span), {**found.spans, **own.spans}
     steps: list[Step[ir.Stage]] = []
     for instance in signature.instances.values():
@@ -124,6 +126,7 @@ def stage(tools: Tools, signature: Signature) -> list[Step[ir.Stage]]:
             dir=get("dir"),
             each=instance.each,
             commands=tuple(t.value for t in body.texts),
+            auth=auth,
         )
         steps.append(
             Step(
@@ -170,6 +173,7 @@ def action(tools: Tools, entry: Entry) -> Step[ir.Action]:
         after=tuple(sorted({n for p in body.after for n in p.value})),
         dir=found.get("dir"),
         commands=tuple(t.value for t in body.texts),
+        auth=common.auth(),
     )
     return Step(
         made, entry.span, decl.span, found.spans, tuple(body.inputs), tuple(body.params), (), (),
@@ -261,6 +265,10 @@ class _Common:
     def secrets(self) -> tuple[str, ...]:
         """The names of the step's secrets."""
         return tuple(sorted({n for n, _ in (*self.body.get("secrets", ()), *self.own.get("secrets", ()))}))
+
+    def auth(self) -> tuple[str, ...]:
+        """The providers whose credentials the step's commands get."""
+        return tuple(sorted({*self.body.get("auth", ()), *self.own.get("auth", ())}))
 
 
 def _read_body(common: _Common, signature: Signature, instance: Instance, bound: dict[str, Binding]) -> _Body:

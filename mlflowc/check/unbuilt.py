@@ -42,29 +42,7 @@ on push("main") { run = [train] }
 ```
 """,
 )
-UNUSED = Check(
-    "MLP502",
-    Severity.WARNING,
-    "something that this version does not act on yet",
-    """
-The block was read and checked, and this version does not act on it: the pipeline works as if it were not
-there.
-
-```mlpipe fails
-mlpipe 1
-pipeline example
-auth aws { role = "arn:aws:iam::123456789012:role/ci" }
-stage train { run = "train" }
-```
-
-```mlpipe
-mlpipe 1
-pipeline example
-stage train { run = "train" }
-```
-""",
-)
-CHECKS = (UNBUILT, UNUSED)
+CHECKS = (UNBUILT,)
 
 
 class Row(NamedTuple):
@@ -72,7 +50,6 @@ class Row(NamedTuple):
 
     what: str
     instead: str = ""
-    check: Check = UNBUILT
 
 
 # Building one of these is deleting its row.
@@ -80,7 +57,6 @@ ROWS: dict[str, Row] = {
     "runner.cloud": Row(
         "starting cloud machines", 'name runners of the service: `github = ["self-hosted", "gpu"]`'
     ),
-    "auth": Row("taking credentials through OIDC", "pass `secrets` to the steps that need them", UNUSED),
 }
 
 
@@ -89,10 +65,6 @@ def refuse(ctx: Context, row: str, span: Span, *related: Label) -> bool:
     found = ROWS.get(row)
     if found is None:
         return False
-    end = (
-        "is not built yet in this version"
-        if found.check is UNBUILT
-        else "is not built yet: this has no effect"
-    )
-    ctx.report(found.check, f"{found.what} {end}", span, related=related, help=found.instead)
+    message = f"{found.what} is not built yet in this version"
+    ctx.report(UNBUILT, message, span, related=related, help=found.instead)
     return True

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from mlflowc.frozen import dataclass
-from mlflowc.ir import feeds, sweeps
+from mlflowc.ir import feeds, identity, sweeps
 from mlflowc.ir.model import Action, DataRef, Event, Pipeline, Runner, Stage, StageOutput, Sweep
 from mlflowc.ir.sweeps import Part
 from mlflowc.jobs.graph import Wanted, fuse, wanted
@@ -70,7 +70,20 @@ def lower(pipeline: Pipeline, event: Event) -> Workflow:
     if event.refresh:
         # Which data is fresh, and what it is pinned as now, every job hears from the plan.
         jobs = [j if j.kind is JobKind.PLAN else replace(j, imports=("plan", *j.imports)) for j in jobs]
+    jobs = [replace(j, auths=_auths(pipeline, event, j)) for j in jobs]
     return Workflow(event.id, event, tuple(jobs), _inputs(event))
+
+
+def _auths(pipeline: Pipeline, event: Event, job: Job) -> tuple[str, ...]:
+    """The providers whose credentials a job takes: see `mlflowc.ir.identity`. One that takes the trials of a
+    sweep together runs none of them."""
+    if not pipeline.auths:
+        return ()
+    runs = job.part is None or not job.finishes
+    steps: list[Stage | Action] = [s for s in pipeline.stages if runs and s.id in job.stages]
+    steps += [a for a in pipeline.actions if a.name == job.action]
+    fetched = [d for d in pipeline.data if job.kind is JobKind.PLAN and d.name in event.refresh]
+    return identity.of_job(pipeline, event, steps, fetched)
 
 
 def _plan_job(pipeline: Pipeline, event: Event) -> Job:
@@ -113,6 +126,12 @@ def secrets_of(pipeline: Pipeline, step: Stage | Action) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*step.secrets, *of_data)))
 
 
+def _trust(pipeline: Pipeline, step: Stage) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The secrets and the credentials of a stage: stages that differ in them share no job."""
+    auths = identity.of_step(pipeline, step) if pipeline.auths else ()
+    return secrets_of(pipeline, step), auths
+
+
 def lower_all(pipeline: Pipeline) -> tuple[Workflow, ...]:
     """The job graphs of all events, in the order declared."""
     return tuple(lower(pipeline, e) for e in pipeline.events)
@@ -140,7 +159,7 @@ def _jobs(job_of: Mapping[str, str], stages: Iterable[str]) -> tuple[str, ...]:
 
 def _stage_jobs(pipeline: Pipeline, graph: Wanted, names: Names) -> list[Job]:
     runners = {r.name: r for r in pipeline.runners}
-    chains = fuse(graph, lambda s: (s.runner, s.env, secrets_of(pipeline, s), s.sweep))
+    chains = fuse(graph, lambda s: (s.runner, s.env, _trust(pipeline, s), s.sweep))
     swept = {s.name: s for s in pipeline.sweeps}
     ids = [names.take(slug(chain[-1].id)) for chain in chains]
     job_of = {s.id: id for id, chain in zip(ids, chains, strict=True) for s in chain}
@@ -148,7 +167,7 @@ def _stage_jobs(pipeline: Pipeline, graph: Wanted, names: Names) -> list[Job]:
     for id, chain in zip(ids, chains, strict=True):
         runner = runners.get(chain[0].runner or "")
         secrets = tuple(dict.fromkeys(name for s in chain for name in secrets_of(pipeline, s)))
-        costly = bool(secrets) or _special(runner)
+        costly = bool(secrets) or bool(_trust(pipeline, chain[0])[1]) or _special(runner)
         imports = tuple(i for i in _jobs(job_of, (p for s in chain for p in graph.before[s.id])) if i != id)
         job = Job(
             id,

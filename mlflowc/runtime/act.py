@@ -10,6 +10,7 @@ from mlflowc.errors import Failure
 from mlflowc.ir.model import Action, Stage, StageOutput
 from mlflowc.runtime import childenv, commands, environments, pins, placing, publish
 from mlflowc.runtime.events import Listener
+from mlflowc.runtime.identity import steps as credentials
 from mlflowc.runtime.logs import Log
 from mlflowc.runtime.plan import Action as Todo
 from mlflowc.runtime.plan import Outputs, Planner
@@ -36,16 +37,18 @@ def act(ws: Workspace, action: Action, upstream: Mapping[str, Outputs | None], l
     env = ws.envs.get(action.env or "")
     prepared = environments.prepare(ws.root, env, ws.lock, lambda text: listener.note(stage.id, text))
     variables = childenv.variables(stage, env, prepared)
+    variables |= credentials.variables(f"action `{action.name}`", action.auth, ws.identity)
     listener.started(stage.id, "named by the event")
-    hidden = childenv.secrets(stage).values() if stage.secrets else ()
+    hidden, more = credentials.hide(stage, ws.identity)
     path = ws.state / "tmp" / f"{os.urandom(8).hex()}-act.log"
-    log = Log(path, lambda lines: listener.output(stage.id, lines), hidden)
+    log = Log(path, lambda lines: listener.output(stage.id, lines), hidden, more)
     text = commands.script([commands.render(c, step.values) for c in stage.commands])
     timeout = action.timeout
     if timeout is None and action.runner is not None:
         timeout = ws.runners[action.runner].timeout
     runner = ws.runners.get(action.runner or "")
-    container = environments.container(env, ws.lock, runner, [ws.root])
+    seen = [ws.root, *credentials.folders(action.auth, ws.identity)]
+    container = environments.container(env, ws.lock, runner, seen)
     command = Command(text, ws.root / (action.dir or ""), variables, timeout, container=container)
     end = ws.runner.run(command, log, threading.Event())
     kept = log.close()
@@ -72,4 +75,5 @@ def _as_stage(action: Action) -> Stage:
         secrets=action.secrets,
         dir=action.dir,
         commands=action.commands,
+        auth=action.auth,
     )

@@ -12,6 +12,7 @@ A key is the BLAKE3 hash of the stage's **components**: short texts under a name
 | `env:PART` | one part of the environment: the resolved requirements, the Python version, a variable |
 | `output:NAME` | canonical JSON `[path, kind]` |
 | `secret:NAME` | that the secret is used; never its value |
+| `auth:PROVIDER` | that its commands have credentials of that provider; never whose, nor which |
 
 Files count by BLAKE3 of their bytes, folders by the listing of `mlflowc.runtime.tree`.
 
@@ -72,6 +73,8 @@ def static_components(stage: Stage, params: Mapping[str, Value]) -> dict[str, st
         components[f"output:{output.name}"] = canonical([output.path, output.type.kind])
     for secret in stage.secrets:
         components[f"secret:{secret}"] = "used"
+    for provider in stage.auth:
+        components[f"auth:{provider}"] = "used"
     return components
 
 

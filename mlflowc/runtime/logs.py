@@ -18,15 +18,23 @@ class Log:
     """Takes output in pieces. Whole lines go to `show`; the first `HEAD` and last `TAIL` bytes are kept in
     `path`.
 
-    A secret is hidden wherever it stands in one line. Never raises for a full disk: then less is kept.
+    A secret is hidden wherever it stands in one line; `more` tells of secrets that come up meanwhile. Never
+    raises for a full disk: then less is kept.
     """
 
-    def __init__(self, path: Path, show: Callable[[bytes], None], secrets: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        path: Path,
+        show: Callable[[bytes], None],
+        secrets: Iterable[str] = (),
+        more: Callable[[], tuple[str, ...]] = tuple,
+    ) -> None:
         self.path = path
         self._show = show
-        lines = {line for s in secrets for line in s.splitlines() if line}
-        self._secrets = sorted((line.encode() for line in lines), key=len, reverse=True)
-        self._longest_secret = len(self._secrets[0]) if self._secrets else 1
+        self._known = tuple(secrets)
+        self._more = more
+        self._also: tuple[str, ...] = ()
+        self._learn()
         self._file: BinaryIO | None = None
         self._broken = False
         self._part = b""
@@ -79,7 +87,16 @@ class Log:
         self._keep(lines)
         self._show(lines)
 
+    def _learn(self) -> None:
+        lines = {line for s in (*self._known, *self._also) for line in s.splitlines() if line}
+        self._secrets = sorted((line.encode() for line in lines), key=len, reverse=True)
+        self._longest_secret = len(self._secrets[0]) if self._secrets else 1
+
     def _hide(self, text: bytes) -> bytes:
+        also = self._more()
+        if also != self._also:
+            self._also = also
+            self._learn()
         for secret in self._secrets:
             if secret in text:
                 text = text.replace(secret, _HIDDEN)

@@ -27,6 +27,7 @@ from mlflowc.runtime import (
 )
 from mlflowc.runtime.claim import Claim
 from mlflowc.runtime.events import Listener, Outcome, StageResult
+from mlflowc.runtime.identity import steps as credentials
 from mlflowc.runtime.index import Run
 from mlflowc.runtime.lockfile import NAME as LOCK
 from mlflowc.runtime.locks import Held
@@ -369,6 +370,7 @@ def _variables(shared: Shared, stage: Stage, gpus: tuple[str, ...] | None) -> di
                 shared.ws.root, env, shared.ws.lock, lambda text: shared.listener.note(stage.id, text)
             )
     variables = childenv.variables(stage, env, shared.prepared[name])
+    variables |= credentials.variables(f"stage `{stage.id}`", stage.auth, shared.ws.identity)
     if gpus is not None:
         variables["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
     return variables
@@ -377,9 +379,8 @@ def _variables(shared: Shared, stage: Stage, gpus: tuple[str, ...] | None) -> di
 def _container(shared: Shared, stage: Stage) -> Container | None:
     ws = shared.ws
     env = ws.envs.get(stage.env or "")
-    return environments.container(
-        env, ws.lock, ws.runners.get(stage.runner or ""), [ws.root, shared.at.root, ws.store.root]
-    )
+    seen = [ws.root, shared.at.root, ws.store.root, *credentials.folders(stage.auth, ws.identity)]
+    return environments.container(env, ws.lock, ws.runners.get(stage.runner or ""), seen)
 
 
 def _tries(
@@ -412,8 +413,8 @@ def _tries(
 
 def _log(shared: Shared, stage: Stage) -> Log:
     path = shared.ws.store.root / "tmp" / f"{os.getpid()}-{os.urandom(8).hex()}.log"
-    hidden = childenv.secrets(stage).values() if stage.secrets else ()
-    return Log(path, lambda lines: shared.listener.output(stage.id, lines), hidden)
+    hidden, more = credentials.hide(stage, shared.ws.identity)
+    return Log(path, lambda lines: shared.listener.output(stage.id, lines), hidden, more)
 
 
 def _try(

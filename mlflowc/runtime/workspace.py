@@ -6,6 +6,7 @@ import contextlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlflowc.errors import Failure
 from mlflowc.ir import feeds
@@ -19,6 +20,9 @@ from mlflowc.runtime.remotes.port import Remote
 from mlflowc.runtime.sharedcache import SharedCache
 from mlflowc.runtime.store import Store
 
+if TYPE_CHECKING:
+    from mlflowc.runtime.identity.held import Held
+
 STATE = ".mlpipe"
 
 
@@ -28,7 +32,8 @@ class Workspace:
 
     Only a run (or the resolution of an environment) sets them; everything else stays. `remote` is where
     results of others are, None without one; `feeds` fetches data, None where nothing is fetched.
-    `shared` is a cache that other checkouts use, too; None where the project has its own.
+    `shared` is a cache that other checkouts use, too; None where the project has its own. `identity` has the
+    tokens of a CI service's job; None where steps with `auth` use a person's own credentials.
     """
 
     root: Path
@@ -44,6 +49,7 @@ class Workspace:
     remote: Remote | None = None
     feeds: Feeds | None = None
     shared: SharedCache | None = None
+    identity: Held | None = None
     _stages: dict[str, Stage] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:

@@ -41,7 +41,8 @@ def open(args: Mapping[str, Value], root: Path, env: Mapping[str, str]) -> Bucke
     options: dict[str, Value] = {n: args[n] for n in _OPTIONS if n in args}
     if args.get("anonymous"):
         options["skip_signature"] = True
-    return Bucket(cloud.connect(f"{parts.scheme}://{parts.netloc}", root, options), name, url)
+    place = f"{parts.scheme}://{parts.netloc}"
+    return Bucket(cloud.connect(place, root, options, own=bool(args.get("secrets"))), name, url)
 
 
 class Bucket:

@@ -18,7 +18,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,8 +74,11 @@ class S3:
 
 
 @contextlib.contextmanager
-def s3_server(folder: Path) -> Iterator[S3]:
-    """A server that checks signatures, with ranges, multipart uploads and conditional writes."""
+def s3_server(folder: Path, iam: Mapping[str, Any] | None = None) -> Iterator[S3]:
+    """A server that checks signatures, with ranges, multipart uploads and conditional writes.
+
+    `iam` are roles, and who may take them with whose tokens: then it is an STS, too.
+    """
     program = weed()
     assert program, "SeaweedFS is not installed: make tools"
     (folder / "data").mkdir(parents=True)
@@ -96,6 +99,9 @@ def s3_server(folder: Path) -> Iterator[S3]:
         *("-s3", f"-s3.config={folder / 's3.json'}", "-s3.port.iceberg=0", "-s3.port.lance=0"),
         *("-master.volumeSizeLimitMB=256", "-volume.max=16", *flags),
     ]
+    if iam is not None:
+        (folder / "iam.json").write_text(json.dumps(iam))
+        command.append(f"-s3.iam.config={folder / 'iam.json'}")
     with (folder / "log.txt").open("w") as log, _ended(subprocess.Popen(command, stdout=log, stderr=log)):
         _wait_for(lambda: _answers(ports[0]), folder / "log.txt")
         server = S3(f"http://127.0.0.1:{ports[0]}", ports[0])

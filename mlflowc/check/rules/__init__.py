@@ -12,6 +12,8 @@ from typing import Protocol
 from mlflowc.check.facts import Facts
 from mlflowc.check.model import Checked
 from mlflowc.check.rules import (
+    auth_missing,
+    auth_unused,
     background,
     cron,
     cron_congested,
@@ -110,6 +112,7 @@ RULES: tuple[Rule, ...] = (
     secret_name,
     data_path_url,
     propose_event,
+    auth_missing,
     cron_congested,
     cron_days,
     fork_stage_secret,
@@ -138,6 +141,7 @@ RULES: tuple[Rule, ...] = (
     timeout_capped,
     unordered_query,
     propose_partly,
+    auth_unused,
 )
 
 # These conclude from what is *not* there: a name that did not resolve would make them say what is not so.

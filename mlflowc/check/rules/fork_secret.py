@@ -15,7 +15,8 @@ CHECK = Check(
         """
         An action that publishes or deploys with a secret runs on `pull_request`, so code that nobody has
         reviewed yet decides what is done with the secret. From a fork it gets no secret, and fails. Start
-        it on `push("main")`, or on `tag(…)`, where the code was reviewed.
+        it on `push("main")`, or on `tag(…)`, where the code was reviewed. The same holds for credentials by
+        `auth`, unless its `pull_request` says as whom pull requests come.
         """,
         """
         stage a {
@@ -47,7 +48,7 @@ CHECK = Check(
 
 def check(facts: Facts) -> Iterator[Diagnostic]:
     """Actions with secrets among those that `pull_request` names."""
-    actions = {step.value.name: step for step in facts.typed.actions if step.value.secrets}
+    actions = {step.value.name: step for step in facts.typed.actions if facts.sensitive(step)}
     for event in facts.typed.events:
         if event.value.kind != "pull_request":
             continue
@@ -56,12 +57,12 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
                 step = actions.get(name)
                 if step is None:
                     continue
-                secrets = ", ".join(f"`{s}`" for s in step.value.secrets)
+                what = facts.sensitive(step)
                 yield Diagnostic.of(
                     CHECK,
-                    f"anyone who opens a pull request starts `{name}`, which has {secrets}",
+                    f"anyone who opens a pull request starts `{name}`, which has {', '.join(what)}",
                     part.span,
                     label="started here",
-                    related=(Label(step.settings.get("secrets", step.span), "given here"),),
+                    related=(Label(facts.given(step), "given here"),),
                     help='run it on `push("main")` or `tag("v*")`',
                 )

@@ -16,7 +16,8 @@ CHECK = Check(
         A pull request from a fork gets no secrets, so there this stage fails unless its result is cached;
         and in a branch of the repository, code that nobody has reviewed yet sees the secret. Where the
         secret only serves to fetch data, make it a `data` source: its content is pinned, and fetched by
-        trusted jobs.
+        trusted jobs. So it is with credentials by `auth`, unless its `pull_request` says as whom pull
+        requests come.
         """,
         """
         stage a {
@@ -40,7 +41,7 @@ CHECK = Check(
 
 def check(facts: Facts) -> Iterator[Diagnostic]:
     """Stages with secrets among all that `pull_request` needs."""
-    secret = {step.value.id: step for step in facts.typed.stages if step.value.secrets}
+    secret = {step.value.id: step for step in facts.typed.stages if facts.sensitive(step)}
     if not secret:
         return
     for event in facts.typed.events:
@@ -55,9 +56,9 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
                 told.add(step.value.name)
                 yield Diagnostic.of(
                     CHECK,
-                    f"a pull request runs `{step.value.name}`, which has `{step.value.secrets[0]}`",
+                    f"a pull request runs `{step.value.name}`, which has {facts.sensitive(step)[0]}",
                     part.span,
                     label="needed here" if id not in part.value else "started here",
-                    related=(Label(step.settings.get("secrets", step.span), "given here"),),
+                    related=(Label(facts.given(step), "given here"),),
                     help="a fork has no secrets: there it fails unless its result is cached",
                 )

@@ -11,15 +11,20 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import obstore
 from obstore import exceptions, store
 
 from mlflowc.errors import Failure
+from mlflowc.ir.identity import OWN
 from mlflowc.ir.model import Value
+from mlflowc.runtime.identity import current
 from mlflowc.runtime.remotes.transport import CHUNK, AbsentError, Found, RemoteError, scheme_of
+
+if TYPE_CHECKING:
+    from mlflowc.runtime.identity.held import Held
 
 _PART = 16 * 1024 * 1024
 # A part may take so many times as long to be sent as a server may be silent.
@@ -40,8 +45,11 @@ _CREDENTIALS = {
 T = TypeVar("T")
 
 
-def connect(address: str, root: Path, options: Mapping[str, Value]) -> Cloud:
-    """A bucket or a web server. Options are checked, nothing is sent."""
+def connect(address: str, root: Path, options: Mapping[str, Value], *, own: bool = False) -> Cloud:
+    """A bucket or a web server. Options are checked, nothing is sent.
+
+    `own`: it has credentials of its own, and takes none of this job's (see `mlflowc.runtime.identity`).
+    """
     scheme = scheme_of(address)
     parts = urlsplit(address)
     if not parts.netloc:
@@ -51,6 +59,7 @@ def connect(address: str, root: Path, options: Mapping[str, Value]) -> Cloud:
     client = _client(seconds)
     retry = {"max_retries": 2, "retry_timeout": timedelta(seconds=30)}
     writer: Any = None
+    held = None if own or OWN.intersection(given) else current.at(scheme)
     try:
         if scheme in ("http", "https"):
             if given:
@@ -59,6 +68,8 @@ def connect(address: str, root: Path, options: Mapping[str, Value]) -> Cloud:
             made = store.HTTPStore(bare, client_options=client, retry_config=retry)  # type: ignore[arg-type]
         else:
             settings: dict[str, Any] = {**(aws_profile(os.environ) if scheme == "s3" else {}), **given}
+            if held is not None:
+                settings = {**given, **_as_held(*held)}
             prefix = parts.path.strip("/") or None
             kind, where = _STORES[scheme], parts.netloc
             made = kind(where, prefix=prefix, client_options=client, retry_config=retry, **settings)
@@ -70,7 +81,14 @@ def connect(address: str, root: Path, options: Mapping[str, Value]) -> Cloud:
             f"the remote `{_shown(address)}` cannot be set up: {_first_line(e)}",
             help="check the address and the other settings of the `cache` block",
         ) from None
-    return Cloud(made, scheme, _shown(address), writer)
+    return Cloud(made, scheme, _shown(address), writer, held)
+
+
+def _as_held(provider: str, held: Held) -> dict[str, Any]:
+    """Settings of a client that takes its credentials from `held`, whatever variables say."""
+    region = held.region(provider)
+    found: dict[str, Any] = {"credential_provider": lambda: held.credential(provider)}
+    return {**found, "region": region} if region else found
 
 
 def _client(stall: float | None) -> dict[str, Any]:
@@ -97,7 +115,10 @@ class Cloud:
 
     width = 16
 
-    def __init__(self, made: Any, scheme: str, shown: str, writer: Any = None) -> None:
+    def __init__(
+        self, made: Any, scheme: str, shown: str, writer: Any = None, held: tuple[str, Held] | None = None
+    ) -> None:
+        self._held = held
         self.shown = shown
         self._writer = writer if writer is not None else made
         self.writable = not scheme.startswith("http")
@@ -206,6 +227,10 @@ class Cloud:
 
     def _error(self, what: str, e: Exception) -> RemoteError:
         text = str(e)
+        problem = self._held[1].problem(self._held[0]) if self._held is not None else None
+        if problem is not None:
+            message = f"cannot {what} the remote `{self.shown}`: {problem.message}"
+            return RemoteError(message, help=problem.help)
         if isinstance(e, (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)):
             reason, help = "it refuses these credentials", _CREDENTIALS.get(self._scheme, "")
             return RemoteError(f"cannot {what} the remote `{self.shown}`: {reason}", help=help)

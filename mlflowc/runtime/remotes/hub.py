@@ -20,7 +20,7 @@ class Hub:
 
     def __init__(self, place: Place, store: Store, meter: Meter | None = None) -> None:
         self.place = place
-        self.engine = Engine(connect(place.address, place.root, place.options), meter)
+        self.engine = Engine(connect(place.address, place.root, place.options, own=place.own), meter)
         self.library = Library(self.engine, place.state / "remotes")
         self.fetcher = Fetcher(self.engine, store, place.trust.reads, self.library, place.demand)
         self._store = store

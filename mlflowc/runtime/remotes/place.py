@@ -17,6 +17,7 @@ class Place(NamedTuple):
     """Where a remote is and how to use it. `state` is the project's `.mlpipe`, `demand` what is believed.
 
     `lacks` names the credentials that this job was to be given and was not: one of a fork's pull request.
+    `own`: it has credentials of its own, and takes none of an `auth`.
     """
 
     address: str
@@ -26,6 +27,7 @@ class Place(NamedTuple):
     trust: Trust
     demand: Demand = NOTHING
     lacks: tuple[str, ...] = ()
+    own: bool = False
 
 
 def place_of(
@@ -48,5 +50,6 @@ def place_of(
     # A service passes a secret that it does not give as an empty variable, or not at all. On a person's
     # machine, credentials may come from anywhere.
     needed = cache.secrets if own and not trust.person else ()
+    secret = own and any(n != VARIABLE for n in cache.secrets)
     lacks = tuple(n for n in needed if n != VARIABLE and not env.get(n))
-    return Place(address, root, state, dict(cache.options) if own else {}, trust, demand, lacks)
+    return Place(address, root, state, dict(cache.options) if own else {}, trust, demand, lacks, secret)

@@ -97,8 +97,10 @@ def scheme_of(address: str) -> str:
     return scheme
 
 
-def connect(address: str, root: Path, options: Mapping[str, Value]) -> Transport:
+def connect(address: str, root: Path, options: Mapping[str, Value], *, own: bool = False) -> Transport:
     """The transport of an address. A folder's path is relative to `root`. Raises `Failure`.
+
+    `own`: a bucket's credentials are its own, and not what this job has by `auth`.
 
     Nothing is sent yet: whether the remote can be reached shows with the first question.
     """
@@ -115,5 +117,6 @@ def connect(address: str, root: Path, options: Mapping[str, Value]) -> Transport
             f"a remote at `{scheme}://` needs `{e.name}`, which is not installed",
             help="pip install 'mlflowc[remote]'",
         ) from None
-    transport: Transport = module.connect(address, root, options)
+    more = {"own": own} if _KINDS[scheme] == "cloud" else {}
+    transport: Transport = module.connect(address, root, options, **more)
     return transport
