@@ -185,7 +185,8 @@ class Expressions:
                 return self._call(expr, name)
             case ast.NameExpr() | ast.Attribute() | ast.Index() | ast.CallExpr():
                 return self._named(chain(expr))
-        self._ctx.report(OPERANDS, "a number, a metric or a condition is wanted here", expr.span)
+        help = f"another revision's figures: `baseline({expr.raw})`" if isinstance(expr, ast.Str) else ""
+        self._ctx.report(OPERANDS, "a number, a metric or a condition is wanted here", expr.span, help=help)
         return None
 
     def _unary(self, expr: ast.UnaryExpr) -> Typed | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -199,7 +200,9 @@ def _file(ctx: Context, types: Types, params: Params, decl: ast.ParamsDecl) -> N
         return
     text = ctx.loader.read(path)
     if isinstance(text, Unreadable):
-        ctx.report(paramfile.UNREADABLE, f"`{path}` cannot be read: {text.reason}", decl.path.span)
+        guess = nearest(path, ctx.loader.glob(f"**/*{posixpath.splitext(path)[1]}"))
+        help = f"did you mean `{guess}`?" if guess else ""
+        ctx.report(paramfile.UNREADABLE, f"`{path}` cannot be read: {text.reason}", decl.path.span, help=help)
         params.unread = True
         return
     ctx.sources[path] = Source(path, text)

@@ -207,6 +207,7 @@ def _stage(ctx: Context, references: References, decl: ast.SweepDecl) -> Signatu
             f"`{stage.name}` has instances, and a sweep goes over one stage",
             decl.stage.span,
             related=related,
+            help="give it a stage without `each`; what `each` goes through can be a parameter that it varies",
         )
         return None
     return signature

@@ -223,7 +223,10 @@ def any_literal(ctx: Context, expr: ast.Expr) -> Any:
 def text(ctx: Context, expr: ast.Expr) -> Any:
     """A string."""
     expr = bare(expr)
-    return expr.value if isinstance(expr, ast.Str) else wrong(ctx, expr, "a string", 'as in `"…"`')
+    if isinstance(expr, ast.Str):
+        return expr.value
+    help = f'write `"{expr.name.text}"`' if isinstance(expr, ast.NameExpr) else 'as in `"…"`'
+    return wrong(ctx, expr, "a string", help)
 
 
 def boolean(ctx: Context, expr: ast.Expr) -> Any:
@@ -350,7 +353,9 @@ def clean_path(ctx: Context, written: str, span: Span, *, inside: bool = False) 
     elif inside and posixpath.normpath(written) == ".":
         problem = "the project folder itself cannot be written"
     if problem:
-        ctx.report(VALUE, problem, span, help="paths are relative to the folder of the pipeline file")
+        # Instances of `each` share a path, and one word on it is enough.
+        if not any(p.code == VALUE.code and p.span == span for p in ctx.problems):
+            ctx.report(VALUE, problem, span, help="paths are relative to the folder of the pipeline file")
         return BAD
     normal = posixpath.normpath(written)
     return normal + "/" if written.endswith("/") and normal != "." else normal

@@ -9,7 +9,7 @@ import click
 
 from mlflowc import terminal
 from mlflowc.errors import Failure
-from mlflowc.importing import assemble, show
+from mlflowc.importing import assemble, dvc, show
 from mlflowc.importing.coverage import Coverage
 from mlflowc.overwrite import overwrite
 from mlflowc.project import DEFAULT
@@ -53,6 +53,8 @@ def command(
             help="`--force` overwrites it, `-o FILE` writes another, `--stdout` only prints",
         )
     made = assemble.make(plan, coverage)
+    if plan.dvc is not None and not take_cache:
+        dvc.left_behind(plan.root, plan.dvc, coverage)
     if to_stdout:
         click.echo(made.text, nl=False)
     else:

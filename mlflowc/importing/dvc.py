@@ -36,6 +36,12 @@ def read(root: Path, file: str, params: ParamSet, coverage: Coverage) -> tuple[R
                 coverage.carried("params", node.place, f"`{path}`")
     built.draft.params = params.files
     Reporter(project, built, coverage).add()
+    return project, built
+
+
+def left_behind(root: Path, file: str, coverage: Coverage) -> None:
+    """Says what becomes of the `dvc.lock` beside the `dvc.yaml` at `file` whose results are not taken over."""
+    files = DvcFiles(root, posixpath.dirname(file))
     if files.kind(files.lock_name) == "file":
         coverage.changed(
             "dvc.lock",
@@ -43,4 +49,3 @@ def read(root: Path, file: str, params: ParamSet, coverage: Coverage) -> tuple[R
             "its hashes are MD5: `mlpipe.lock` is written by the first run",
             "`mlpipec import --cache` takes over the results that it names, so that nothing runs again",
         )
-    return project, built

@@ -237,9 +237,11 @@ class Reporter:
                 f"{k}: {v.plain()}" for k, v in node.mapping.items() if k != "path" and v.value is not None
             ]
             output = self._output(ref)
+            # Its stage may be written as one with others.
+            which = f" (`{path}`)" if self._built.draft.stages[ref.stage].each else ""
             lines = [
                 *([output.comment] if output.comment else []),
-                f"Artifact `{name}`" + (": " if said else "") + ", ".join(said),
+                f"Artifact `{name}`{which}" + (": " if said else "") + ", ".join(said),
             ]
             type_node = node.get("type")
             is_model = type_node is not None and type_node.value == "model"

@@ -30,6 +30,13 @@ class Folding:
         stage = self.draft.stages[index]
         return stage.group if stage.each and stage.group in self.folded else stage.name
 
+    def comments(self, index: int, output: int) -> list[str]:
+        """What is said beside an output of that stage, or of all the stages that are one with it."""
+        stage = self.draft.stages[index]
+        one = stage.each and stage.group in self.folded
+        members = [s for s in self.draft.stages if one and s.each and s.group == stage.group] or [stage]
+        return list(dict.fromkeys(m.outputs[output].comment for m in members))
+
     def id(self, index: int) -> str:
         """The id that the compiled pipeline has for that stage."""
         stage = self.draft.stages[index]
@@ -110,7 +117,7 @@ def _alike(draft: Draft, members: list[int]) -> bool:
 
 
 def _form(stage: StageDraft, variables: frozenset[str]) -> tuple[object, ...]:
-    outputs = tuple((o.name, _symbolic(o.path, variables), o.type, o.comment, o.kept) for o in stage.outputs)
+    outputs = tuple((o.name, _symbolic(o.path, variables), o.type, o.kept) for o in stage.outputs)
     settings = (stage.dir, stage.env, stage.runner, stage.timeout, tuple(stage.secrets))
     inputs = tuple((i.name, len(i.sources)) for i in stage.inputs)
     return tuple(stage.params), outputs, tuple(stage.symbolic), settings, inputs, tuple(stage.comments)

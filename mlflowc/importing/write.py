@@ -108,9 +108,9 @@ def _stage(draft: Draft, index: int, folding: Folding) -> str:
     lines = [_input(draft, i, stage, folding) for i in stage.inputs]
     if stage.params:
         lines.append("param " + ", ".join(stage.params))
-    for out in stage.outputs:
+    for n, out in enumerate(stage.outputs):
         type = f": {out.type}" if out.type else ""
-        lines += _comments([out.comment]).splitlines()
+        lines += _comments(folding.comments(index, n)).splitlines()
         lines.append(f'{"keep" if out.kept else "out"} {out.name}{type} = "{path(out.path, variables)}"')
     if stage.dir:
         lines.append(f"dir = {quoted(stage.dir)}")

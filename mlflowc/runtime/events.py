@@ -16,7 +16,8 @@ from mlflowc.runtime.unlike import Unlike
 class Outcome(StrEnum):
     """What became of a stage.
 
-    `KEPT`: it was up to date. `SKIPPED`: a stage before it failed. `CANCELLED`: the run was interrupted.
+    `KEPT`: it was up to date. `SKIPPED`: a stage before it failed, or any did. `CANCELLED`: the run was
+    interrupted.
     """
 
     RAN = "ran"

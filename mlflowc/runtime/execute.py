@@ -203,8 +203,11 @@ class _Schedule:
             raise self._bug
         for stage in self.todo:
             if stage not in self.results:
-                outcome = Outcome.CANCELLED if self.interrupted else Outcome.SKIPPED
-                self._done(StageResult(stage, outcome))
+                if self.interrupted:
+                    self._done(StageResult(stage, Outcome.CANCELLED))
+                else:
+                    note = "another stage failed; `--keep-going` goes on"
+                    self._done(StageResult(stage, Outcome.SKIPPED, note=note))
 
     def _take_one(self) -> None:
         try:
@@ -339,7 +342,7 @@ class _Schedule:
 
     def _skip(self, stage: str) -> None:
         if stage not in self.results and not self.interrupted:
-            self._done(StageResult(stage, Outcome.SKIPPED))
+            self._done(StageResult(stage, Outcome.SKIPPED, note="a stage before it failed"))
 
     def _good(self, stage: str) -> bool:
         return self.results[stage].outcome.good

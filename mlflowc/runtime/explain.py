@@ -37,7 +37,7 @@ class Change(NamedTuple):
             "output": f"output `{name}`",
             "secret": f"secret `{name}`",
             "vary": f"what is tried of `{name}`",
-            "search": "how is searched",
+            "search": "the search",
             "goal": "the goal",
             "parallel": "how many trials are chosen at once",
         }.get(kind, self.component)

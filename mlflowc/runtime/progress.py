@@ -83,7 +83,7 @@ class Lines(Silent):
             Outcome.RESTORED: "restored from the cache",
             Outcome.KEPT: "up to date after all",
             Outcome.FAILED: visible(result.message.partition("\n")[0]),
-            Outcome.SKIPPED: "not run: a stage before it failed",
+            Outcome.SKIPPED: "not run",
             Outcome.CANCELLED: "interrupted",
         }[result.outcome]
         note = f": {visible(result.note)}" if result.note else ""

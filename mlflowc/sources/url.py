@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mlflowc.errors import Failure
+from mlflowc.ir import feeds
 from mlflowc.ir.model import Value
 from mlflowc.sources.port import Found, Opener, Progress, Source, Version
 
@@ -29,10 +30,7 @@ def open(args: Mapping[str, Value], root: Path, env: Mapping[str, str]) -> Sourc
     url = str(args["url"])
     scheme = url.partition(":")[0].lower()
     if scheme not in _SCHEMES or ":" not in url:
-        known = ", ".join(f"`{s}:`" for s in _SCHEMES)
-        raise Failure(
-            f"nothing here fetches from `{url.partition('?')[0]}`", help=f"a url begins with {known}", code=2
-        )
+        raise Failure(f"nothing here fetches from `{url.partition('?')[0]}`", help=feeds.BEGINNINGS, code=2)
     opener: Opener = importlib.import_module(f"mlflowc.sources.{_SCHEMES[scheme]}").open
     source = opener(args, root, env)
     wanted = args.get("sha256")

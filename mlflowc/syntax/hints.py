@@ -287,6 +287,16 @@ def _equals(line: Line) -> Diagnostic | None:
     if found == "=" and "COMPARE" in accepts:
         if line.at > 0 and line.t(line.at - 1) in ("<", ">", "="):
             return None
+        after = line.t(line.at + 1) if line.at + 1 < len(line.tokens) else ""
+        if after in ("<", ">"):
+            whole = span.to(line.span(line.at + 1))
+            return Diagnostic.of(
+                checks.COLON_EQUALS,
+                f"`={after}` compares nothing: `=` comes last",
+                whole,
+                help=f"write `{after}=`",
+                fix=Fix(f"write `{after}=`", (Edit(whole, f"{after}="),)),
+            )
         return Diagnostic.of(
             checks.COLON_EQUALS,
             "`=` sets a value; two values are compared with `==`",

@@ -307,6 +307,23 @@ def test_a_result_that_was_changed_is_not_taken_over(project: Checkout) -> None:
     assert "1 ran" in project.mlpipec("run").out
 
 
+def test_the_old_lock_is_told_of_where_its_results_stay_behind(project: Checkout) -> None:
+    project.write({"dvc.yaml": STAGE, "dvc.lock": "schema: '2.0'\nstages: {}\n"})
+    assert [f["fate"] for f in findings(project) if f["construct"] == "dvc.lock"] == ["changed"]
+    assert not [f for f in findings(project, "--cache") if f["construct"] == "dvc.lock"]
+
+
+def test_an_artifact_keeps_the_instances_together(project: Checkout) -> None:
+    text = imported(
+        project,
+        "stages:\n  fit:\n    foreach: [a, b]\n    do:\n      cmd: python3 train.py ${item}\n"
+        "      outs: ['models/${item}.bin']\n"
+        "artifacts:\n  best: {path: models/a.bin, desc: the small one}\n",
+    )
+    assert 'stage fit each item in ["a", "b"] {' in text
+    assert "  # Artifact `best` (`models/a.bin`): desc: the small one\n" in text
+
+
 def test_the_example_of_the_documents_is_true(tmp_path: Path) -> None:
     page = (CHECKOUT / "docs" / "import.md").read_text()
     source, written = (re.search(rf"```{kind}\n(.*?)```", page, re.DOTALL) for kind in ("yaml", "mlpipe"))
