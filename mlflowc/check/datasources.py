@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mlflowc.check import infer, values
+from mlflowc.check import auths, infer, values
 from mlflowc.check.blocks import arguments, called, secret_names
 from mlflowc.check.context import Context
 from mlflowc.check.model import Block
@@ -283,7 +283,11 @@ def _data(ctx: Context, types: Types, decl: ast.DataDecl) -> Block[ir.Data] | No
         values.wrong(ctx, expr, "a source of data", f'a path (`"data/raw.csv"`), or one of {ways}')
         return None
     kind = _KINDS[source]
-    readers = dict(kind.readers) if source == "path" else {**kind.readers, "secrets": _secrets}
+    readers = (
+        dict(kind.readers)
+        if source == "path"
+        else {**kind.readers, "secrets": _secrets, "auth": auths.providers}
+    )
     given = arguments(ctx, expr, kind.order, readers, source)
     if given is None:
         return None
@@ -295,7 +299,7 @@ def _data(ctx: Context, types: Types, decl: ast.DataDecl) -> Block[ir.Data] | No
         settled = kind.settle(ctx, expr, given)
         if settled is None:
             return None
-        access = {k: v for k, v in given.items() if k == "secrets"}
+        access = {k: v for k, v in given.items() if k in ("secrets", "auth")}
         given = {**settled, **access}
     path = _path(source, given)
     type = _natural(ctx, source, path, given)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mlflowc import project, quick, terminal
-from mlflowc.commands import complete, feeding, sharing
+from mlflowc.commands import complete, feeding, identities, sharing
 from mlflowc.commands.courier import Courier
 from mlflowc.commands.options import file_option, remote_option, sandbox_option
 from mlflowc.errors import Failure
@@ -121,7 +121,8 @@ def command(
     found = _job(workflow, job)
     if found.kind is JobKind.PROPOSE:
         _refuse_others(pipeline, project.load(file).pipeline if given else loaded.pipeline)
-    with _using(loaded.root, pipeline) as ws:
+    with identities.taken(loaded.root, pipeline, chosen, found) as held, _using(loaded.root, pipeline) as ws:
+        ws.identity = held
         planning = found.kind is JobKind.PLAN
         arrived = handover.arrive(ws, () if planning else chosen.refresh)
         feeding.attach(ws, locked="the job of an event pins nothing by the way")
@@ -133,7 +134,8 @@ def command(
         said = given or arrived.bad or arrived.unlike
         plain = file is None and remote is None and sandbox == "off" and not said
         asked = _Asked(job, event, plain, post)
-        work = _Work(ws, pipeline, workflow, found, arrived, sharing.attach(ws, remote), sandbox, asked)
+        link = None if identities.withheld(pipeline, chosen, held, remote) else sharing.attach(ws, remote)
+        work = _Work(ws, pipeline, workflow, found, arrived, link, sandbox, asked)
         return _do(work, target, form)
 
 

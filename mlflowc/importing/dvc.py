@@ -40,7 +40,7 @@ def read(root: Path, file: str, params: ParamSet, coverage: Coverage) -> tuple[R
 
 
 def left_behind(root: Path, file: str, coverage: Coverage) -> None:
-    """Says what becomes of the `dvc.lock` beside the `dvc.yaml` at `file` whose results are not taken over."""
+    """Says what becomes of the `dvc.lock` beside the `dvc.yaml` `file` when no results are taken over."""
     files = DvcFiles(root, posixpath.dirname(file))
     if files.kind(files.lock_name) == "file":
         coverage.changed(
