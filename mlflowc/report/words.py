@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mlflowc.ir import model as ir
 from mlflowc.report.model import MetricRow, Stages, Table
+from mlflowc.runtime import progress
 from mlflowc.runtime.gate_table import number, signed
 from mlflowc.runtime.tables import Cell
 
@@ -94,28 +95,13 @@ def literal(value: ir.Value) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """`0.4 s`, `12 s`, `3 min 5 s`, `2 h 10 min`; nothing for None."""
-    if seconds is None:
-        return ""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
+    """`400 ms`, `12 s`, `3 min 5 s`, `2 h 10 min`; nothing for None."""
+    return "" if seconds is None else progress.duration(seconds)
 
 
 def size(number_of_bytes: int | None) -> str:
-    """`812 B`, `3.4 kB`, `12 MB`; nothing for None."""
-    if number_of_bytes is None:
-        return ""
-    if number_of_bytes < 1000:
-        return f"{number_of_bytes} B"
-    power = min(4, (len(str(number_of_bytes)) - 1) // 3)
-    value = number_of_bytes / 1000**power
-    return f"{value:.0f} {'kMGT'[power - 1]}B" if value >= 10 else f"{value:.1f} {'kMGT'[power - 1]}B"
+    """`812 B`, `3.4 kB`, `12.0 MB`; nothing for None."""
+    return "" if number_of_bytes is None else progress.size(number_of_bytes)
 
 
 def states(state: str) -> str:
