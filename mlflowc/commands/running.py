@@ -220,7 +220,7 @@ def _not_passed(gates: list[GateResult]) -> str:
 
 def _show_plan(plan: Plan, as_json: bool) -> None:
     if as_json:
-        print(json.dumps({"stages": plan_as_json(plan)}, indent=2))
+        print(json.dumps({"stages": plan.as_json()}, indent=2))
         return
     lines = progress.plan_lines(plan)
     for word, stage, reason in lines:
@@ -230,14 +230,6 @@ def _show_plan(plan: Plan, as_json: bool) -> None:
         print(f"nothing to do: {progress.count(same, 'stage')} up to date")
     elif same:
         print(f"{progress.count(same, 'stage')} up to date")
-
-
-def plan_as_json(plan: Plan) -> list[dict[str, Any]]:
-    """The steps of a plan for `--json`."""
-    return [
-        {"stage": s.stage.id, "action": s.action.name.lower(), "reason": s.reason, "key": s.key or None}
-        for s in plan.steps
-    ]
 
 
 def _as_json(plan: Plan, result: RunResult, gates: list[GateResult]) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import click
 from mlflowc import project, terminal
 from mlflowc.commands import complete, feeding, sharing
 from mlflowc.commands.options import file_option, overrides, remote_option, set_option
-from mlflowc.commands.running import plan_as_json
 from mlflowc.runtime import pins
 from mlflowc.runtime.plan import Action, Plan
 from mlflowc.runtime.progress import count
@@ -55,7 +54,7 @@ def command(
         if link is not None:
             link.close()
     if as_json:
-        shown: dict[str, Any] = {"idle": plan.idle, "stages": plan_as_json(plan)}
+        shown: dict[str, Any] = {"idle": plan.idle, "stages": plan.as_json()}
         if sources:
             shown["newer"] = newer
         print(json.dumps(shown, indent=2))

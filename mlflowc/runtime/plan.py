@@ -90,6 +90,13 @@ class Plan:
         """Whether there is nothing to do."""
         return all(s.action is Action.KEEP for s in self.steps)
 
+    def as_json(self) -> list[dict[str, str | None]]:
+        """The steps for `--json`."""
+        return [
+            {"stage": s.stage.id, "action": s.action.name.lower(), "reason": s.reason, "key": s.key or None}
+            for s in self.steps
+        ]
+
 
 def make_plan(
     ws: Workspace, names: Sequence[str] = (), *, force: bool = False, exact: Collection[str] | None = None
