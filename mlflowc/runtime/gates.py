@@ -176,6 +176,9 @@ def _decide(expr: ir.Expr, text: str, facts: Facts) -> Row:
             note = _figures(expr, facts)
     except _ProblemError as problem:
         return Row(text, False, found, required, note=str(problem))
+    except OverflowError:
+        # A sum of numbers that are finite need not be, and an integer of JSON may be no `float`.
+        return Row(text, False, found, required, note="a number in it grows beyond all bounds")
     base = seen.baselines[0] if len(seen.baselines) == 1 and isinstance(seen.baselines[0], float) else None
     if isinstance(verdict, _Unknown):
         note = "; ".join(dict.fromkeys(seen.absent))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def _flatten(value: Any, prefix: str, found: dict[str, Number]) -> None:
     elif isinstance(value, bool):
         found[prefix] = int(value)
     elif isinstance(value, (int, float)):
-        found[prefix] = value
+        found[prefix] = value if abs(value) <= sys.float_info.max or isinstance(value, float) else math.inf
 
 
 def finite(numbers: dict[str, Number]) -> dict[str, Number]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
 from mlflowc.ir.model import Binary, Call, Expr, Gate, Metric, Number, ParamRef, Requirement, Rows, Unary
-from mlflowc.runtime import gates
+from mlflowc.runtime import gates, metrics
 from mlflowc.runtime.baseline import Snapshot
 from mlflowc.runtime.gate_table import expression, number, render
 from mlflowc.runtime.gates import Facts, GateResult, Row
@@ -162,6 +163,25 @@ def test_a_metric_that_is_no_finite_number_fails_by_name(value: float) -> None:
         row = only(decide(Binary(op, AUC, Number(0.8)), snapshot(train=value)))
         assert not row.passed
         assert row.note == f"train.scores.auc is {value}"
+
+
+@pytest.mark.parametrize("value", [10**400, 1.7e308])
+def test_numbers_beyond_what_can_be_reckoned_with(value: float) -> None:
+    now = snapshot(train_de=value, train_en=value)
+    for expr in (
+        Call("better", (ALL,), (("than", ALL_MAIN),)),
+        Binary(">=", Call("mean", (ALL,)), Number(1)),
+        Binary(">=", Call("sum", (ALL,)), Number(1)),
+        Binary(">=", Binary("*", ALL, Number(10)), ALL_MAIN),
+    ):
+        row = only(decide(expr, now, snapshot(train_de=1.0, train_en=value)))
+        assert not row.passed and row.note
+
+
+def test_an_integer_that_is_no_float_is_no_metric(tmp_path: Path) -> None:
+    (tmp_path / "m.json").write_text(f'{{"auc": 1{"0" * 400}, "loss": [1, -1{"0" * 400}]}}')
+    found = metrics.read(tmp_path / "m.json")
+    assert metrics.finite(found) == {"loss.0": 1}
 
 
 def test_a_missing_baseline_passes_or_fails_as_it_says() -> None:
