@@ -5,6 +5,7 @@ All take a random port, are waited for, and end with the test run. `weed` comes 
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import getpass
 import http.client
@@ -107,6 +108,55 @@ def s3_server(folder: Path, iam: Mapping[str, Any] | None = None) -> Iterator[S3
         server = S3(f"http://127.0.0.1:{ports[0]}", ports[0])
         _wait_for(lambda: _make_bucket(ports[6]), folder / "log.txt")
         yield server
+
+
+def roles(issuer: str, subjects: Mapping[str, str], audience: str = "sts.amazonaws.com") -> dict[str, Any]:
+    """For `s3_server`: roles by name, each for jobs with that subject in the tokens of `issuer`, which may read
+    and write `bucket`. `role` gives their ARNs."""
+    policy = {
+        "Effect": "Allow",
+        "Action": ["s3:*"],
+        "Resource": ["arn:aws:s3:::bucket", "arn:aws:s3:::bucket/*"],
+    }
+    made = [
+        {
+            "roleName": name,
+            "roleArn": role(name),
+            "trustPolicy": {
+                "Version": "2012-10-17",
+                "Statement": [
+                    {
+                        "Effect": "Allow",
+                        "Principal": {"Federated": "ci"},
+                        "Action": ["sts:AssumeRoleWithWebIdentity"],
+                        "Condition": {"StringEquals": {"oidc:sub": subject}},
+                    }
+                ],
+            },
+            "attachedPolicies": ["bucket"],
+        }
+        for name, subject in subjects.items()
+    ]
+    known = {"issuer": issuer, "clientId": audience, "jwksUri": f"{issuer}/keys", "scopes": ["openid"]}
+    return {
+        "sts": {
+            "tokenDuration": "1h",
+            "maxSessionLength": "12h",
+            "issuer": "seaweedfs",
+            "signingKey": base64.b64encode(b"k" * 32).decode(),
+        },
+        "providers": [{"name": "ci", "type": "oidc", "enabled": True, "config": known}],
+        "policy": {"defaultEffect": "Deny", "storeType": "memory"},
+        "policies": [
+            {"name": "bucket", "document": {"Version": "2012-10-17", "Statement": [policy]}},
+        ],
+        "roles": made,
+    }
+
+
+def role(name: str) -> str:
+    """The ARN of a role of `roles`."""
+    return f"arn:aws:iam::123456789012:role/{name}"
 
 
 def _make_bucket(filer: int) -> bool:
