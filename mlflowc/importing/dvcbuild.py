@@ -236,7 +236,7 @@ class Builder:
         if path in code:
             coverage.carried("deps", item.place, f"`{path}`, as code that the command runs")
             return
-        found = self._sources(raw, item)
+        found = self._sources(item)
         if not found:
             return
         if len(found) == 1 and any(i.sources == (found[0][0],) for i in draft.inputs):
@@ -248,7 +248,7 @@ class Builder:
             paths.setdefault(found[0][2], name)
         coverage.carried("deps", item.place, f"`{path}`")
 
-    def _sources(self, raw: RawStage, item: Item) -> list[tuple[Source, str, str]]:
+    def _sources(self, item: Item) -> list[tuple[Source, str, str]]:
         """What a path is made of: each source, a name for it, and the path where it lies."""
         path, outs = item.path, self._built.outs
         above = [path[:n] for n, c in enumerate(path) if c == "/"]

@@ -105,7 +105,7 @@ def _report(report: ReportDraft, folding: Folding) -> str:
 def _stage(draft: Draft, index: int, folding: Folding) -> str:
     stage = draft.stages[index]
     variables = [name for name, _ in stage.each] if index in folding.clauses else []
-    lines = [_input(draft, i, stage, folding) for i in stage.inputs]
+    lines = [_input(i, stage, folding) for i in stage.inputs]
     if stage.params:
         lines.append("param " + ", ".join(stage.params))
     for n, out in enumerate(stage.outputs):
@@ -156,7 +156,7 @@ def _run(commands: list[str]) -> str:
     return "[\n" + "".join(f'    "{c}",\n' for c in commands) + "  ]"
 
 
-def _input(draft: Draft, entry: InputDraft, stage: StageDraft, folding: Folding) -> str:
+def _input(entry: InputDraft, stage: StageDraft, folding: Folding) -> str:
     sources = [_source(s, stage, folding) for s in entry.sources]
     if len(sources) > 1:
         return f"in {entry.name} = [{', '.join(sources)}]"

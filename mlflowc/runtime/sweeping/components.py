@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 
 from mlflowc.ir.model import Stage, Sweep
+from mlflowc.runtime.hashing import hash_bytes
 from mlflowc.runtime.keys import canonical
 from mlflowc.runtime.records import Record
 
@@ -42,20 +42,9 @@ def variants(sweep: Sweep, base: Stage) -> list[Stage]:
 
 def failed_key(trial: str) -> str:
     """The key of the record that says that a trial failed; `trial` is the key of its result."""
-    from mlflowc.runtime.hashing import hash_bytes
-
     return hash_bytes(f"mlpipe-failed-trial {trial}".encode())
 
 
 def failed(stage: str, key: str) -> Record:
     """That record: a job leaves it for the jobs behind it, which then need not try."""
     return Record(failed_key(key), stage, {"failed": key}, ())
-
-
-_TRIAL = re.compile(r"(?P<sweep>.*)\[(?P<number>\d+)\]")
-
-
-def sweep_of(trial: str) -> str:
-    """The sweep that a trial belongs to, by its id."""
-    found = _TRIAL.fullmatch(trial)
-    return found["sweep"] if found else trial
