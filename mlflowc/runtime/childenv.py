@@ -73,7 +73,7 @@ def secrets(stage: Stage, host: Mapping[str, str] = os.environ) -> dict[str, str
     if missing:
         names = ", ".join(f"`{m}`" for m in missing)
         raise Failure(
-            f"stage `{stage.id}` needs the secret {names}, and no such environment variable is set",
-            help=f"set it for this run, as in: {missing[0]}=... mlpipec run",
+            f"`{stage.id}` needs the secret {names}, and no such environment variable is set",
+            help=f"set it for this run, as in: {missing[0]}=... mlpipec …",
         )
     return {s: host[s] for s in stage.secrets}

@@ -341,8 +341,11 @@ def _comma(line: Line) -> Diagnostic | None:
     if n == 0 or line.kind(n) not in ("word", "string", "number", "[", "("):
         return None
     between = "COMMA" in line.stop.accepts
-    begins = line.t(n + 1) in ("=", ":") or (
-        line.t(n) in (line.place.block or ()) and line.kind(n + 1) in ("word", "string")
+    opens = line.t(n) in ("with", "vars") and line.t(n + 1) == "{"
+    begins = (
+        opens
+        or line.t(n + 1) in ("=", ":")
+        or (line.t(n) in (line.place.block or ()) and line.kind(n + 1) in ("word", "string"))
     )
     items = "_SEP" in line.stop.accepts and line.kind(n) == "word" and begins
     if not between and not items:

@@ -134,8 +134,25 @@ def _options(line: Line) -> Diagnostic | None:
     )
 
 
+def _inner_quote(line: Line) -> Diagnostic | None:
+    """`"python -c "print(1)""`: the second quote ends the text, and what follows stands right behind it."""
+    n = line.at
+    if n == 0 or line.kind(n - 1) != "string" or line.kind(n) == "string" or n >= len(line.tokens):
+        return None
+    if line.tokens[n - 1].end != line.tokens[n].start or line.t(n)[0] in ",;:=[]{}()":
+        return None
+    end = line.tokens[n - 1].end
+    return Diagnostic.of(
+        checks.SYNTAX,
+        f'in {line.place}: a text ends at this `"`, and `{line.t(n)}` stands right behind it',
+        Span(line.source.name, end - 1, end),
+        help='a `"` inside of a text is written `\\"`, or the text stands between `"""`',
+    )
+
+
 # In the order in which they are asked.
 SLIPS: tuple[Callable[[Line], Diagnostic | None], ...] = (
+    _inner_quote,
     _unit,
     _instance,
     _second_index,

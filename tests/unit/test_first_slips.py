@@ -93,3 +93,24 @@ def test_why_a_stage_did_not_run(project: Checkout) -> None:
     assert "- last not run: a stage before it failed" in said
     assert "- train[2] not run: another stage failed; `--keep-going` goes on" in said
     assert "`--keep-going`" not in project.mlpipec("run", "--keep-going", code=1).out
+
+
+def test_a_quote_inside_of_a_command(project: Checkout) -> None:
+    project.replace("pipeline.mlpipe", 'run = "echo', 'run = "python -c "print(1)" && echo')
+    said = project.mlpipec("check", code=1).out
+    assert 'a text ends at this `"`, and `print` stands right behind it' in said
+    assert '10 │   run = "python -c "print(1)" && echo' in said
+    assert r'a `"` inside of a text is written `\"`' in said
+
+
+def test_a_comma_before_the_parameters_of_an_event(project: Checkout) -> None:
+    project.replace(
+        "pipeline.mlpipe", "report", 'on push("main") { run = [quality] with { rate = 0.2 } }\nreport'
+    )
+    assert "between `]` and `with` a `,`" in project.mlpipec("check", code=1).out
+    project.mlpipec("check", "--fix")
+
+
+def test_a_path_is_told_of_once_for_all_instances(project: Checkout) -> None:
+    project.replace("pipeline.mlpipe", '"metrics/', '"my metrics/')
+    assert project.mlpipec("check").out.count("has a space in it") == 1

@@ -39,10 +39,14 @@ CHECK = Check(
 
 def check(facts: Facts) -> Iterator[Diagnostic]:
     """Outputs and kept paths: what the project itself chooses."""
+    told: set[Span] = set()
     for step in facts.typed.stages:
         for part in places(step):
             path = part.value.path
             place = part.source or part.span
+            if place in told:  # another instance of `each`
+                continue
+            told.add(place)
             if any(c.isspace() for c in path):
                 yield Diagnostic.of(CHECK, f"`{path}` has a space in it", place, help="use `_` or `-`")
             elif bad := next((c for c in path if c in _UNFIT or ord(c) < 32), None):
