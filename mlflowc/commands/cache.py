@@ -174,13 +174,19 @@ def import_(source: Path, as_json: bool, file: str | None) -> int:
 @command.command("policy")
 @click.argument("cloud", type=click.Choice(["aws", "gcp", "minio"]))
 @click.option("--repository", metavar="OWNER/NAME", help="The repository (default: from git's `origin`).")
+@click.option(
+    "--service",
+    type=click.Choice(["github", "gitlab"]),
+    default="github",
+    help="Whose tokens the jobs show (default: github).",
+)
 @remote_option
 @file_option
-def policy(cloud: str, repository: str | None, remote: str | None, file: str | None) -> int:
+def policy(cloud: str, repository: str | None, service: str, remote: str | None, file: str | None) -> int:
     """Print the rules by which the remote itself keeps pull requests out of `trusted/`."""
     from mlflowc.commands import caching
 
-    click.echo(caching.policy(file, remote, cloud, repository))
+    click.echo(caching.policy(file, remote, cloud, repository, service))
     return 0
 
 

@@ -270,14 +270,18 @@ def take_in(file: str | None, source: Path) -> Told:
     }
 
 
-def policy(file: str | None, remote: str | None, cloud: str, repository: str | None) -> str:
+def policy(
+    file: str | None, remote: str | None, cloud: str, repository: str | None, service: str = "github"
+) -> str:
     """The rules for the remote's own access control. Raises `Failure`."""
+    from mlflowc.ir import identity
     from mlflowc.runtime.remotes.policy import render, repository_of
 
     with workspace(file) as ws:
         place = place_of_remote(ws, remote)
         found = repository or repository_of(ws.root) or "OWNER/REPOSITORY"
-        return render(cloud, place.address, found, ws.pipeline.ci.branch)
+        auth = identity.find(ws.pipeline, cloud)
+        return render(cloud, place.address, found, ws.pipeline.ci.branch, service, auth)
 
 
 # --- parts

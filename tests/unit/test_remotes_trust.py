@@ -7,6 +7,7 @@ import json
 import pytest
 
 from mlflowc.errors import Failure
+from mlflowc.ir.model import Auth
 from mlflowc.runtime.remotes import policy
 from mlflowc.runtime.remotes.trust import Trust, decide
 
@@ -121,9 +122,37 @@ def test_the_printed_policy_keeps_pull_requests_out(cloud: str) -> None:
         assert "repo:acme/ml:pull_request" in text
 
 
+def _trust_of(text: str, name: str) -> dict[str, object]:
+    """The statement that says who may take a role."""
+    block = text.split(f"# {name}: who may take that role\n")[1].split("\n\n#")[0]
+    statement: dict[str, object] = json.loads(block)["Statement"][0]
+    return statement
+
+
+def test_the_printed_trust_is_that_of_the_auth() -> None:
+    options = (("audience", "acme"), ("role", "arn:aws:iam::123456789012:role/ci"))
+    text = policy.render("aws", "s3://b", "acme/ml", "trunk", "gitlab", Auth("aws", options))
+    found = _trust_of(text, "trusted")
+    assert found["Principal"] == {"Federated": "arn:aws:iam::123456789012:oidc-provider/gitlab.com"}
+    subject = "project_path:acme/ml:ref_type:branch:ref:"
+    assert found["Condition"] == {
+        "StringEquals": {"gitlab.com:aud": "acme", "gitlab.com:sub": f"{subject}trunk"}
+    }
+    assert _trust_of(text, "untrusted")["Condition"] == {
+        "StringEquals": {"gitlab.com:aud": "acme"},
+        "StringLike": {"gitlab.com:sub": f"{subject}*"},
+    }
+    assert 'role         = "arn:aws:iam::123456789012:role/ci"' in text
+    pool = "projects/12/locations/global/workloadIdentityPools/ci-pool"
+    auth = Auth("gcp", (("audience", "acme"), ("provider", f"{pool}/providers/github")))
+    text = policy.render("gcp", "gs://b", "acme/ml", "main", "github", auth)
+    assert f"principalSet://iam.googleapis.com/{pool}/attribute.mlpipe/trusted" in text
+    assert "--allowed-audiences=acme" in text
+
+
 def test_the_policy_for_google_has_conditions_by_folder() -> None:
     text = policy.render("gcp", "gs://bucket/x", "acme/ml", "trunk")
-    bindings = json.loads(text[text.index("{\n") :])["bindings"]
+    bindings = json.loads(text[text.index("{\n") : text.index("# in the pipeline")])["bindings"]
     writers = {
         b["members"][0].rpartition("/")[2]: b["condition"]
         for b in bindings

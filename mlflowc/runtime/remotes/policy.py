@@ -4,17 +4,70 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from mlflowc.errors import Failure
+from mlflowc.frozen import dataclass
+from mlflowc.ir import identity
+from mlflowc.ir.model import Auth
 from mlflowc.runtime import gitcalls
 from mlflowc.runtime.gitcalls import GitError
 from mlflowc.runtime.remotes.names import VERSION
 
 _ORIGIN = re.compile(r"(?:[a-z+]+://(?:[^@/]+@)?[^/]+/|[^@/]+@[^:]+:)(.+?)(?:\.git)?/?")
-_ISSUER = "token.actions.githubusercontent.com"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A CI service as providers see it: who signs its tokens; the subjects of jobs of the protected branch, and
+    of pull requests; conditions of Google's for jobs of the repository, and for those of that branch. `NAME`
+    stands for the repository, `BRANCH` for the branch."""
+
+    issuer: str
+    trusted: str
+    untrusted: str
+    ours: str
+    protected: str
+
+
+SERVICES: Mapping[str, Service] = {
+    "github": Service(
+        "token.actions.githubusercontent.com",
+        "repo:NAME:ref:refs/heads/BRANCH",
+        "repo:NAME:pull_request",
+        "assertion.repository == 'NAME'",
+        "assertion.ref == 'refs/heads/BRANCH' && assertion.event_name != 'pull_request_target'",
+    ),
+    # In a merge request's jobs, the branch is the one that it comes from, and of a fork's, the project is the
+    # fork. So a condition on the project keeps forks out.
+    "gitlab": Service(
+        "gitlab.com",
+        "project_path:NAME:ref_type:branch:ref:BRANCH",
+        "project_path:NAME:ref_type:branch:ref:*",
+        "assertion.project_path == 'NAME'",
+        "assertion.ref == 'BRANCH' && assertion.ref_type == 'branch' && assertion.ref_protected == 'true' && "
+        "assertion.pipeline_source != 'merge_request_event'",
+    ),
+}
+
+
+_ROLE = "arn:aws:iam::ACCOUNT:role/mlpipe-"
+_PROVIDER = "projects/NUMBER/locations/global/workloadIdentityPools/POOL/providers/PROVIDER"
+
+
+class _Jobs(NamedTuple):
+    """The jobs of one repository at a service."""
+
+    service: Service
+    repository: str
+    branch: str
+
+    def said(self, text: str) -> str:
+        """`text` for this repository."""
+        return text.replace("NAME", self.repository).replace("BRANCH", self.branch)
 
 
 def repository_of(root: Path) -> str | None:
@@ -27,10 +80,18 @@ def repository_of(root: Path) -> str | None:
     return match[1] if match else None
 
 
-def render(cloud: str, address: str, repository: str, branch: str) -> str:
+def render(
+    cloud: str,
+    address: str,
+    repository: str,
+    branch: str,
+    service: str = "github",
+    auth: Auth | None = None,
+) -> str:
     """The rules for the remote at `address`, for jobs of the repository whose protected branch is `branch`.
 
-    Raises `Failure` when the address is not one of that cloud.
+    `auth` is the pipeline's for that cloud: its audience and its names are used. Raises `Failure` when the
+    address is not one of that cloud.
     """
     scheme = "gs" if cloud == "gcp" else "s3"
     parts = urlsplit(address)
@@ -42,8 +103,9 @@ def render(cloud: str, address: str, repository: str, branch: str) -> str:
         )
     prefix = parts.path.strip("/")
     base = f"{prefix}/{VERSION}" if prefix else VERSION
+    known = SERVICES[service]
     if cloud == "gcp":
-        return _gcp(parts.netloc, base, repository, branch)
+        return _gcp(parts.netloc, base, _Jobs(known, repository, branch), auth)
     roles = [
         (
             "trusted",
@@ -58,14 +120,25 @@ def render(cloud: str, address: str, repository: str, branch: str) -> str:
         policy = {"Version": "2012-10-17", "Statement": _statements(parts.netloc, base, reads, writes)}
         blocks.append(f"# {name}: {who}\n# permissions\n{json.dumps(policy, indent=2)}")
         if cloud == "aws":
-            trust = _aws_trust(repository, branch, trusted=name == "trusted")
+            trust = _aws_trust(_Jobs(known, repository, branch), auth, trusted=name == "trusted")
             blocks.append(f"# {name}: who may take that role\n{json.dumps(trust, indent=2)}")
         else:
             blocks.append(
                 f"# {name}: add it with  mc admin policy create ALIAS mlpipe-{name} FILE\n"
                 f"# and attach it to the user whose keys are the secrets of those jobs alone"
             )
+    if cloud == "aws":
+        blocks.append(f"# in the pipeline\n{_block(auth)}")
     return "\n\n".join(blocks)
+
+
+def _block(auth: Auth | None) -> str:
+    """The `auth` that takes these roles."""
+    options = dict(auth.options) if auth is not None else {}
+    role, other = options.get("role", _ROLE + "trusted"), options.get("pull_request", _ROLE + "untrusted")
+    if not isinstance(other, str):
+        other = _ROLE + "untrusted"
+    return f'auth aws {{\n  role         = "{role}"\n  pull_request = "{other}"\n}}'
 
 
 def _statements(bucket: str, base: str, reads: list[str], writes: list[str]) -> list[dict[str, Any]]:
@@ -94,27 +167,33 @@ def _statements(bucket: str, base: str, reads: list[str], writes: list[str]) -> 
     ]
 
 
-def _aws_trust(repository: str, branch: str, *, trusted: bool) -> dict[str, Any]:
-    subject = f"repo:{repository}:ref:refs/heads/{branch}" if trusted else f"repo:{repository}:pull_request"
+def _aws_trust(jobs: _Jobs, auth: Auth | None, *, trusted: bool) -> dict[str, Any]:
+    options = dict(auth.options) if auth is not None else {}
+    role = options.get("role" if trusted else "pull_request") or options.get("role")
+    account = str(role).split(":")[4] if isinstance(role, str) and role.count(":") >= 5 else ""
+    issuer = jobs.service.issuer
+    subject = jobs.said(jobs.service.trusted if trusted else jobs.service.untrusted)
+    audience = identity.audience(auth or Auth("aws"))
+    conditions: dict[str, dict[str, str]] = {"StringEquals": {f"{issuer}:aud": audience}}
+    conditions.setdefault("StringLike" if "*" in subject else "StringEquals", {})[f"{issuer}:sub"] = subject
     return {
         "Version": "2012-10-17",
         "Statement": [
             {
                 "Effect": "Allow",
-                "Principal": {"Federated": f"arn:aws:iam::ACCOUNT:oidc-provider/{_ISSUER}"},
+                "Principal": {"Federated": f"arn:aws:iam::{account or 'ACCOUNT'}:oidc-provider/{issuer}"},
                 "Action": "sts:AssumeRoleWithWebIdentity",
-                "Condition": {
-                    "StringEquals": {f"{_ISSUER}:aud": "sts.amazonaws.com", f"{_ISSUER}:sub": subject}
-                },
+                "Condition": conditions,
             }
         ],
     }
 
 
-def _gcp(bucket: str, base: str, repository: str, branch: str) -> str:
-    pool = "principalSet://iam.googleapis.com/projects/NUMBER/locations/global/workloadIdentityPools/POOL"
+def _gcp(bucket: str, base: str, jobs: _Jobs, auth: Auth | None) -> str:
+    options = dict(auth.options) if auth is not None else {}
+    provider = str(options.get("provider") or _PROVIDER)
+    pool = f"principalSet://iam.googleapis.com/{provider.partition('/providers/')[0]}"
     objects = f"projects/_/buckets/{bucket}/objects/{base}"
-    ref = f"refs/heads/{branch}"
     bindings = {
         "bindings": [
             # A listing is asked of the bucket: it shows names, not contents.
@@ -129,19 +208,22 @@ def _gcp(bucket: str, base: str, repository: str, branch: str) -> str:
             ),
         ]
     }
-    mapping = (
-        f"attribute.mlpipe=assertion.ref == '{ref}' && assertion.event_name != 'pull_request_target' ? "
-        "'trusted' : 'untrusted'"
-    )
+    mapping = f"attribute.mlpipe={jobs.said(jobs.service.protected)} ? 'trusted' : 'untrusted'"
+    block = f'auth gcp {{\n  provider     = "{provider}"\n  pull_request = true\n}}'
+    audience = [f"--allowed-audiences={options['audience']}"] if "audience" in options else []
     return "\n".join(
         [
             "# of the workload identity provider",
-            f"--issuer-uri=https://{_ISSUER}",
-            f"--attribute-condition=\"assertion.repository == '{repository}'\"",
+            f"--issuer-uri=https://{jobs.service.issuer}",
+            *audience,
+            f'--attribute-condition="{jobs.said(jobs.service.ours)}"',
             f'--attribute-mapping="google.subject=assertion.sub,{mapping}"',
             "",
             "# of the bucket (uniform bucket-level access)",
             json.dumps(bindings, indent=2),
+            "",
+            "# in the pipeline; without a service account, jobs come as themselves",
+            block,
         ]
     )
 
