@@ -38,6 +38,8 @@ COMMANDS: dict[str, dict[str, str]] = {
         "verify": "Check that the lock file agrees with the checkout.",
         "lock": "Settle the lock file where two branches met.",
         "cache": "Share, check and clear up cached results.",
+        "release": "Tag a version of a model, with a card and where it comes from.",
+        "verify-model": "Check a file against what its release says.",
         "report": "Show metrics, parameters and plots against a baseline.",
     },
     "CI": {

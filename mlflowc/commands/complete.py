@@ -59,6 +59,7 @@ def _targets(pipeline: Pipeline) -> list[str]:
 stages = _of(_stages)
 targets = _of(_targets)
 drawn = _of(lambda p: [*_targets(p), *(a.name for a in p.actions)])
+outputs = _of(lambda p: [f"{s.id}.{o.name}" for s in p.stages for o in s.outputs])
 reports = _of(lambda p: [r.name for r in p.reports])
 events = _of(lambda p: [e.id for e in p.events])
 data = _of(lambda p: [d.name for d in p.data if is_pinned(d)])

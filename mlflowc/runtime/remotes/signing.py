@@ -38,6 +38,11 @@ class Signer:
         """The signature of a record, in Base64."""
         return base64.b64encode(self._key.sign(_message(namespace, key, record))).decode()
 
+    def sign_envelope(self, encoded: bytes) -> str:
+        """The signature of a DSSE envelope, in Base64; `encoded` says what it is at its beginning."""
+        assert encoded.startswith(b"DSSEv1 ")
+        return base64.b64encode(self._key.sign(encoded)).decode()
+
 
 @dataclass(frozen=True, slots=True)
 class Demand:
@@ -103,6 +108,23 @@ def signer(env: Mapping[str, str] = os.environ) -> Signer | None:
 
 def verifies(public: str, signature: str, namespace: str, key: str, record: bytes) -> bool:
     """Whether that is a signature of the record by that key."""
+    return _verifies(public, signature, _message(namespace, key, record))
+
+
+def verifies_envelope(public: str, signature: str, encoded: bytes) -> bool:
+    """Whether that is a signature of a DSSE envelope by that key."""
+    return encoded.startswith(b"DSSEv1 ") and _verifies(public, signature, encoded)
+
+
+def is_public(text: str) -> bool:
+    """Whether `text` is a public key."""
+    try:
+        return text.startswith(_PUBLIC) and len(base64.b64decode(text[len(_PUBLIC) :], validate=True)) == 32
+    except ValueError:
+        return False
+
+
+def _verifies(public: str, signature: str, message: bytes) -> bool:
     try:
         from cryptography.exceptions import InvalidSignature  # slow to import
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -111,7 +133,7 @@ def verifies(public: str, signature: str, namespace: str, key: str, record: byte
     try:
         raw = base64.b64decode(public.removeprefix(_PUBLIC), validate=True)
         made = base64.b64decode(signature, validate=True)
-        Ed25519PublicKey.from_public_bytes(raw).verify(made, _message(namespace, key, record))
+        Ed25519PublicKey.from_public_bytes(raw).verify(made, message)
     except (ValueError, InvalidSignature):
         return False
     return True
