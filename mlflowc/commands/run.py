@@ -72,8 +72,9 @@ def command(
 ) -> int:
     """Run what is out of date, restore what is cached.
 
-    TARGET is a stage (by name: all its instances; by id: one, as in 'train[de]'), a gate or a report. Without
-    targets, all stages are brought up to date and all gates are decided.
+    TARGET is a stage (by name: all its instances; by id: one, as in 'train[de]'), a sweep, a gate or a
+    report. Without targets, all stages are brought up to date, sweeps only where something reads them, and
+    all gates are decided.
     """
     given = overrides(settings)
     if not (quick.tried or names or event or force or dry or as_json or junit or fix or sandbox != "off"):
