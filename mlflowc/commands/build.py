@@ -84,6 +84,15 @@ def command(targets: tuple[str, ...], check: bool, to_stdout: bool, force: bool,
             f"note: the jobs install mlflowc=={__version__} from the package index, and this one came from "
             f"{_installed_from()}; say what they install with ci {{ install = … }}"
         )
+    install = pipeline.ci.install or ""
+    if set(wanted) - {"make"} and install.endswith(".whl") and not _is_there(repository, install):
+        click.echo(
+            f"note: the jobs install `{install}`, and the repository has no such file: build and commit it"
+        )
+
+
+def _is_there(repository: Path, install: str) -> bool:
+    return "://" in install or (repository / install).is_file()
 
 
 def _installed_from() -> str | None:

@@ -48,7 +48,11 @@ def test_jobs_that_would_install_another_tool_than_this_one(here: Checkout) -> N
     assert "say what they install" not in here.mlpipec("build", "--target", "make").out
     with (here.path / "pipeline.mlpipe").open("a") as file:
         file.write('ci { install = "wheels/mlflowc.whl" }\n')
-    assert "say what they install" not in here.mlpipec("build", "--target", "gitlab").out
+    said = here.mlpipec("build", "--target", "gitlab").out
+    assert "say what they install" not in said
+    assert "note: the jobs install `wheels/mlflowc.whl`, and the repository has no such file" in said
+    here.write({"wheels/mlflowc.whl": ""})
+    assert "no such file" not in here.mlpipec("build", "--target", "gitlab").out
 
 
 def test_without_a_target_there_must_be_files(here: Checkout) -> None:
