@@ -5,6 +5,7 @@ The version is the size and the time of the last change; of a folder, a digest o
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Mapping
@@ -18,6 +19,9 @@ from mlflowc.ir.model import Value
 from mlflowc.runtime.ports import LocalFileSystem
 from mlflowc.runtime.walking import walk
 from mlflowc.sources.port import Found, GoneError, Progress, Version
+
+# Faults of the place that is written.
+_HERE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 
 def open(args: Mapping[str, Value], root: Path, env: Mapping[str, str]) -> Local:
@@ -63,10 +67,15 @@ class Local:
                 shutil.copytree(self._path, temporary, symlinks=False)
             elif not LocalFileSystem().clone(self._path, _gone(temporary)):
                 self._copy(temporary, found.size or 0, progress)
-        except shutil.Error as e:
-            raise Failure(f"{self.shown} cannot be read: {_first(e)}", help="check its permissions") from e
         except OSError as e:
-            raise Failure(f"{self.shown} cannot be read: {e.strerror}", help="check its permissions") from e
+            # It is begun anew the next time, and what came so far may have filled the disk.
+            shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink(missing_ok=True)
+            said = _first(e) if isinstance(e, shutil.Error) else e.strerror
+            if e.errno in _HERE or any(os.strerror(n) in str(said) for n in _HERE):
+                raise Failure(
+                    f"{self.shown} cannot be kept: {said}", help="the project's `.mlpipe` needs space for it"
+                ) from e
+            raise Failure(f"{self.shown} cannot be read: {said}", help="check its permissions") from e
         # What is written while it is copied is no version at all.
         self._demand(version, self.look(version).version)
         temporary.replace(into)

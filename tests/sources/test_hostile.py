@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from mlflowc.ir import feeds
+from mlflowc.ir.model import Data, FileType, Place
+from mlflowc.runtime.ports import LocalFileSystem
+from mlflowc.sources.folder import Local
 from tests.sources.conftest import Taker
 from tests.support.git_repos import commit, git
 
@@ -118,3 +124,23 @@ def test_a_registry_with_an_output_elsewhere(taker: Taker, evil: Path) -> None:
         "d/plain",
     ]
     assert not [*taker.root.parent.rglob("planted")]
+
+
+def test_a_full_disk_is_said_and_not_left_full(taker: Taker, monkeypatch: pytest.MonkeyPatch) -> None:
+    (taker.root.parent / "data.csv").write_text("id\n1\n")
+
+    def full(self: Local, into: Path, size: int, progress: object) -> None:
+        into.write_text("id")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Local, "_copy", full)
+    monkeypatch.setattr(LocalFileSystem, "clone", lambda self, source, target: False)
+    failure = taker.refused("url", url="file:../data.csv")
+    assert "No space left" in failure.message and "needs space" in failure.help
+    assert not list((taker.root / "refused").iterdir())
+
+
+@pytest.mark.parametrize("url", ["file:../srv/x.csv", "file:///srv/x.csv", "https://example.org/a/x.csv?v=1"])
+def test_data_has_the_name_of_its_file(url: str) -> None:
+    data = Data("d", Place("p.mlpipe", 1, 1), FileType("csv"), "url", (("url", url),))
+    assert feeds.standing(data) == ".mlpipe/data/d/x.csv"

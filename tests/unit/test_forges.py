@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -236,3 +238,44 @@ def test_only_what_posts_waits_for_an_http_client() -> None:
     modules = "mlflowc.commands.report, mlflowc.commands.exec, mlflowc.commands.checkjob"
     code = f"import sys, {modules}; sys.exit('httpx' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+@pytest.mark.parametrize(("service", "header"), [("gitlab", "PRIVATE-TOKEN"), ("github", "Authorization")])
+def test_the_token_goes_to_no_other_host(service: str, header: str) -> None:
+    heard: list[tuple[int, str | None]] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            port = self.server.server_address[1]
+            heard.append((port, self.headers.get(header)))
+            away = {"/away": others, "/near": own}.get(self.path)
+            self.send_response(302 if away else 200)
+            if away:
+                self.send_header("Location", f"http://127.0.0.1:{away}/there")
+            self.end_headers()
+            self.wfile.write(b"" if away else b"{}")
+
+        def log_message(self, *args: Any) -> None:
+            """Quiet."""
+
+    servers = [http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) for _ in range(2)]
+    own, others = (s.server_address[1] for s in servers)
+    for server in servers:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    place = detect(
+        {f"{service.upper()}_TOKEN": "secret"},
+        Given(service=service, repository="o/r", number=1, api=f"http://127.0.0.1:{own}"),
+    )
+    assert place
+    line = comment.connect(place)
+    try:
+        line.forge.client.get("/near")
+        line.forge.client.get("/away")
+    finally:
+        line.close()
+        for server in servers:
+            server.shutdown()
+            server.server_close()
+    assert all(token and "secret" in token for port, token in heard if port == own)
+    assert [port for port, _ in heard] == [own, own, own, others]
+    assert heard[-1] == (others, None)

@@ -68,8 +68,9 @@ class Client:
             self._http = httpx.Client(
                 headers={"User-Agent": "mlpipec", "Accept": "application/json", **headers},
                 timeout=httpx.Timeout(30, connect=10),
-                # Renamed repositories answer with another address. httpx keeps the token from other hosts.
+                # Renamed repositories answer with another address.
                 follow_redirects=True,
+                event_hooks={"request": [self._keep_secret]},
             )
         except (httpx.InvalidURL, ValueError, OSError, ImportError) as e:
             raise Failure(f"cannot talk to {self.title}: {e}", help="look at the proxy's variables") from e
@@ -77,6 +78,14 @@ class Client:
     def close(self) -> None:
         """Ends the connections."""
         self._http.close()
+
+    def _keep_secret(self, request: httpx.Request) -> None:
+        """No token for another host that an answer leads to. Of GitLab's header httpx does not know."""
+        own, to = httpx.URL(self.api), request.url
+        upgraded = own.host == to.host and to.scheme == "https"
+        if (own.scheme, own.netloc) != (to.scheme, to.netloc) and not upgraded:
+            for name in ("Authorization", "PRIVATE-TOKEN"):
+                request.headers.pop(name, None)
 
     def get(self, path: str, **query: Any) -> Answer:
         """What is at `path` of the API (or at an address that the service named)."""
