@@ -22,7 +22,7 @@ _ORIGIN = re.compile(r"(?:[a-z+]+://(?:[^@/]+@)?[^/]+/|[^@/]+@[^:]+:)(.+?)(?:\.g
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A CI service as providers see it: who signs its tokens; the subjects of jobs of the protected branch, and
+    """A CI service as providers see it: who signs its tokens; subjects of jobs of the protected branch, and
     of pull requests; conditions of Google's for jobs of the repository, and for those of that branch. `NAME`
     stands for the repository, `BRANCH` for the branch."""
 
