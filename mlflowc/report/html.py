@@ -68,6 +68,7 @@ def render(document: Document) -> str:
         "prose": prose,
         "signed": signed,
         "size": size,
+        "spoken": spoken,
         "state": states,
         "uri": data_uri,
         "kind": lambda section: type(section).__name__.lower(),
@@ -131,6 +132,15 @@ def prose(text: Text) -> Markup:
         mark = f"\ue000{n}\ue001"
         html = html.replace(mark, str(escape(value))).replace(quote(mark), quote(value, safe=""))
     return Markup(html)
+
+
+def spoken(text: str) -> Markup:
+    """A message; what it has between backticks is code."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return escape(text)
+    mark = Markup("<code>{}</code>")
+    return Markup("").join(mark.format(part) if n % 2 else part for n, part in enumerate(parts))
 
 
 def share(row: MetricRow, largest: float) -> float:

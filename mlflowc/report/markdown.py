@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from mlflowc.report import mermaid, pictures
-from mlflowc.report.marks import Style, code, escape, fenced, fill, table
+from mlflowc.report.marks import Style, code, escape, fenced, fill, spoken, table
 from mlflowc.report.model import (
     Baseline,
     Data,
@@ -245,7 +245,7 @@ def _stages(section: Section, style: Style, at: int) -> str:
     if not section.rows:
         return head + "\n\nNone."
     rows = [
-        (code(r.stage, style), states(r.state), duration(r.seconds), money(r.cost), escape(r.why, style))
+        (code(r.stage, style), states(r.state), duration(r.seconds), money(r.cost), spoken(r.why, style))
         for r in section.rows
     ]
     text = table(("stage", "", "took", "cost", "why"), rows, "llrrl", style)
@@ -350,4 +350,4 @@ def _notes(notes: Sequence[str], style: Style) -> str:
         return "\n\n" + "\n".join(
             textwrap.fill(n, style.width, initial_indent="  ", subsequent_indent="  ") for n in notes
         )
-    return "\n\n" + "  \n".join(f"*{escape(n, style)}*" for n in notes)
+    return "\n\n" + "  \n".join(f"*{spoken(n, style)}*" for n in notes)

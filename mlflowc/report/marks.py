@@ -102,5 +102,19 @@ def code(text: str, style: Style) -> str:
     return "`" * ticks + pad + flat.replace("|", "\\|") + pad + "`" * ticks if flat else ""
 
 
+def spoken(text: str, style: Style) -> str:
+    """A message on one line: what stands between backticks is code, the rest is as `escape` has it."""
+    flat = " ".join(_printable(text).split())
+    parts = flat.split("`")
+    if style.width is not None or len(parts) % 2 == 0:
+        return escape(flat, style)
+    return "".join(
+        (code(part, style) if part.strip() else escape("``", style))
+        if n % 2
+        else " " * part.startswith(" ") + escape(part, style) + " " * (len(part) > 1 and part.endswith(" "))
+        for n, part in enumerate(parts)
+    )
+
+
 def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text)

@@ -15,7 +15,7 @@ import pytest
 
 from mlflowc.errors import Failure
 from mlflowc.ir.model import Report, ReportItem, Slot, StageOutput, Value
-from mlflowc.report import build, html, markdown, pictures, plots
+from mlflowc.report import build, html, markdown, marks, pictures, plots
 from mlflowc.report.model import (
     Baseline,
     Data,
@@ -426,6 +426,17 @@ def test_hostile_text_cannot_break_out_of_the_page(tmp_path: Path) -> None:
     assert "<img src=x" not in markup
     assert 'href="javascript:' not in markup
     assert not re.search(r'src="(?!data:)', markup)
+
+
+def test_a_message_has_its_names_as_code() -> None:
+    page = marks.Style(None, None, False, 10)
+    said = "parameter `a|b` changed: <i> → `@me`"
+    assert marks.spoken(said, page) == "parameter `a\\|b` changed: &lt;i> → `@me`"
+    assert html.spoken(said) == "parameter <code>a|b</code> changed: &lt;i&gt; → <code>@me</code>"
+    # Where a value has a backtick of its own nobody knows what is meant.
+    assert marks.spoken("`a` and ` more", page) == "\\`a\\` and \\` more"
+    assert html.spoken("`a` and ` more") == "`a` and ` more"
+    assert marks.spoken("an empty `` one", page) == "an empty \\`\\` one"
 
 
 @pytest.mark.parametrize("text", ["</script>", "<!--", "\u2028", "&lt;", "<SCRIPT>"])
