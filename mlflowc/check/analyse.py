@@ -46,9 +46,7 @@ def analyse(
     offered = signatures.build(ctx, types)
     references = References(ctx, offered)
     # What reads a sweep's table of trials has to know its columns.
-    searches = tuple(
-        s for e in _declared(ctx, "sweep") for s in [sweeps.sweep(ctx, references, table, e)] if s
-    )
+    searches = tuple(filter(None, (sweeps.sweep(ctx, references, table, e) for e in _declared(ctx, "sweep"))))
     built = Blocks(ctx)
     tools = steps.Tools(ctx, built, table, references, Inputs(ctx, types, references, data))
     stages = tuple(s for signature in offered.values() for s in steps.stage(tools, signature))

@@ -326,7 +326,7 @@ def test_the_hash_that_a_publisher_gives(web: Web, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("gopher://127.0.0.1/feed.csv", "nothing here fetches from"),
+        ("gopher://127.0.0.1/feed.csv", "an address that says how to get there is wanted"),
         ("http://127.0.0.1:9/feed.csv", "it cannot be reached"),
         ("http:///feed.csv", "names no server"),
     ],
