@@ -124,6 +124,7 @@ def command(
     with identities.taken(loaded.root, pipeline, chosen, found) as held, _using(loaded.root, pipeline) as ws:
         ws.identity = held
         planning = found.kind is JobKind.PLAN
+        handover.refuse_committed(ws.root)
         arrived = handover.arrive(ws, () if planning else chosen.refresh)
         feeding.attach(ws, locked="the job of an event pins nothing by the way")
         for text in arrived.bad:
@@ -131,10 +132,11 @@ def command(
                 terminal.style("warning", "bold", "yellow", stream=sys.stderr) + f": {text}", file=sys.stderr
             )
         sharing.tell_unlike(arrived.unlike)
-        said = given or arrived.bad or arrived.unlike
+        alone = identities.withheld(pipeline, chosen, held, remote)
+        said = given or arrived.bad or arrived.unlike or alone
         plain = file is None and remote is None and sandbox == "off" and not said
         asked = _Asked(job, event, plain, post)
-        link = None if identities.withheld(pipeline, chosen, held, remote) else sharing.attach(ws, remote)
+        link = None if alone else sharing.attach(ws, remote)
         work = _Work(ws, pipeline, workflow, found, arrived, link, sandbox, asked)
         return _do(work, target, form)
 

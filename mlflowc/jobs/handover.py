@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +21,7 @@ from mlflowc.runtime.lockfile import LockFile
 from mlflowc.runtime.plan import Action, Outputs, Plan, Planner, Step, expect, pin_environments
 from mlflowc.runtime.records import Record
 from mlflowc.runtime.unlike import Unlike
-from mlflowc.runtime.workspace import Workspace
+from mlflowc.runtime.workspace import STATE, Workspace
 
 FOLDER = "mlpipe-bundles"
 PLAN = "plan"
@@ -53,6 +55,30 @@ class Arrived:
 
 
 NOTHING = Arrived({}, {})
+
+
+def refuse_committed(root: Path) -> None:
+    """Raises `Failure` where the repository has files in the folders that only jobs write.
+
+    Whoever sends a change in could have made them, for results that nobody ran: merged, they would be
+    believed by the jobs of the protected branch. Where git cannot say, nothing is refused.
+    """
+    try:
+        asked = subprocess.run(
+            ["git", "ls-files", "-z", "--", FOLDER, STATE],
+            cwd=root,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=60,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return
+    found = [name for name in os.fsdecode(asked.stdout).split("\0") if name]
+    if asked.returncode == 0 and found:
+        raise Failure(
+            f"`{found[0]}` is committed: what is in `{FOLDER}` and `{STATE}` counts as made by jobs",
+            help=f"take it out of the repository: git rm -r --cached {FOLDER} {STATE}",
+        )
 
 
 def arrive(ws: Workspace, refresh: Collection[str] = ()) -> Arrived:

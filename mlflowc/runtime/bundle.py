@@ -248,6 +248,13 @@ def _read_manifest(tar: tarfile.TarFile) -> _Manifest:
     if not all(sound_pin(p) for p in pins.values()):
         raise BundleError("pins data as no version of mlpipec does")
     fresh = tuple(map(str, raw.get("fresh", ())))
+    texts = [raw["job"], *raw["members"]]
+    for table in (raw["deep"], raw["keys"]):
+        if not isinstance(table, dict):
+            raise BundleError("is not a bundle")
+        texts += table.values()
+    if not all(isinstance(t, str) for t in texts):
+        raise BundleError("is not a bundle")
     return _Manifest(raw["job"], raw["deep"], raw["keys"], raw["members"], pins, fresh)
 
 

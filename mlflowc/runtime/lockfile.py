@@ -190,12 +190,13 @@ def _sound_output(raw: Entry) -> bool:
     )
 
 
-def sound_pin(raw: Entry) -> bool:
+def sound_pin(raw: object) -> bool:
     """Whether it is the entry of a data source, down to the type of every value."""
+    if not isinstance(raw, dict):
+        return False
     texts = [raw.get("version"), raw.get("files", {})]
     return (
-        isinstance(raw, dict)
-        and all(isinstance(raw.get(field), str) for field in ("from", "kind"))
+        all(isinstance(raw.get(field), str) for field in ("from", "kind"))
         and is_name(raw.get("hash"))
         and isinstance(raw.get("source"), dict)
         and isinstance(raw.get("size"), int)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -115,8 +116,8 @@ def decode(data: bytes) -> Record:
     raw: dict[str, Any] = json.loads(body)
     if raw.get("version") != _VERSION:
         raise ValueError(f"a record of version {raw.get('version')}")
-    if not all(map(is_name, [raw["key"], raw["log"] or "0", *(o["hash"] for o in raw["outputs"])])):
-        raise ValueError("a hash in the record is none")
+    if not _sound(raw):
+        raise ValueError("makes no sense")
     return Record(
         key=raw["key"],
         stage=raw["stage"],
@@ -135,3 +136,41 @@ def decode(data: bytes) -> Record:
         tool=raw["tool"],
         checked=tuple(raw.get("checked", ())),
     )
+
+
+def _sound(raw: Any) -> bool:
+    """Whether it is what `encode` writes, down to the type of every value: it may come from anywhere."""
+    outputs, numbers, commit, log = raw["outputs"], raw["metrics"], raw["commit"], raw["log"]
+    return (
+        is_name(raw["key"])
+        and _texts(raw, "stage", "host", "tool")
+        and isinstance(outputs, list)
+        and all(map(_sound_output, outputs))
+        and isinstance(raw["components"], dict)
+        and all(isinstance(text, str) for text in raw["components"].values())
+        and isinstance(numbers, dict)
+        and all(isinstance(m, dict) and all(map(_is_number, m.values())) for m in numbers.values())
+        and isinstance(raw["params"], dict)
+        and _is_number(raw["started"])
+        and _is_number(raw["seconds"])
+        and (commit is None or isinstance(commit, str))
+        and (log is None or is_name(log))
+        and all(isinstance(c, str) for c in raw.get("checked", ()))
+    )
+
+
+def _sound_output(raw: Any) -> bool:
+    return (
+        _texts(raw, "name", "path", "kind")
+        and is_name(raw["hash"])
+        and isinstance(raw["size"], int)
+        and isinstance(raw["exec"], bool)
+    )
+
+
+def _texts(raw: Any, *names: str) -> bool:
+    return all(isinstance(raw[name], str) for name in names)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))

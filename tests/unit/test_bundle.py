@@ -185,6 +185,58 @@ def _file_whose_hash_climbs(tmp_path: Path) -> list[tuple[tarfile.TarInfo, bytes
     return [(tarfile.TarInfo("trees/" + hash_bytes(data)), data)]
 
 
+def _strange(**changed: object) -> list[tuple[tarfile.TarInfo, bytes]]:
+    made = OutputRecord("o", "o", "file", "b" * 64, 1)
+    body = json.loads(encode(Record("a" * 64, "x", {}, (made,))).partition(b"\n")[2])
+    text = json.dumps({**body, **changed}).encode()
+    return [(tarfile.TarInfo("records/" + "a" * 64), hash_bytes(text).encode() + b"\n" + text + b"\n")]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"metrics": {"m": {"auc": "high"}}},
+        {"metrics": {"m": {"auc": float("nan")}}},
+        {"metrics": {"m": [1]}},
+        {"metrics": 1},
+        {"outputs": {}},
+        {"outputs": [5]},
+        {"outputs": [{"name": "o", "path": "o", "kind": "file", "hash": "b", "size": "1", "exec": False}]},
+        {"components": []},
+        {"params": "x"},
+        {"started": "now"},
+        {"commit": 5},
+        {"stage": None},
+        {"checked": [1]},
+        {"log": 3},
+    ],
+)
+def test_a_record_with_values_of_other_types_is_refused(tmp_path: Path, changed: dict[str, object]) -> None:
+    store = a_store(tmp_path / "store")
+    with pytest.raises(BundleError):
+        bundle.read(crafted(tmp_path / "evil.tar", _strange(**changed)), store, FS)
+    assert list(store.records()) == []
+    assert bundle.read(crafted(tmp_path / "good.tar", _strange()), store, FS).new == 1
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"job": 5}, {"job": ["x"]}, {"deep": "x"}, {"deep": {"s": ["x"]}}, {"keys": []}, {"keys": {"s": {}}},
+        {"members": [5]}, {"pins": {"f": 5}}, {"pins": [1]}, {"pins": {"f": {"hash": "../x"}}}, {"fresh": 5},
+    ],
+)  # fmt: skip
+def test_a_manifest_with_values_of_other_types_is_refused(tmp_path: Path, changed: dict[str, object]) -> None:
+    body = {"version": 1, "job": "evil", "deep": {}, "keys": {}, "members": [], **changed}
+    text = json.dumps(body).encode()
+    with tarfile.open(tmp_path / "evil.tar", "w") as tar:
+        info, data = tarfile.TarInfo("mlpipe-bundle"), hash_bytes(text).encode() + b"\n" + text
+        info.size = len(data)
+        tar.addfile(info, io.BytesIO(data))
+    with pytest.raises(BundleError):
+        bundle.read(tmp_path / "evil.tar", a_store(tmp_path / "store"), FS)
+
+
 @pytest.mark.parametrize(
     "members",
     [

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
+from tests.support.git_repos import git
 from tests.support.project import PIPELINE, Checkout, Done, new
 
 
@@ -248,3 +250,18 @@ def test_simulate_says_what_would_start_and_why(machines: Machines) -> None:
     fork = here.mlpipec("simulate", "--target", "github", "--event", "pull-request", "--fork").out
     assert "train            never" in fork
     assert "fork" in here.mlpipec("simulate", "--target", "github", "--event", "manual", "--fork", code=2).err
+
+
+@pytest.mark.parametrize("folder", ["mlpipe-bundles", ".mlpipe"])
+def test_what_somebody_committed_is_no_result_of_a_job(machines: Machines, folder: str) -> None:
+    """As a bundle it would be believed: its keys are right, and who made it up knew them."""
+    machines.job("prepare", "pull-request")
+    source, repository = machines.at["prepare"].path, machines.repository.path
+    shutil.copytree(source / folder, repository / folder, dirs_exist_ok=True)
+    assert git(repository, "init", "-q") == ""
+    git(repository, "add", ".")
+    said = machines.repository.mlpipec("exec", "plan", "--on", "pull-request")
+    assert "committed" not in said.err, "they ignore themselves"
+    git(repository, "add", "--force", folder)
+    said = machines.repository.mlpipec("exec", "plan", "--on", "pull-request", code=1)
+    assert f"`{folder}/" in said.err and "is committed" in said.err and "git rm -r --cached" in said.err
