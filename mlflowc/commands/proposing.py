@@ -90,7 +90,7 @@ def offer(ws: Workspace, there: Place, wanted: Offer) -> str:
         branch=wanted.branch,
         message=wanted.title,
         name=ws.pipeline.name,
-        login=Login(_host(there), _LOGINS[there.service.name], there.token),
+        login=login(there),
     )
     if made is None:
         return f"nothing to propose: `{wanted.base}` has these results"
@@ -145,6 +145,11 @@ def _kept(there: pulls.Pulls, wanted: Offer, body: str, made: Proposal) -> str:
 def _lasting(body: str) -> str:
     """A text without what differs from run to run though nothing is new."""
     return _RUN.sub("", body.replace("\r\n", "\n")).strip()
+
+
+def login(place: Place) -> Login:
+    """With what git says who it is, at the service's own host."""
+    return Login(_host(place), _LOGINS[place.service.name], place.token)
 
 
 def _host(place: Place) -> str:

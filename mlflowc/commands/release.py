@@ -16,11 +16,14 @@ from mlflowc.errors import Failure
 from mlflowc.ir import model as ir
 from mlflowc.jobs.handover import ignored_folder
 from mlflowc.release import card, names, statement
+from mlflowc.release.check import matches
+from mlflowc.release.files import measure
 from mlflowc.release.gather import Found, gather, split
-from mlflowc.release.statement import BadStatementError, Envelope, Json, Said
+from mlflowc.release.statement import BadStatementError, Envelope, Json, Said, subjects
 from mlflowc.release.tags import NoStatementError, Tags, message
 from mlflowc.runtime.remotes import signing
 from mlflowc.runtime.workspace import open_workspace
+from mlflowc.sources.gto import Deployed
 
 FOLDER = "mlpipe-releases"
 CARD, STATEMENT = "MODEL_CARD.md", "provenance.intoto.json"
@@ -43,6 +46,7 @@ class _Made(NamedTuple):
     tags: tuple[str, ...]
     files: tuple[str, ...]
     signed: str
+    new: bool = True
 
 
 @click.command("release")
@@ -55,6 +59,7 @@ class _Made(NamedTuple):
 @click.option("--name", metavar="NAME", help="The artifact; else the output's name.")
 @click.option("--despite-gates", is_flag=True, help="Release though a gate does not hold; the card says so.")
 @click.option("--push", is_flag=True, help="Push the tags to the remote `origin`.")
+@click.option("--publish", is_flag=True, help="Push, and make a release of the service with the files.")
 @click.option("--dry", is_flag=True, help="Check all, say what it would do, and do nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 @file_option
@@ -66,6 +71,7 @@ def command(
     name: str | None,
     despite_gates: bool,
     push: bool,
+    publish: bool,
     dry: bool,
     as_json: bool,
     file: str | None,
@@ -88,22 +94,27 @@ def command(
         stage,
     )
     tags = Tags(loaded.root)
+    pushing = push or publish
+    if publish:
+        from mlflowc.commands import publishing  # it brings an HTTP client
+
+        publishing.place()  # so that what is missing is said before anything is made
     tags.git("rev-parse", "--git-dir")
-    known = names.Known({**(tags.remote() if push else {}), **tags.all()})
+    known = names.Known({**(tags.remote() if pushing else {}), **tags.all()})
     there = next((d for d in known.versions(asked.artifact) if d.version == asked.version), None)
     ws = open_workspace(loaded.root, loaded.pipeline)
     try:
         if there is not None or _stays(asked, known, tags):
-            made = _promote(asked, known, tags, dry)
+            again = publish and there is not None and not stage
+            made = _again(loaded.root, asked, tags, there) if again else _promote(asked, known, tags, dry)
         else:
             found = gather(ws, tags, output)
             _refuse_failed(found, despite_gates)
             made = _register(loaded.root, asked, known, tags, found, dry)
     finally:
         ws.close()
-    if push and not dry:
-        _push(tags, made.tags)
-    _tell(made, dry, push, as_json)
+    url = _share(loaded.root, tags, made, publish) if pushing and not dry else ""
+    _tell(made, url, dry, pushing, as_json)
     return 0
 
 
@@ -167,6 +178,33 @@ def _promote(asked: _Asked, known: names.Known, tags: Tags, dry: bool) -> _Made:
     return _Made(asked.artifact, version, there.commit, (tag,), (), "")
 
 
+def _again(root: Path, asked: _Asked, tags: Tags, there: Deployed | None) -> _Made:
+    """A version that is there already, to be published (once more), with the files that were made with it."""
+    assert there is not None and there.version is not None
+    folder = _folder(root, asked.artifact, there.version)
+    try:
+        envelope = tags.statement(there.tag)
+        same = (folder / STATEMENT).read_bytes() == envelope.data and (folder / CARD).is_file()
+    except (NoStatementError, BadStatementError, OSError):
+        same = False
+    if not same:
+        raise Failure(
+            f"the files of `{there.tag}` are not here any more: `{FOLDER}/{folder.name}/`",
+            help="attach them by hand where they are, or release a new version",
+        )
+    paths = [os.fspath((folder / name).relative_to(root)) for name in (CARD, STATEMENT)]
+    listed = subjects(envelope.statement)
+    path = root / listed[0].name
+    if len(listed) == 1 and path.is_file() and matches(measure(path, listed[0].name), envelope):
+        paths.append(listed[0].name)
+    signed = envelope.signatures[0][0] if envelope.signatures else ""
+    return _Made(asked.artifact, there.version, there.commit, (there.tag,), tuple(paths), signed, new=False)
+
+
+def _folder(root: Path, artifact: str, version: str) -> Path:
+    return root / FOLDER / f"{artifact.replace('/', '-')}-{version}"
+
+
 def _register(root: Path, asked: _Asked, known: names.Known, tags: Tags, found: Found, dry: bool) -> _Made:
     """Registers a version of HEAD, and puts it into a stage where one is asked for."""
     last = known.versions(asked.artifact)
@@ -188,8 +226,7 @@ def _register(root: Path, asked: _Asked, known: names.Known, tags: Tags, found: 
     text = card.render(found, asked.artifact, version, tag, public)
     if dry:
         return _Made(asked.artifact, version, found.origin.commit, tuple(made), (), public)
-    folder = root / FOLDER / f"{asked.artifact.replace('/', '-')}-{version}"
-    paths = _write(root, folder, text, envelope)
+    paths = _write(root, _folder(root, asked.artifact, version), text, envelope)
     done: list[str] = []
     try:
         tags.make(
@@ -259,25 +296,41 @@ def _lines(found: Found) -> list[str]:
     return [*metrics[:40], *files]
 
 
-def _push(tags: Tags, made: tuple[str, ...]) -> None:
+def _share(root: Path, tags: Tags, made: _Made, publish: bool) -> str:
+    """Pushes the tags, and publishes; the release's address."""
     try:
-        tags.push(made, "origin")
+        if publish:
+            from mlflowc.commands import publishing  # it brings an HTTP client
+
+            there = publishing.place()
+            pusher, url = publishing.pusher(root, there)
+            pusher.push(made.tags, url)
+        else:
+            tags.push(made.tags, "origin")
     except Failure as e:
         # So that the next try starts anew.
-        tags.delete(made)
-        raise Failure(f"the tags could not be pushed, and are taken back: {e.message}") from None
+        tags.delete(made.tags if made.new else ())
+        words = "the tags could not be pushed" + (", and are taken back" if made.new else "")
+        raise Failure(f"{words}: {e.message}") from None
+    if not publish or not made.files:
+        return ""
+    card = (root / made.files[0]).read_text(encoding="utf-8")
+    shown, large = publishing.publish(there, root, made.tags[0], card, made.files)
+    for name in large:
+        print(f"`{name}` is too large to be attached")
+    return shown
 
 
 # --- words
 
 
-def _tell(made: _Made, dry: bool, pushed: bool, as_json: bool) -> None:
+def _tell(made: _Made, url: str, dry: bool, pushed: bool, as_json: bool) -> None:
     if as_json:
         said = {"artifact": made.artifact, "version": made.version, "commit": made.commit, "tags": made.tags}
-        more = {"files": made.files, "signed_by": made.signed or None, "dry": dry}
+        more = {"files": made.files, "signed_by": made.signed or None, "url": url or None, "dry": dry}
         print(json.dumps({**said, **more}, indent=2))
         return
-    words = "would tag" if dry else "tagged"
+    words = "would tag" if dry else "tagged" if made.new else "there is"
     print(terminal.style(f"{made.artifact} {made.version}", "bold") + f" at {made.commit[:9]}")
     for tag in made.tags:
         print(f"  {words} {tag}")
@@ -285,6 +338,8 @@ def _tell(made: _Made, dry: bool, pushed: bool, as_json: bool) -> None:
         print(f"  {path}")
     if made.files or dry:
         print(f"  signed by {made.signed}" if made.signed else "  not signed: there is no signing key here")
+    if url:
+        print(f"  published {url}")
     if not pushed and not dry:
         listed = " ".join(f"'{t}'" for t in made.tags)
         print(f"`git push origin {listed}` shares it")

@@ -97,7 +97,8 @@ class _Git:
         self.more: dict[str, str] = {}
         url = self("remote", "get-url", "origin", why="there is no remote `origin`")
         # A job's own token in it may read, but not push.
-        self.url = re.sub(r"^(https?://)[^/@]*@", r"\1", url) if login.environment(_bare(url)) else url
+        bare = without_login(url)
+        self.url = bare if login.environment(bare) else url
         self.more = login.environment(self.url)
 
     def __call__(self, *args: str, why: str = "", env: Mapping[str, str] | None = None) -> str:
@@ -176,7 +177,8 @@ class _Git:
                 )
 
 
-def _bare(url: str) -> str:
+def without_login(url: str) -> str:
+    """An address without the name and the password in it."""
     return re.sub(r"^(https?://)[^/@]*@", r"\1", url)
 
 

@@ -11,6 +11,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
@@ -99,6 +100,17 @@ class Client:
         """A file as a form; twice is no harm."""
         return self._request("POST", path, again=True, files={field: (name, data, _media(name))})
 
+    def upload_file(self, path: str, field: str, name: str, file: Path) -> Answer:
+        """A large file as a form, which is not read as a whole."""
+        with file.open("rb") as opened:
+            return self._request("POST", path, again=True, files={field: (name, opened, _media(name))})
+
+    def send_file(self, method: str, path: str, file: Path) -> Answer:
+        """A file as it is, which is not read as a whole. What is there already by that name is replaced or
+        refused: it is never there twice."""
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(file.stat().st_size)}
+        return self._request(method, path, again=True, headers=headers, content=_Chunks(file))
+
     def delete(self, path: str) -> Answer:
         """Removes what is at `path`."""
         return self._request("DELETE", path, again=True)
@@ -171,6 +183,18 @@ class Client:
     def _backoff(self, tried: int) -> float:
         # Many jobs that failed together must not come back together.
         return float(FIRST * 2**tried * random.uniform(0.8, 1.2))
+
+
+class _Chunks:
+    """The bytes of a file, from its beginning whenever they are asked for: also for another try."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def __iter__(self) -> Iterator[bytes]:
+        with self._file.open("rb") as opened:
+            while chunk := opened.read(1 << 20):
+                yield chunk
 
 
 def limited(answer: Answer, now: float) -> float | None:
