@@ -18,7 +18,8 @@ from tests.e2e.harness.gitlab import GitLab
 from tests.e2e.harness.repository import Repository
 from tests.e2e.harness.tools import Tools
 from tests.e2e.services import AtGitLab, Outcome, Result, _results, _tars_of_zip
-from tests.support import servers
+from tests.support import oidc, servers
+from tests.support.oidc import Issuer
 from tests.support.servers import ACCESS, S3, SECRET
 
 pytestmark = pytest.mark.e2e
@@ -40,6 +41,33 @@ def prepare(tmp_path: Path, wheel: Path, s3: S3, target: str) -> Repository:
     block = (
         f'\ncache {{ remote = "s3://bucket/shared", endpoint = "{s3.endpoint}", region = "us-east-1"\n'
         "  secrets = [AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY] }\n"
+    )
+    return scenario.prepare(tmp_path / "repo", wheel, target, text=block)
+
+
+@pytest.fixture
+def issuer() -> Iterator[Issuer]:
+    """What signs the tokens of jobs."""
+    with oidc.issuer() as made:
+        yield made
+
+
+@pytest.fixture
+def sts(tmp_path: Path, issuer: Issuer) -> Iterator[S3]:
+    """A real S3 server that gives credentials for tokens of the main branch, and of pull requests."""
+    if servers.weed() is None:
+        absent("SeaweedFS is not installed: run `make tools`")
+    subjects = {"ci": issuer.subject, "pulls": "repo:acme/churn:pull_request"}
+    with servers.s3_server(tmp_path / "sts", servers.roles(issuer.url, subjects)) as server:
+        yield server
+
+
+def prepare_auth(tmp_path: Path, wheel: Path, s3: S3, target: str) -> Repository:
+    """The small project with a bucket, and nobody's keys."""
+    block = (
+        f'\nauth aws {{ role = "{servers.role("ci")}", pull_request = "{servers.role("pulls")}"\n'
+        f'  sts = "{s3.endpoint}", region = "us-east-1" }}\n'
+        f'cache {{ remote = "s3://bucket/shared", endpoint = "{s3.endpoint}" }}\n'
     )
     return scenario.prepare(tmp_path / "repo", wheel, target, text=block)
 
@@ -115,4 +143,49 @@ def test_gitlab_jobs_hand_over_through_the_bucket(
     fork = service.run("pull-request")
     assert fork.ok, fork.log
     assert "the remote is left alone" in fork.log
+    assert fork.worked == scenario.STAGES
+
+
+def test_github_jobs_come_by_tokens(
+    tools: Tools, wheel: Path, tmp_path: Path, sts: S3, issuer: Issuer, small_results: dict[str, Result]
+) -> None:
+    repository = prepare_auth(tmp_path, wheel, sts, "github")
+    service = GitHub(tools, repository.path, tmp_path / "service")
+    run = service.run("push", "small-push-main.yml", env=issuer.github())
+    first, bundles = outcome_of(run)
+    assert first.ok, first.log
+    assert (first.worked, first.results, contents(bundles)) == (scenario.STAGES, small_results, [])
+    assert "pushed to s3://bucket/shared" in first.log
+    assert issuer.given
+    assert not [t for t in issuer.given if t in first.log.replace(f"::add-mask::{t}", "")]
+
+    # A fork's pull request, even where tokens are to be had: none is asked for.
+    shutil.rmtree(tmp_path / "service" / "cache")
+    asked = len(issuer.given)
+    head = {"ref": "main", "repo": {"full_name": "somebody/fork"}}
+    payload = {"pull_request": {"number": 8, "head": head, "base": {"ref": "main"}}}
+    run = service.run("pull_request", "small-pull-request.yml", payload=payload, env=issuer.github())
+    fork, bundles = outcome_of(run)
+    assert fork.ok, fork.log
+    assert "this job was given no token for `auth aws`" in fork.log
+    assert len(issuer.given) == asked
+    assert fork.worked == scenario.STAGES
+    assert contents(bundles) != []
+
+
+def test_gitlab_jobs_come_by_tokens(
+    tools: Tools, wheel: Path, tmp_path: Path, sts: S3, issuer: Issuer, small_results: dict[str, Result]
+) -> None:
+    repository = prepare_auth(tmp_path, wheel, sts, "gitlab")
+    service = AtGitLab(GitLab(tools, repository.path, tmp_path / "service"))
+    given = {"MLPIPE_OIDC_AWS": issuer.token("sts.amazonaws.com", lifetime=3600)}
+    first = service.run("push-main", given)
+    assert first.ok, first.log
+    assert (first.worked, first.results) == (scenario.STAGES, small_results)
+    made = (repository.path / ".gitlab-ci-local").rglob("artifacts/**/*.tar")
+    assert contents([p.read_bytes() for p in made]) == []
+    shutil.rmtree(repository.path / ".gitlab-ci-local")
+    fork = service.run("pull-request")
+    assert fork.ok, fork.log
+    assert "this job was given no token for `auth aws`" in fork.log
     assert fork.worked == scenario.STAGES
