@@ -99,12 +99,9 @@ def identifier(text: str, fallback: str) -> str:
 
 def _scripts(root: Path, python: str, params: str | None) -> Iterator[Script]:
     for role in _ROLES:
-        found = next((p for name in role for p in _places(root, name)), None)
-        if found is None:
-            continue
-        try:
-            tree = ast.parse((root / found).read_bytes())
-        except (OSError, SyntaxError, ValueError):
+        places = (p for name in role for p in _places(root, name))
+        found, tree = next(((p, t) for p in places if (t := _program(root / p)) is not None), (None, None))
+        if found is None or tree is None:
             continue
         name = identifier(posixpath.splitext(posixpath.basename(found))[0], role[0])
         uses = Uses(tree)
@@ -117,6 +114,22 @@ def _scripts(root: Path, python: str, params: str | None) -> Iterator[Script]:
             uses.needs,
             params is not None and params in uses.reads,
         )
+
+
+def _program(path: Path) -> ast.Module | None:
+    """A script that does something when it is run; None for a module that only defines what others import."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return None
+    return None if all(_defines(statement) for statement in tree.body) else tree
+
+
+def _defines(statement: ast.stmt) -> bool:
+    if isinstance(statement, ast.Expr):
+        return isinstance(statement.value, ast.Constant)
+    definitions = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    return isinstance(statement, (*definitions, ast.Assign, ast.AnnAssign))
 
 
 def _places(root: Path, name: str) -> Iterator[str]:

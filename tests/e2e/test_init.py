@@ -172,6 +172,21 @@ def test_a_script_that_shows_no_output_keeps_what_it_prints(tmp_path: Path) -> N
     assert (tmp_path / "train.log").read_text() == "trained\n"
 
 
+def test_a_module_that_only_defines_is_no_stage(tmp_path: Path) -> None:
+    put(
+        tmp_path,
+        {
+            "features.py": '"""Features."""\nimport json\nSIZE = 3\ndef encode(row):\n    return row\n',
+            "train.py": "from features import encode\nopen('model.txt', 'w').write(str(encode(1)))\n",
+        },
+    )
+    mlpipec(tmp_path, "init")
+    text = (tmp_path / "pipeline.mlpipe").read_text()
+    assert "stage train {" in text
+    assert "features" not in text
+    mlpipec(tmp_path, "run")
+
+
 def test_demanded_arguments_are_said(tmp_path: Path) -> None:
     put(tmp_path, {"train.py": """
 import argparse
