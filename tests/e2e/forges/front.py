@@ -49,6 +49,8 @@ class Memory(Protocol):
     """A service's part: what it remembers and how it answers. `prefix` is what its API's paths begin with."""
 
     prefix: str
+    public: str
+    """The address of the API as clients know it."""
 
     def answer(self, request: Request, base: str) -> Reply:
         """`base` is the address of the API as the service knows it."""
@@ -115,7 +117,7 @@ def service(name: str, memory: Memory, found: Tools, folder: Path) -> Iterator[F
             _wait(log)
             front = Front("", memory)
             with _serving(lambda r, base: _through(front, port, forms, r)) as own:
-                front.url = f"http://127.0.0.1:{own}{memory.prefix}"
+                front.url = memory.public = f"http://127.0.0.1:{own}{memory.prefix}"
                 yield front
         finally:
             child.kill()
@@ -133,7 +135,8 @@ def _wait(log: Path) -> None:
 def _through(front: Front, port: int, forms: dict[str, bytes], request: Request) -> Reply | None:
     prefix = front.memory.prefix
     number = str(len(front.seen))
-    if "multipart" in request.headers.get("content-type", ""):
+    kind = request.headers.get("content-type", "")
+    if "multipart" in kind or "octet-stream" in kind:
         forms[number] = request.raw
     front.seen.append(request)
     fault = next(

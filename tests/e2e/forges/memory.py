@@ -46,6 +46,16 @@ class Pull:
 
 
 @dataclass(slots=True)
+class Release:
+    """A release of a tag, with its files."""
+
+    id: int
+    tag: str
+    text: str
+    files: dict[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class Repository:
     """One repository with one pull request, number 7. `page` is how many comments a page has at most."""
 
@@ -53,6 +63,7 @@ class Repository:
     statuses: list[dict[str, Any]] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict)
     pulls: list[Pull] = field(default_factory=list)
+    releases: list[Release] = field(default_factory=list)
     forbidden: set[str] = field(default_factory=set)
     page: int = 100
     longest: int = 1_000_000
@@ -79,6 +90,11 @@ class Repository:
         found.title, found.body = title, body
         return found
 
+    def release(self, **named: Any) -> Release | None:
+        """The release with that `id` or `tag`."""
+        ((name, value),) = named.items()
+        return next((r for r in self.releases if getattr(r, name) == value), None)
+
     def of(self, author: str) -> list[str]:
         """What somebody wrote."""
         return [c.body for c in self.comments if c.author == author]
@@ -86,6 +102,7 @@ class Repository:
 
 class _Memory:
     prefix = ""
+    public = ""
 
     def __init__(self) -> None:
         self.repositories: dict[str, Repository] = {}
@@ -157,6 +174,8 @@ class GitHub(_Memory):
         if found and request.method == "PATCH":
             changed = repository.edit(found[1], request.data["title"], request.data["body"])
             return Reply(200, self._pull(changed, "pull-request", here))
+        if rest.startswith("releases"):
+            return self._releases(repository, name, rest, request, here)
         found = re.fullmatch(r"statuses/([0-9a-f]{40})", rest)
         if found and request.method == "POST":
             if "statuses" in repository.forbidden:
@@ -166,6 +185,45 @@ class GitHub(_Memory):
             dates = {"created_at": WHEN, "updated_at": WHEN, "creator": _user(base, who)}
             return Reply(201, shown | dates | request.data)
         return self._error(404, "Not Found")
+
+    def _releases(self, repository: Repository, name: str, rest: str, request: Request, here: str) -> Reply:
+        tagged = re.fullmatch(r"releases/tags/(.+)", rest)
+        one = re.fullmatch(r"releases/(\d+)", rest)
+        files = re.fullmatch(r"releases/(\d+)/assets", rest)
+        gone = re.fullmatch(r"releases/assets/(\d+)", rest)
+        if rest == "releases" and request.method == "POST":
+            made = Release(len(repository.releases) + 1, request.data["tag_name"], request.data["body"])
+            repository.releases.append(made)
+            return Reply(201, self._release(made, name))
+        found = repository.release(tag=unquote(tagged[1])) if tagged else None
+        found = repository.release(id=int((one or files)[1])) if one or files else found  # type: ignore[index]
+        if gone and request.method == "DELETE":
+            number = int(gone[1])
+            owner = repository.releases[number // 1000 - 1]
+            del owner.files[sorted(owner.files)[number % 1000]]
+            return Reply(204)
+        if found is None:
+            return self._error(404, "Not Found")
+        if one and request.method == "PATCH":
+            found.text = request.data["body"]
+        if files and request.method == "POST":
+            title = unquote(request.query["name"])
+            if title in found.files:
+                return self._error(422, "Validation Failed: already_exists")
+            found.files[title] = request.raw
+            return Reply(201, self._asset(title, 1))
+        return Reply(200, self._release(found, name))
+
+    def _release(self, release: Release, name: str) -> dict[str, Any]:
+        shown = _example("release")
+        urls = {"upload_url": f"{self.public}/repos/{name}/releases/{release.id}/assets{{?name,label}}"}
+        urls["html_url"] = f"https://github.com/{name}/releases/tag/{release.tag}"
+        assets = [self._asset(n, release.id * 1000 + i) for i, n in enumerate(sorted(release.files))]
+        more = {"id": release.id, "tag_name": release.tag, "body": release.text, "assets": assets}
+        return shown | urls | more
+
+    def _asset(self, title: str, number: int) -> dict[str, Any]:
+        return _example("release-asset") | {"id": number, "name": title}
 
     def _shown(self, comment: Comment, here: str, base: str) -> dict[str, Any]:
         return {
@@ -183,15 +241,20 @@ class GitHub(_Memory):
 
     def _pull(self, pull: Pull, example: str, here: str) -> dict[str, Any]:
         """GitHub's own example of one, with these words in it."""
-        whole = json.loads(tools.description("github").read_text())
-        shown = whole["components"]["examples"][example]["value"]
-        shown = dict(shown[0] if isinstance(shown, list) else shown)
+        shown = _example(example)
         shown["requested_teams"] = []  # those in the example lack what the description demands
         url = f"{here}/pull/{pull.number}"
         return shown | {"number": pull.number, "title": pull.title, "body": pull.body, "html_url": url}
 
     def _error(self, status: int, message: str) -> Reply:
         return Reply(status, {"message": message, "documentation_url": "https://docs", "status": str(status)})
+
+
+def _example(name: str) -> dict[str, Any]:
+    """GitHub's own example of something."""
+    whole = json.loads(tools.description("github").read_text())
+    shown = whole["components"]["examples"][name]["value"]
+    return dict(shown[0] if isinstance(shown, list) else shown)
 
 
 def _user(base: str, login: str) -> dict[str, Any]:
@@ -266,6 +329,8 @@ class GitLab(_Memory):
         if found and request.method == "PUT":
             changed = repository.edit(found[1], request.data["title"], request.data["description"])
             return Reply(200, self._pull(changed))
+        if rest.startswith(("releases", "packages/")):
+            return self._releases(repository, rest, request)
         if rest == "uploads":
             if "files" in repository.forbidden:
                 return Reply(403, {"message": "403 Forbidden"})
@@ -281,6 +346,34 @@ class GitLab(_Memory):
             shown |= {"target_url": None, "description": None, "created_at": WHEN, "author": self._user(who)}
             return Reply(201, shown | {k: v for k, v in request.data.items() if k != "state"})
         return Reply(404, {"message": "404 Not Found"})
+
+    def _releases(self, repository: Repository, rest: str, request: Request) -> Reply:
+        if rest.startswith("packages/generic/"):
+            repository.files[rest] = request.raw
+            return Reply(201, {"message": "201 Created"})
+        links = re.fullmatch(r"releases/([^/]+)/assets/links", rest)
+        one = re.fullmatch(r"releases/([^/]+)", rest)
+        if rest == "releases" and request.method == "POST":
+            data = request.data
+            made = Release(len(repository.releases) + 1, data["tag_name"], data["description"])
+            made.files = {k["name"]: k["url"].encode() for k in data["assets"]["links"]}
+            repository.releases.append(made)
+            return Reply(201, self._release(made))
+        found = repository.release(tag=unquote((one or links)[1])) if one or links else None  # type: ignore[index]
+        if found is None:
+            return Reply(404, {"message": "404 Not Found"})
+        if links:
+            found.files[request.data["name"]] = request.data["url"].encode()
+            return Reply(201, {"id": 1, "name": request.data["name"], "url": request.data["url"]})
+        if request.method == "PUT":
+            found.text = request.data["description"]
+        return Reply(200, self._release(found))
+
+    def _release(self, release: Release) -> dict[str, Any]:
+        links = [{"id": 1, "name": n, "url": u.decode()} for n, u in release.files.items()]
+        url = f"https://gitlab.com/octo/churn/-/releases/{quote(release.tag, safe='')}"
+        shown = {"tag_name": release.tag, "name": release.tag, "description": release.text}
+        return {**shown, "assets": {"count": len(links), "links": links}, "_links": {"self": url}}
 
     def _pull(self, pull: Pull) -> dict[str, Any]:
         return {

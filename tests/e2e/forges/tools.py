@@ -25,6 +25,7 @@ PATHS = (
     r"/repos/\{owner\}/\{repo\}/issues/comments/\{comment_id\}",
     r"/repos/\{owner\}/\{repo\}/statuses/\{sha\}",
     r"/repos/\{owner\}/\{repo\}/pulls(/\{pull_number\})?",
+    r"/repos/\{owner\}/\{repo\}/releases(/\{release_id\}(/assets)?|/tags/\{tag\}|/assets/\{asset_id\})?",
 )
 _LAYOUT = 1  # raise it when this file installs something in another way
 
