@@ -20,8 +20,10 @@ import json, os, pathlib, sys, time
 
 lr, depth = float(sys.argv[1]), int(sys.argv[2])
 print("WORKING", sys.argv[1], sys.argv[2])
-if pathlib.Path("slow.txt").exists():
-    time.sleep(30 if depth == 6 else 0)
+for _ in range(600):
+    if depth != 6 or not pathlib.Path("slow.txt").exists():
+        break
+    time.sleep(0.05)
 if lr == 0.5:
     sys.exit("diverged")
 pathlib.Path("out").mkdir(exist_ok=True)
