@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mlflowc.runtime.sandbox import landlock, trace
 from tests.support import oidc, servers
 from tests.support.oidc import Issuer
 from tests.support.remote_project import Checkout
@@ -227,3 +228,23 @@ def test_on_a_persons_machine_their_own_count(tmp_path: Path, s3: S3, issuer: Is
     seen = (tmp_path / "seen-auth.txt").read_text()
     assert f"AWS_SECRET_ACCESS_KEY={servers.SECRET}" in seen, "the command finds them"
     assert issuer.given == []
+
+
+@pytest.mark.usefixtures("clean")
+@pytest.mark.parametrize(
+    "mode",
+    [
+        pytest.param("audit", marks=pytest.mark.skipif(bool(trace.missing()), reason="no strace that works")),
+        pytest.param("enforce", marks=pytest.mark.skipif(not landlock.abi(), reason="no Landlock")),
+    ],
+)
+def test_the_sandbox_lets_tokens_through(tmp_path: Path, s3: S3, issuer: Issuer, mode: str) -> None:
+    here = project(tmp_path / "one", s3)
+    text = (here.root / "pipeline.mlpipe").read_text()
+    kept = [line for line in text.splitlines() if " > ../" not in line]
+    (here.root / "pipeline.mlpipe").write_text("\n".join(kept) + "\n")
+    here.env |= PUSH | issuer.github()
+    here("exec", "made", "--on", "push-main")
+    said = here("exec", "used", "--on", "push-main", "--sandbox", mode)
+    assert "the token is ***" in said
+    assert ".token" not in said, "nothing is found to read what it did not declare"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -96,6 +96,20 @@ def variables(
 def folders(providers: tuple[str, ...], held: Held | None) -> list[Path]:
     """Folders that the commands of a step have to see, beside the project's. Raises `OSError`."""
     return [held.folder] if providers and held is not None else []
+
+
+def readable(
+    providers: tuple[str, ...], held: Held | None, host: Mapping[str, str] = os.environ
+) -> Iterator[str]:
+    """Files and folders that SDKs read for the credentials of a step: what its sandbox lets through."""
+    if held is not None:
+        yield from map(str, folders(providers, held))
+        return
+    for provider in providers:
+        own = _OWN[provider]
+        home = Path(host.get("HOME") or Path.home())
+        yield from sorted({str((home / f).parent) for f in own.files})
+        yield from (host[n] for n in own.enough if host.get(n, "").startswith("/"))
 
 
 def hide(

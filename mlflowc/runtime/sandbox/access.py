@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from mlflowc.errors import Failure
 from mlflowc.ir.model import Keep, Output, Pipeline, Stage
+from mlflowc.runtime.identity import steps as credentials
 from mlflowc.runtime.plan import Step
 from mlflowc.runtime.workspace import STATE, Workspace
 
@@ -97,6 +98,7 @@ def of(
         )
     declared = [posixpath.normpath(f"{root}/{path}") for path in _declared(step)]
     reads = {*declared, *(t for path in declared for t in _led_out(path))}
+    reads |= set(credentials.readable(stage.auth, ws.identity))
     reads |= {os.path.realpath(path) for path in reads}
     for programs in _environment(variables, root):
         reads |= {p for place in (programs, os.path.realpath(programs)) for p in outside(place, root)}
