@@ -263,6 +263,9 @@ def _as_json(plan: Plan, result: RunResult, gates: list[GateResult]) -> dict[str
                         "passed": r.passed,
                         "found": r.found,
                         "required": r.required,
+                        "baseline": r.baseline,
+                        "difference": r.difference,
+                        "detail": r.detail,
                         "note": r.note,
                     }
                     for r in g.rows

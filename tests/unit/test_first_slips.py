@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -114,3 +115,15 @@ def test_a_comma_before_the_parameters_of_an_event(project: Checkout) -> None:
 def test_a_path_is_told_of_once_for_all_instances(project: Checkout) -> None:
     project.replace("pipeline.mlpipe", '"metrics/', '"my metrics/')
     assert project.mlpipec("check").out.count("has a space in it") == 1
+
+
+def test_the_figures_of_a_gate_as_data(project: Checkout) -> None:
+    project.replace("pipeline.mlpipe", ">= 0.5", ">= 0.05")
+    better = "require better(train[*].scores.auc, than = 0.04)"
+    project.replace("pipeline.mlpipe", "gate quality {", f"gate quality {{\n  {better}\n ")
+    written = """run = '''printf '{"auc": %s}' {{params.rate}} > {{scores}}'''""".replace("'''", '"' * 3)
+    project.replace("pipeline.mlpipe", 'run = "echo {{params.rate}} > {{scores}}"', written)
+    row = json.loads(project.mlpipec("run", "--json").out)["gates"][0]["requirements"][0]
+    assert row["baseline"] == 0.04
+    assert row["difference"] == pytest.approx(0.06)
+    assert row["detail"].startswith("more is better; mean of 3")
