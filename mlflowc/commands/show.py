@@ -214,7 +214,7 @@ def _text(facts: dict[str, Any]) -> str:
         known = f"  {progress.size(o['size'])}  {o['hash'][:12]}" if "hash" in o else ""
         outputs.append(f"{name}: {o['type']} = {o['path']}{known}")
     lines += _section("outputs", outputs)
-    lines += _section("trials", facts["sweep"]["text"] if facts["sweep"] else [])
+    lines += _section("trials", facts["sweep"]["text"] if facts["sweep"] else [], styled=True)
     metrics = [f"{o}.{f} = {v}" for o, fields in facts["metrics"].items() for f, v in fields.items()]
     lines += _section("metrics", metrics)
     components = [f"{n}  {_short(t)}" for n, t in facts["components"].items()]
@@ -239,8 +239,10 @@ def _text(facts: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _section(title: str, entries: list[str]) -> list[str]:
-    return [terminal.style(f"  {title}", "cyan"), *(f"    {e}" for e in entries)] if entries else []
+def _section(title: str, entries: list[str], *, styled: bool = False) -> list[str]:
+    """Names of parameters, metrics and files may hold anything: only what we styled goes out as it is."""
+    shown = entries if styled else map(terminal.visible, entries)
+    return [terminal.style(f"  {title}", "cyan"), *(f"    {e}" for e in shown)] if entries else []
 
 
 def _short(text: str) -> str:

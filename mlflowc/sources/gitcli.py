@@ -370,6 +370,12 @@ class _Writer:
 
     def _file(self, path: str, target: Path, size: int, stream: IO[bytes], executable: bool) -> None:
         left = size
+        if target.exists():
+            raise Failure(
+                f"`{path}` in {self._tree.label} has the name of another file here, where capital letters do "
+                "not count",
+                help="name a folder or a file that holds only one of them",
+            )
         with target.open("wb") as file:
             while left:
                 chunk = stream.read(min(left, _CHUNK))

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
 from mlflowc.errors import Failure
 from mlflowc.ir import feeds
@@ -150,6 +150,12 @@ class HubSource:
             for file in chosen:
                 target = tree / (posixpath.relpath(file.path, self._path) if self._path else file.path)
                 target.parent.mkdir(parents=True, exist_ok=True)
+                if target.exists():
+                    raise Failure(
+                        f"`{file.path}` of {self._type} {self._name} has the name of another file here, "
+                        "where capital letters do not count",
+                        help='take only one of them: `files = ["…"]`',
+                    )
                 (parts / _aside(file)).rename(target)
             tree.rename(into)
         shutil.rmtree(parts, ignore_errors=True)
@@ -160,11 +166,21 @@ class HubSource:
     def _listing(self, commit: str) -> list[Listed]:
         url: str | None = f"{self._api}/tree/{commit}?recursive=true&expand=false"
         found: list[Listed] = []
+        seen: set[str] = set()
         while url is not None:
+            # A mirror may hand on the hub's own addresses; the token goes to nobody but whom it is for.
+            url = urlunsplit((*urlsplit(self._hub.endpoint)[:2], *urlsplit(url)[2:]))
+            if url in seen:
+                raise self._strange()
+            seen.add(url)
             rows, url = self._json(url, commit)
             if not isinstance(rows, list):
                 raise self._strange()
             found += [f for f in map(self._listed, rows) if f is not None]
+        names = {f.path for f in found}
+        above = {"/".join(parts[:n]) for parts in (p.split("/") for p in names) for n in range(1, len(parts))}
+        if len(names) < len(found) or names & above:
+            raise self._strange()
         return found
 
     def _listed(self, row: Any) -> Listed | None:
@@ -173,7 +189,7 @@ class HubSource:
                 return None
             lfs = row.get("lfs") or {}
             path = str(row["path"])
-            if not is_inner(path):
+            if not is_inner(path) or not path.encode():
                 raise self._strange()
             return Listed(path, int(lfs.get("size", row["size"])), str(row["oid"]), lfs.get("oid"))
         except (KeyError, TypeError, ValueError, AttributeError):

@@ -14,6 +14,7 @@ from mlflowc.ir import feeds
 from mlflowc.ir.model import Data, FileType, Place
 from mlflowc.runtime.ports import LocalFileSystem
 from mlflowc.sources.folder import Local
+from mlflowc.sources.huggingface import HubSource
 from tests.sources.conftest import Taker
 from tests.support.git_repos import commit, git
 
@@ -144,3 +145,34 @@ def test_a_full_disk_is_said_and_not_left_full(taker: Taker, monkeypatch: pytest
 def test_data_has_the_name_of_its_file(url: str) -> None:
     data = Data("d", Place("p.mlpipe", 1, 1), FileType("csv"), "url", (("url", url),))
     assert feeds.standing(data) == ".mlpipe/data/d/x.csv"
+
+
+_BLOB = hashlib.sha1(b"blob 1\0x").hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("paths", "following"),
+    [
+        (["../../x"], None), (["/x"], None), (["a\0b"], None), (["a", "a"], None), (["a", "a/b"], None),
+        (["./a"], None), ([""], None), (["\ud800"], None), (["a"], "same"), (["a"], "https://example.org/next"),
+    ],
+)  # fmt: skip
+def test_a_listing_of_a_hub(
+    taker: Taker, monkeypatch: pytest.MonkeyPatch, paths: list[str], following: str | None
+) -> None:
+    def answer(self: object, url: str, revision: str) -> tuple[object, str | None]:
+        assert url.startswith("http://127.0.0.1:9/"), "a token goes to the hub alone"
+        rows = [{"type": "file", "path": p, "size": 1, "oid": _BLOB} for p in paths]
+        return rows, url if following == "same" else following
+
+    monkeypatch.setattr(HubSource, "_json", answer)
+    taker.env = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_TOKEN": "secret"}
+    said = taker.refused("huggingface", {"commit": "a" * 40}, name="acme/net").message
+    assert "does not answer as a hub does" in said
+
+
+def test_two_names_that_are_one_here(taker: Taker, evil: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blob = _object(evil, "blob", b"x")
+    _head(evil, _tree(evil, ("100644", "A", blob), ("100644", "a", blob)))
+    monkeypatch.setattr(Path, "exists", lambda self: self.with_name(self.name.upper()).is_file())
+    assert "capital letters do not count" in taker.refused("git", url="../evil", path=".").message
