@@ -23,7 +23,10 @@ _LARGEST = 64 * 1024 * 1024
 @click.command("verify-model")
 @click.argument("file", type=click.Path(exists=True, path_type=Path))
 @click.option(
-    "--release", "tag", metavar="TAG", help="The release, as in model@v1.2.0; else all are searched."
+    "--release",
+    "tag",
+    metavar="TAG",
+    help="The release, as in model@v1.2.0 or model#prod; else all are searched.",
 )
 @click.option(
     "--statement",
@@ -68,6 +71,7 @@ def command(
                 "this is no git repository, so the commit and its lock cannot be looked at",
                 help="run it in a clone of the repository, or give --statement and --alone",
             ) from None
+    tag = _in_stage(tags, tag) if tag and "#" in tag and not alone else tag
     try:
         envelope = _envelope(measured, tags, tag, source)
     except BadStatementError as e:
@@ -92,6 +96,21 @@ def _keys() -> tuple[str, ...]:
     except Failure:
         return ()
     return project.load(None).pipeline.cache.keys
+
+
+def _in_stage(tags: Tags, name: str) -> str:
+    """The release that is in a stage, `model#prod`. Raises `Failure`."""
+    artifact, _, stage = name.partition("#")
+    stage = stage.partition("#")[0]
+    said = gto.events(tags.all())
+    found = gto.in_stage(said, artifact, stage)
+    version = next((d for d in gto.versions(said, artifact) if found and d.version == found.version), None)
+    if version is None:
+        raise Failure(
+            f"no release of `{artifact}` is in stage `{stage}` here",
+            help="`git fetch --tags` brings the remote's",
+        )
+    return version.tag
 
 
 def _envelope(measured: Measured, tags: Tags, tag: str | None, source: Path | None) -> Envelope | None:

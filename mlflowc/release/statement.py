@@ -12,6 +12,7 @@ import base64
 import binascii
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -176,7 +177,14 @@ def _object(data: bytes, words: str) -> Json:
 
 def _ours(raw: Json) -> bool:
     said = Said.of(raw)
-    return bool(said.commit and said.stage and said.output and said.whole and said.tag)
+    # It goes to git as a name of a commit: nothing else may stand there.
+    return bool(
+        re.fullmatch(r"[0-9a-f]{40,64}", said.commit)
+        and said.stage
+        and said.output
+        and said.whole
+        and said.tag
+    )
 
 
 # --- what it says

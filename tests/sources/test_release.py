@@ -259,6 +259,10 @@ def test_gto_and_deployed_say_the_same(project: Checkout, dvc: Path) -> None:
     project.mlpipec("release", "train.model", "--stage", "prod")
     assert {"model@v1.3.1", "model#prod#4"} <= set(project.git("tag").split())
     assert taker.open("deployed", **args).look(None).version["version"] == "v1.3.1"
+    told = project.mlpipec("verify-model", "out/model.txt", "--release", "model#prod")
+    assert "out/model.txt is model@v1.3.1" in told.out
+    none = project.mlpipec("verify-model", "out/model.txt", "--release", "model#staging", code=1)
+    assert "no release of `model` is in stage `staging` here" in none.err
 
 
 # --- checking a file ---------------------------------------------------------------------------------
@@ -355,6 +359,8 @@ def test_an_altered_statement(project: Checkout, key: str, tmp_path: Path) -> No
     assert "signature is wrong" in failed(checks(project, *put(changed)[:3]))["signature"], (
         "without a key, too"
     )
+    evil = payload.replace(project.git("rev-parse", "HEAD").strip(), "--output=x")
+    assert "a part is missing" in failed(checks(project, *put(evil)))["statement"]
     found = failed(checks(project, *put("[]")))
     assert "its payload is no JSON object" in found["statement"]
     other.write_text("{}")
