@@ -382,6 +382,11 @@ def _notes(workflows: tuple[Workflow, ...], pipeline: Pipeline) -> Iterator[str]
             "To propose results, the step needs the secured repository variable MLPIPE_TOKEN: a repository "
             "access token that may write the repository and pull requests."
         )
+    if any(j.auths for w in workflows if w.event.kind == "pull_request" for j in w.jobs):
+        yield (
+            "Bitbucket's tokens name the repository, the deployment and the step. Where that is all that a "
+            "provider compares, as AWS does, it cannot tell steps of a pull request from those of the branch."
+        )
     if any(len(level) > 1 for w in workflows for level in _levels(w)):
         yield "Bitbucket has no job graph: steps go by levels, and each waits for the whole level before."
     if any(j.approve for w in workflows for j in w.jobs):

@@ -230,6 +230,42 @@ def test_google_gives_a_service_accounts_token(
     assert said["service_account_impersonation_url"].endswith(f"{ACCOUNT}:generateAccessToken")
 
 
+@pytest.mark.parametrize("kind", ["file", "url", "aws"])
+def test_a_persons_external_account(
+    web: Web, service: Issuer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str
+) -> None:
+    token = service.token("x")
+    source: dict[str, object] = {"environment_id": "aws1"}
+    if kind == "file":
+        (tmp_path / "token").write_text(token + "\n")
+        source = {"file": str(tmp_path / "token")}
+    elif kind == "url":
+        form = {"type": "json", "subject_token_field_name": "value"}
+        source = {"url": f"{web.url}/given", "headers": {"Authorization": "Bearer x"}, "format": form}
+    said = {
+        "type": "external_account",
+        "audience": f"//iam.googleapis.com/{POOL}",
+        "token_url": f"{web.url}/v1/token",
+        "credential_source": source,
+    }
+    (tmp_path / "account.json").write_text(json.dumps(said))
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "account.json"))
+    web.answers = {
+        "/given": (200, {"value": token}),
+        "/v1/token": (200, {"access_token": "theirs", "expires_in": 3600}),
+        "/bucket/x": (200, "content"),
+    }
+    remote = cloud.connect("gs://bucket", tmp_path, {"base_url": web.url})
+    if kind == "aws":
+        with pytest.raises(RemoteError, match="takes its token from `environment_id`, which is not read"):
+            remote.size("x")
+        return
+    assert bytes(obstore.get(remote.client, "x").bytes()) == b"content"
+    asked = {path: (headers, body) for path, headers, body in web.asked}
+    assert json.loads(asked["/v1/token"][1])["subjectToken"] == token
+    assert asked["/bucket/x"][0]["authorization"] == "Bearer theirs"
+
+
 def test_azure_gives_a_token_for_storage(web: Web, service: Issuer, tmp_path: Path) -> None:
     ids = {"client_id": "1b4e28ba-2fa1-11d2-883f-0016d3cca427", "tenant_id": "acme"}
     web.answers = {

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 GOOGLE_STS = "https://sts.googleapis.com/v1/token"
 GOOGLE_IAM = "https://iamcredentials.googleapis.com/v1"
 MICROSOFT = "https://login.microsoftonline.com"
+JWT = "urn:ietf:params:oauth:token-type:jwt"
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _STORAGE = "https://storage.azure.com/.default"
 _PATIENCE = 30.0
@@ -80,33 +81,43 @@ def _aws(identity: Identity, session: str, token: str) -> dict[str, Any]:
 
 
 def _gcp(identity: Identity, session: str, token: str) -> dict[str, Any]:
+    account = identity.options.get("service_account")
+    return google(
+        google_audience(identity), token, GOOGLE_STS, google_impersonation(account) if account else None
+    )
+
+
+def google(
+    audience: str, token: str, address: str, impersonation: str | None, kind: str = JWT
+) -> dict[str, Any]:
+    """A token of Google's for a `token` of that `kind`, shown to the token service at `address`; with an
+    address of `impersonation` that of the service account there. Raises `Failure`."""
     wanted = {
         "grantType": "urn:ietf:params:oauth:grant-type:token-exchange",
-        "audience": google_audience(identity),
+        "audience": audience,
         "scope": _SCOPE,
         "requestedTokenType": "urn:ietf:params:oauth:token-type:access_token",
-        "subjectTokenType": "urn:ietf:params:oauth:token-type:jwt",
+        "subjectTokenType": kind,
         "subjectToken": token,
     }
-    answer = _post("Google Cloud", GOOGLE_STS, json=wanted)
+    answer = _post("Google Cloud", address, json=wanted)
     found = _json(answer)
     if answer.status_code != 200 or "access_token" not in found:
         reason = found.get("error_description") or found.get("error") or _status(answer)
         help = _help("its condition and its audiences decide that (`mlpipec cache policy gcp`)", token)
-        provider = identity.options["provider"]
+        provider = audience.removeprefix("//iam.googleapis.com/")
         raise Failure(f"Google Cloud's `{provider}` does not take this job's token: {reason}", help=help)
-    account = identity.options.get("service_account")
-    if account is None:
+    if impersonation is None:
         return {"token": found["access_token"], "expires_at": _later(found.get("expires_in"))}
     headers = {"Authorization": f"Bearer {found['access_token']}"}
-    answer = _post("Google Cloud", google_impersonation(account), json={"scope": [_SCOPE]}, headers=headers)
+    answer = _post("Google Cloud", impersonation, json={"scope": [_SCOPE]}, headers=headers)
     found = _json(answer)
     if answer.status_code != 200 or "accessToken" not in found:
         error = found.get("error")
         reason = error.get("message") if isinstance(error, dict) else None
         help = _help("it needs the role `roles/iam.workloadIdentityUser` on the account", token)
-        message = f"this job may not act as `{account}`: {reason or _status(answer)}"
-        raise Failure(message, help=help)
+        account = impersonation.rpartition("/")[2].partition(":")[0]
+        raise Failure(f"this job may not act as `{account}`: {reason or _status(answer)}", help=help)
     return {"token": found["accessToken"], "expires_at": _time(str(found.get("expireTime", "")))}
 
 

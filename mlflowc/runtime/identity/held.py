@@ -146,7 +146,7 @@ class Held:
         said: dict[str, Any] = {
             "type": "external_account",
             "audience": exchange.google_audience(at),
-            "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+            "subject_token_type": exchange.JWT,
             "token_url": exchange.GOOGLE_STS,
             "credential_source": {"file": token, "format": {"type": "text"}},
         }

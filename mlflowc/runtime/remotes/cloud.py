@@ -10,6 +10,7 @@ import configparser
 import os
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
@@ -20,7 +21,7 @@ from obstore import exceptions, store
 from mlflowc.errors import Failure
 from mlflowc.ir.identity import OWN
 from mlflowc.ir.model import Value
-from mlflowc.runtime.identity import current
+from mlflowc.runtime.identity import current, external
 from mlflowc.runtime.remotes.transport import CHUNK, AbsentError, Found, RemoteError, scheme_of
 
 if TYPE_CHECKING:
@@ -59,7 +60,10 @@ def connect(address: str, root: Path, options: Mapping[str, Value], *, own: bool
     client = _client(seconds)
     retry = {"max_retries": 2, "retry_timeout": timedelta(seconds=30)}
     writer: Any = None
-    held = None if own or OWN.intersection(given) else current.at(scheme)
+    given_own = own or bool(OWN.intersection(given))
+    held = None if given_own else current.at(scheme)
+    outside = external.of(os.environ) if scheme == "gs" and held is None and not given_own else None
+    problem: Callable[[], Failure | None] = _none
     try:
         if scheme in ("http", "https"):
             if given:
@@ -70,6 +74,10 @@ def connect(address: str, root: Path, options: Mapping[str, Value], *, own: bool
             settings: dict[str, Any] = {**(aws_profile(os.environ) if scheme == "s3" else {}), **given}
             if held is not None:
                 settings = {**given, **_as_held(*held)}
+                problem = partial(held[1].problem, held[0])
+            elif outside is not None:
+                settings["credential_provider"] = outside.credential
+                problem = outside.last
             prefix = parts.path.strip("/") or None
             kind, where = _STORES[scheme], parts.netloc
             made = kind(where, prefix=prefix, client_options=client, retry_config=retry, **settings)
@@ -81,7 +89,11 @@ def connect(address: str, root: Path, options: Mapping[str, Value], *, own: bool
             f"the remote `{_shown(address)}` cannot be set up: {_first_line(e)}",
             help="check the address and the other settings of the `cache` block",
         ) from None
-    return Cloud(made, scheme, _shown(address), writer, held)
+    return Cloud(made, scheme, _shown(address), writer, problem)
+
+
+def _none() -> None:
+    """No problem with credentials: those of other kinds say for themselves."""
 
 
 def _as_held(provider: str, held: Held) -> dict[str, Any]:
@@ -116,9 +128,14 @@ class Cloud:
     width = 16
 
     def __init__(
-        self, made: Any, scheme: str, shown: str, writer: Any = None, held: tuple[str, Held] | None = None
+        self,
+        made: Any,
+        scheme: str,
+        shown: str,
+        writer: Any = None,
+        problem: Callable[[], Failure | None] | None = None,
     ) -> None:
-        self._held = held
+        self._problem = problem or _none
         self.shown = shown
         self._writer = writer if writer is not None else made
         self.writable = not scheme.startswith("http")
@@ -227,7 +244,7 @@ class Cloud:
 
     def _error(self, what: str, e: Exception) -> RemoteError:
         text = str(e)
-        problem = self._held[1].problem(self._held[0]) if self._held is not None else None
+        problem = self._problem()
         if problem is not None:
             message = f"cannot {what} the remote `{self.shown}`: {problem.message}"
             return RemoteError(message, help=problem.help)
