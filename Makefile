@@ -42,7 +42,7 @@ demo: $(SETUP) ## A real project: run it, run it again, show its report and its 
 test: tools ## All tests; what is skipped is listed with the reason
 	@$(BIN)/pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
-TORTURE = $(addprefix tests/runtime/test_, model.py faults.py kills.py store_model.py)
+TORTURE = $(addprefix tests/runtime/test_, model.py faults.py kills.py store_model.py remote_sweep.py)
 torture: $(SETUP) ## Many more random edits, kills and failing disks than `make test`: an hour or so
 	@MLPIPEC_TEST_EXAMPLES=$(EXAMPLES) $(BIN)/pytest -n $(WORKERS) $(TORTURE) $(PYTEST_ARGS)
 

@@ -14,6 +14,9 @@ IN_CI = bool(os.environ.get("CI") or os.environ.get("MLPIPEC_TEST_IN_CI"))
 if IN_CI:
     os.environ["MLPIPEC_TEST_IN_CI"] = "1"
 
+# Series of random steps in a test. `make torture` asks for many, and for every place instead of a sample.
+EXAMPLES = int(os.environ.get("MLPIPEC_TEST_EXAMPLES", "12"))
+
 _FOREIGN = ("GITHUB_", "GITLAB_", "CI_", "BITBUCKET_", "RUNNER_", "MLPIPEC_", "GIT_AUTHOR_", "GIT_COMMITTER_")
 _KEPT = ("MLPIPEC_TEST_",)
 

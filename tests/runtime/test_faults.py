@@ -25,9 +25,10 @@ from mlflowc.runtime.index import StatIndex
 from mlflowc.runtime.lockfile import LockFile
 from mlflowc.runtime.plan import make_plan
 from mlflowc.runtime.ports import LocalFileSystem
+from tests.conftest import EXAMPLES
 from tests.runtime.lab import DIR, Lab, stage
 
-STEPS = 6 if int(os.environ.get("MLPIPEC_TEST_EXAMPLES", "12")) <= 100 else 10_000
+STEPS = 6 if EXAMPLES <= 100 else 10_000
 _CHANGES = frozenset(
     (
         "make_folder",

@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import os
 import random
 import shutil
 import subprocess
@@ -28,9 +27,10 @@ from mlflowc.runtime.index import Signature, StatIndex
 from mlflowc.runtime.lockfile import LockFile
 from mlflowc.runtime.ports import LocalFileSystem
 from mlflowc.runtime.store import Store
+from tests.conftest import EXAMPLES
 from tests.support.faulty import Ended, Faults
 
-STEPS = 3 if int(os.environ.get("MLPIPEC_TEST_EXAMPLES", "12")) <= 100 else 10_000
+STEPS = 3 if EXAMPLES <= 100 else 10_000
 
 PIPELINE = """\
 mlpipe 1

@@ -23,8 +23,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from mlflowc.cli import cli
-
-EXAMPLES = int(os.environ.get("MLPIPEC_TEST_EXAMPLES", "12"))
+from tests.conftest import EXAMPLES
 
 # More than 64 KiB, so that the cache links it where it cannot clone it.
 _LARGE = 70_000

@@ -18,6 +18,7 @@ from mlflowc.runtime.remotes import condemned, entries, names
 from mlflowc.runtime.remotes.entries import Entry
 from mlflowc.runtime.remotes.sweep import Sweeper, Swept
 from mlflowc.runtime.remotes.transport import Found, RemoteError
+from tests.conftest import EXAMPLES
 from tests.runtime.test_remote_engine import Memory, Side
 
 DAY = 24 * 3600.0
@@ -268,7 +269,7 @@ ACTIONS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(ACTIONS)
 def test_a_record_that_is_there_can_be_fetched(actions: list[tuple[str, int]]) -> None:
     """Whatever is made, waited for, collected and broken off, in whatever order."""

@@ -34,9 +34,9 @@ from mlflowc.runtime.index import Signature, StatIndex
 from mlflowc.runtime.lockfile import LockFile, StageEntry
 from mlflowc.runtime.records import OutputRecord, Record
 from mlflowc.runtime.store import Store
+from tests.conftest import EXAMPLES
 from tests.runtime.test_faults import Faulty, KilledError
 
-EXAMPLES = int(os.environ.get("MLPIPEC_TEST_EXAMPLES", "12"))
 _HOUR = 3600.0
 # Small ones are copied, large ones cloned or linked.
 _CONTENTS = [b"", b"one\n", b"two\n", b"x" * 70_000, b"y" * 70_000]
