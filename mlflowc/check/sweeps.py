@@ -122,6 +122,8 @@ def sweep(ctx: Context, references: References, params: Params, entry: Entry) ->
     goal = _goal(ctx, references, signature, found.values["goal"])
     if goal is None:
         return None
+    if "search" in found.spans and "search" not in found.values:
+        return None
     search, options = found.get("search", ("grid", ()))
     if search == "grid" and any(not v.value.values for v in vary):
         ctx.report(
@@ -238,7 +240,7 @@ def _vary(ctx: Context, params: Params, item: ast.VaryItem) -> Part[ir.Vary] | N
             ends = (expr.args[0].value, expr.args[1].value)
             made = _between(param.name, *ends, scale)
     if made is None:
-        help = "`[4, 6, 8]`, `0.1..0.9` or `log(1e-5, 1e-2)`"
+        help = "`[4, 6, 8]`, `0.1..0.9` or `log(1e-5, 1e-2)`; from low to high, and a `log` above 0"
         values.wrong(ctx, expr, "a list or a range of values to try", help)
         return None
     for end in ends:
@@ -305,6 +307,17 @@ def _goal(
         values.wrong(ctx, expr, "`maximize(…)` or `minimize(…)`", "as in `maximize(scores.auc)`")
         return None
     at = chain(call.args[0].value)
+    fields = [
+        f"{o.name}.{f.name}"
+        for o in signature.offers.values()
+        if o.type.kind == "metrics"
+        for f in o.type.columns
+    ]
+    if isinstance(at.base, ast.NameExpr) and not at.links and at.base.name.text not in signature.offers:
+        meant = next((f for f in fields if f.endswith(f".{at.base.name.text}")), None)
+        example = f"write `{meant}`" if meant else f"as in `{fields[0]}`" if fields else ""
+        values.wrong(ctx, at.base, f"a metric of `{signature.name}`", example)
+        return None
     if isinstance(at.base, ast.NameExpr) and at.base.name.text in signature.offers:
         from_stage: ast.Expr = ast.NameExpr(ast.Name(signature.name, at.base.span), at.base.span)
         first = ast.Attribute(from_stage, at.base.name, at.base.span)

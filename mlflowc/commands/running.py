@@ -18,7 +18,7 @@ from mlflowc.runtime import execute, laststate, progress, targets
 from mlflowc.runtime.baseline import Snapshot
 from mlflowc.runtime.events import Listener, RunResult, StageResult
 from mlflowc.runtime.gates import GateResult, check, kinds_of
-from mlflowc.runtime.plan import Plan
+from mlflowc.runtime.plan import Action, Plan
 from mlflowc.runtime.sweeping import foresee, show
 from mlflowc.runtime.workspace import Workspace, open_workspace
 
@@ -64,6 +64,7 @@ def bring_up_to_date(asked: Asked) -> int:
             _show_plan(foresee.told(ws, plan), asked.as_json)
             ws.index.flush()
             return 0
+        _demand(ws, plan)
         options = execute.Options(asked.jobs, asked.keep_going, guard, asked.gpus)
         courier = Courier(link, ws, _listener(plan, asked.as_json))
         result = execute.run(ws, plan, options, courier)
@@ -230,6 +231,15 @@ def _show_plan(plan: Plan, as_json: bool) -> None:
         print(f"nothing to do: {progress.count(same, 'stage')} up to date")
     elif same:
         print(f"{progress.count(same, 'stage')} up to date")
+
+
+def _demand(ws: Workspace, plan: Plan) -> None:
+    """Raises `Failure` for what a sweep would miss only when the stages before it are done."""
+    guided = {s.name for s in ws.pipeline.sweeps if s.search == "tpe"}
+    if any(s.stage.id in guided and s.action in (Action.RUN, Action.WAIT) for s in plan.steps):
+        from mlflowc.runtime.sweeping import tpe  # only for such sweeps
+
+        tpe.demand()
 
 
 def _as_json(plan: Plan, result: RunResult, gates: list[GateResult]) -> dict[str, Any]:

@@ -358,6 +358,8 @@ def test_tpe_without_optuna_says_what_to_install(tmp_path: Path) -> None:
     (made.path / "hidden/optuna.py").write_text("raise ImportError('hidden')")
     done = made.mlpipec("run", "tune", code=1, PYTHONPATH=str(made.path / "hidden"))
     assert "`tpe` needs Optuna" in done.err and "mlflowc[sweep]" in done.err
+    # Before anything runs: what comes before the sweep may take hours.
+    assert done.out == ""
 
 
 def records(made: Checkout) -> list[dict[str, str]]:

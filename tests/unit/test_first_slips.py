@@ -127,3 +127,30 @@ def test_the_figures_of_a_gate_as_data(project: Checkout) -> None:
     assert row["baseline"] == 0.04
     assert row["difference"] == pytest.approx(0.06)
     assert row["detail"].startswith("more is better; mean of 3")
+
+
+@pytest.mark.parametrize(
+    ("line", "messages"),
+    [
+        ("search = bayes(trials = 4)", ["a way to search is wanted here", "`random(trials = 20)`"]),
+        ("search = random", ["a number of trials is wanted here", "write `random(trials = 20)`"]),
+        ("goal = maximize(auc)", ["a metric of `one` is wanted here", "write `scores.auc`"]),
+        ("goal = maximize(score)", ["a metric of `one` is wanted here", "as in `scores.auc`"]),
+        ("vary rate in log(0, 1)", ["a list or a range of values to try", "a `log` above 0"]),
+    ],
+)
+def test_a_slip_in_a_sweep_is_one_message(project: Checkout, line: str, messages: list[str]) -> None:
+    lines = {
+        "vary": "vary rate in log(0.1, 1)",
+        "search": "search = random(trials = 2)",
+        "goal": "goal = maximize(scores.auc)",
+    }
+    lines[line.split()[0]] = line
+    project.replace("pipeline.mlpipe", "train each seed in 1..3", "one")
+    project.replace("pipeline.mlpipe", "{{seed}}", "x")
+    project.replace("pipeline.mlpipe", "train[*]", "one")
+    body = "\n".join(f"  {part}" for part in lines.values())
+    project.replace("pipeline.mlpipe", "gate quality", f"sweep tune over one {{\n{body}\n}}\ngate quality")
+    said = project.mlpipec("check", code=1).out
+    assert [message in said for message in messages] == [True, True], said
+    assert "1 error" in said
