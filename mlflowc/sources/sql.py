@@ -107,6 +107,13 @@ class SqlSource:
     @contextlib.contextmanager
     def _sqlite(self, address: str, text: str) -> Iterator[Rows]:
         path = self._root / Path(address.removeprefix("sqlite:///").removeprefix("sqlite://")).expanduser()
+        if not path.is_file() and feeds.variable(self._connection):
+            # What the variable holds is a secret, whatever it is.
+            raise Failure(
+                f"{self._where} is not there: the variable holds no address with `postgresql://`, and names "
+                "no SQLite file",
+                help="as in postgresql://user:password@host/name, or the path of an SQLite file",
+            )
         if not path.is_file():
             raise Failure(
                 f"there is no database `{path.name}` in `{path.parent}`",
@@ -128,6 +135,14 @@ class SqlSource:
         psycopg = _client()
         scheme, _, rest = address.partition("://")
         plain = f"{scheme.partition('+')[0]}://{rest}"
+        try:
+            psycopg.conninfo.conninfo_to_dict(plain)
+        except psycopg.Error:
+            # What the client says of it quotes it, with the password.
+            raise Failure(
+                f"the address of {self._where} is none that PostgreSQL's client takes",
+                help="as in postgresql://user:password@host:5432/name; odd signs in it are written as %XX",
+            ) from None
         try:
             with psycopg.connect(plain, connect_timeout=_PATIENCE, application_name="mlpipec") as db:
                 db.read_only = True

@@ -132,6 +132,10 @@ def test_mistakes_and_refusals_are_told_without_secrets(taker: Taker, server: st
     assert "cannot be asked" in refused(DATABASE_URL="postgresql://127.0.0.1:1/x")
     assert 'database "nope" does not exist' in refused(DATABASE_URL=server.replace("/postgres", "/nope"))
     assert "only SQLite and PostgreSQL" in refused(DATABASE_URL="mysql://x/y")
+    for odd in (f"u:{PASSWORD}@[bad/db", f"u:{PASSWORD} x@h/db", f"h:port/db?password={PASSWORD}&zz=1"):
+        assert "is none that PostgreSQL's client takes" in refused(DATABASE_URL=f"postgresql://{odd}")
+    for odd in (PASSWORD, f"host=h password={PASSWORD}", f"sqlite:////nowhere/{PASSWORD}"):
+        assert "the variable holds no address" in refused(DATABASE_URL=odd)
     taker.env["DATABASE_URL"] = server.replace("postgresql://", "postgresql+psycopg://")
     assert 'relation "nope" does not exist (LINE 1' in refused("select * from nope")
     assert "is refused" in refused("delete from people")
