@@ -22,6 +22,7 @@ from email.utils import formatdate
 from pathlib import Path
 
 from tests.conftest import CHECKOUT
+from tests.e2e.harness.tools import CACHE, npm_ci
 from tests.support.servers import free_ports
 
 _HERE = Path(__file__).with_name("azurite")
@@ -34,7 +35,7 @@ KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr
 
 def node() -> str | None:
     """The program `node`: that of `make tools`, or this machine's."""
-    ours = CHECKOUT / ".cache" / "tools" / "bin" / "node"
+    ours = CACHE / "bin" / "node"
     return str(ours) if ours.exists() else shutil.which("node")
 
 
@@ -46,8 +47,6 @@ def installed() -> bool:
 
 def install() -> None:
     """Installs it. Safe to call from several processes at once."""
-    from tests.e2e.harness.tools import npm_ci  # only for who installs
-
     _PLACE.mkdir(parents=True, exist_ok=True)
     with (_PLACE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
