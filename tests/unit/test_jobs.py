@@ -152,6 +152,26 @@ def test_an_event_that_refreshes_data() -> None:
     assert all("plan" not in job.imports for job in lower(digits(), event("push", "train")).jobs)
 
 
+def test_an_event_that_proposes_ends_with_that() -> None:
+    flow = lower(digits(), replace(event("schedule", "train", "quality", "review"), propose=True))
+    *before, last = flow.jobs
+    assert (last.id, last.kind, last.trusted, last.history) == ("propose", JobKind.PROPOSE, True, True)
+    assert "check" in last.needs and last.gates and last.secrets == ()
+    assert last.imports == ("evaluate",), "whose bundle tells of all stages before it"
+    plain = lower(digits(), event("schedule", "train", "quality", "review"))
+    assert [j.id for j in plain.jobs] == [j.id for j in before]
+
+
+def test_a_proposing_job_reads_the_ends_and_waits_for_no_action() -> None:
+    flow = pipeline(stage("a"), stage("b", "a.out"), stage("c", "a.out"), stage("propose", "b.out"))
+    jobs = {j.id: j for j in lower(flow, replace(event("schedule", "c", "propose"), propose=True)).jobs}
+    assert set(jobs["propose"].imports) == {"c", "propose-2"}, "a stage of that name is called otherwise"
+    assert set(jobs["propose"].needs) == {"plan", "c", "propose-2"}
+    refreshed = replace(event("schedule", refresh=("feed",)), propose=True)
+    (_, alone) = lower(flow, refreshed).jobs
+    assert (alone.needs, alone.imports) == (("plan",), ("plan",)), "pins alone can be proposed, too"
+
+
 def test_who_fetches_data_gets_its_secrets() -> None:
     feed = Data(
         "feed",
