@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.conftest import absent
 from tests.runtime.lab import Lab, metrics, stage
+from tests.support import servers
+from tests.support.servers import S3, SshServer
 
 
 @pytest.fixture
@@ -38,3 +42,21 @@ def chain(tmp_path: Path) -> Lab:
         stage("other", "echo hello > {o:greeting}", writes={"greeting": "greeting.txt"}),
     ]
     return lab
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    """A real S3 server."""
+    if servers.weed() is None:
+        absent("SeaweedFS is not installed: run `make tools`")
+    with servers.s3_server(tmp_path_factory.mktemp("s3") / "server") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
+    """A real SSH server."""
+    if servers.sshd() is None:
+        absent("OpenSSH's server is not installed: apt-get install openssh-server")
+    with servers.ssh_server(tmp_path_factory.mktemp("ssh") / "server") as server:
+        yield server

@@ -17,7 +17,7 @@ import pytest
 from mlflowc.errors import Failure
 from mlflowc.runtime.remotes.engine import Engine
 from mlflowc.runtime.remotes.transport import AbsentError, RemoteError, Transport, connect
-from tests.conftest import IN_CI
+from tests.e2e.conftest import absent
 from tests.support import azure, servers
 from tests.support.azure import Azure
 from tests.support.remote_project import Checkout, results
@@ -25,27 +25,6 @@ from tests.support.servers import S3, SshServer
 
 NAME = "v1/trusted/objects/ab/cdef"
 BIG = os.urandom(1 << 20) * 20
-
-
-def _need(program: Path | None, how: str) -> None:
-    if program is None:
-        (pytest.fail if IN_CI else pytest.skip)(how)
-
-
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
-    """A real S3 server."""
-    _need(servers.weed(), "SeaweedFS is not installed: run `make tools`")
-    with servers.s3_server(tmp_path_factory.mktemp("s3") / "server") as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
-    """A real SSH server."""
-    _need(servers.sshd(), "OpenSSH's server is not installed: apt-get install openssh-server")
-    with servers.ssh_server(tmp_path_factory.mktemp("ssh") / "server") as server:
-        yield server
 
 
 def use(monkeypatch: pytest.MonkeyPatch, env: dict[str, str]) -> None:
@@ -58,7 +37,7 @@ def use(monkeypatch: pytest.MonkeyPatch, env: dict[str, str]) -> None:
 def az(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azure]:
     """Azure's emulator."""
     if not azure.installed():
-        (pytest.fail if IN_CI else pytest.skip)("Azurite is not installed: run `make tools`")
+        absent("Azurite is not installed: run `make tools`")
     with azure.azure_server(tmp_path_factory.mktemp("azure") / "server") as server:
         yield server
 

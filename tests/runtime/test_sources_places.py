@@ -4,35 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import obstore
-import pytest
 from obstore.store import S3Store
 
-from tests.runtime.test_remote_transports import Proxy, _need, cut_after
-from tests.support import servers
+from tests.runtime.test_remote_transports import Proxy, cut_after
 from tests.support.feeds import lock, project
 from tests.support.remote_project import Checkout
 from tests.support.servers import ACCESS, S3, SECRET, SshServer
 
 ONE = "id,x\n1,2\n"
 TWO = "id,x\n1,2\n3,4\n"
-
-
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
-    _need(servers.weed(), "SeaweedFS is not installed: run `make tools`")
-    with servers.s3_server(tmp_path_factory.mktemp("s3") / "server") as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
-    _need(servers.sshd(), "OpenSSH's server is not installed: apt-get install openssh-server")
-    with servers.ssh_server(tmp_path_factory.mktemp("ssh") / "server") as server:
-        yield server
 
 
 def bucket(server: S3) -> S3Store:
