@@ -281,7 +281,8 @@ def policy(
         place = place_of_remote(ws, remote)
         found = repository or repository_of(ws.root) or "OWNER/REPOSITORY"
         auth = identity.find(ws.pipeline, cloud)
-        return render(cloud, place.address, found, ws.pipeline.ci.branch, service, auth)
+        approved = sorted({a.approve for a in ws.pipeline.actions if a.approve})
+        return render(cloud, place.address, found, ws.pipeline.ci.branch, service, auth, approved)
 
 
 # --- parts

@@ -172,6 +172,30 @@ on schedule("17 3 * * *") {{ refresh = [feed], run = [b] }}
     assert found["schedule-1"] == {"plan": ("gcp",), "b": ()}
 
 
+def test_what_takes_trials_together_has_no_credentials() -> None:
+    found = jobs(
+        AWS
+        + """
+param lr = 0.1
+runner own { github = ["self-hosted"] }
+stage a { out m: metrics { x: float } = "m.json"
+  param lr
+  runner = own
+  auth = [aws]
+  run = "train {{params.lr}} > {{m}}" }
+sweep tune over a {
+  vary lr in [0.1, 0.2]
+  search = grid
+  parallel = 2
+  goal = maximize(m.x)
+}
+on push("main") { run = [tune] }
+"""
+    )["push-main"]
+    assert {id: auths for id, auths in found.items() if auths} == {"tune-1": ("aws",), "tune-2": ("aws",)}
+    assert len(found) == 4
+
+
 def test_as_whom_jobs_come() -> None:
     flow = compiled(
         f"""
@@ -311,6 +335,7 @@ def test_azure_gives_a_token_for_storage(web: Web, service: Issuer, tmp_path: Pa
             "Azure does not let this job in as `id`: AADSTS70021: No matching record",
         ),
     ],
+    ids=["aws", "gcp", "azure"],
 )
 def test_a_refusal_says_who_asked(
     web: Web,

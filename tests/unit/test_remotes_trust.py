@@ -143,6 +143,14 @@ def test_the_printed_trust_is_that_of_the_auth() -> None:
         "StringLike": {"gitlab.com:sub": f"{subject}*"},
     }
     assert 'role         = "arn:aws:iam::123456789012:role/ci"' in text
+    text = policy.render("aws", "s3://b", "acme/ml", "main", environments=["production"])
+    assert "# restrict these to the branch main, in the settings: environment production" in text
+    block = text.split("# trusted: who may take that role\n")[1].split("\n\n#")[0]
+    condition = json.loads(block.split("\n", 1)[1])["Statement"][0]["Condition"]
+    assert condition["StringEquals"]["token.actions.githubusercontent.com:sub"] == [
+        "repo:acme/ml:ref:refs/heads/main",
+        "repo:acme/ml:environment:production",
+    ]
     pool = "projects/12/locations/global/workloadIdentityPools/ci-pool"
     auth = Auth("gcp", (("audience", "acme"), ("provider", f"{pool}/providers/github")))
     text = policy.render("gcp", "gs://b", "acme/ml", "main", "github", auth)

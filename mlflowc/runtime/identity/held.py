@@ -27,6 +27,11 @@ _SHORTEST = 1.0
 _AGAIN = 10.0
 
 
+def _write_out(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
 class Held:
     """As whom this job comes to each provider, and its tokens. A context: at its end all files are gone.
 
@@ -41,7 +46,7 @@ class Held:
         session: str,
         *,
         outside: Path | None = None,
-        say: Callable[[str], None] = print,
+        say: Callable[[str], object] = _write_out,
         warn: Callable[[str], None] | None = None,
     ) -> None:
         self._identities = {p: i for p, i in identities.items() if p in offers}
@@ -66,7 +71,7 @@ class Held:
     ) -> None:
         self._end.set()
         if self._thread is not None:
-            self._thread.join(60)
+            self._thread.join(5)
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -179,8 +184,9 @@ class Held:
             if token not in self._seen:
                 self._seen = (*self._seen, token)
                 if offer.service == "GitHub":
-                    # From here on the service itself hides it, in whatever this job prints.
-                    self._say(f"::add-mask::{token}")
+                    # From here on the service itself hides it, in whatever this job prints. It has to stand
+                    # at the beginning of a line, and others may be writing one.
+                    self._say(f"\n::add-mask::{token}\n")
             try:
                 _write(self._path(provider), token)
             except OSError as e:
@@ -203,7 +209,7 @@ class Held:
                     self._take(provider)
                     told.discard(provider)
                 except Failure as e:
-                    if provider not in told:
+                    if provider not in told and not self._end.is_set():
                         told.add(provider)
                         self._warn(f"warning: the token for {provider} was not made new: {e.message}")
                     with self._guard:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -64,6 +64,7 @@ class _Jobs(NamedTuple):
     service: Service
     repository: str
     branch: str
+    environments: tuple[str, ...] = ()
 
     def said(self, text: str) -> str:
         """`text` for this repository."""
@@ -87,11 +88,13 @@ def render(
     branch: str,
     service: str = "github",
     auth: Auth | None = None,
+    environments: Iterable[str] = (),
 ) -> str:
     """The rules for the remote at `address`, for jobs of the repository whose protected branch is `branch`.
 
-    `auth` is the pipeline's for that cloud: its audience and its names are used. Raises `Failure` when the
-    address is not one of that cloud.
+    `auth` is the pipeline's for that cloud: its audience and its names are used. `environments` are those
+    that actions wait for: at GitHub, the token of such a job names it in place of the branch. Raises
+    `Failure` when the address is not one of that cloud.
     """
     scheme = "gs" if cloud == "gcp" else "s3"
     parts = urlsplit(address)
@@ -106,6 +109,7 @@ def render(
     known = SERVICES[service]
     if cloud == "gcp":
         return _gcp(parts.netloc, base, _Jobs(known, repository, branch), auth)
+    approved = tuple(environments) if service == "github" else ()
     roles = [
         (
             "trusted",
@@ -120,8 +124,12 @@ def render(
         policy = {"Version": "2012-10-17", "Statement": _statements(parts.netloc, base, reads, writes)}
         blocks.append(f"# {name}: {who}\n# permissions\n{json.dumps(policy, indent=2)}")
         if cloud == "aws":
-            trust = _aws_trust(_Jobs(known, repository, branch), auth, trusted=name == "trusted")
-            blocks.append(f"# {name}: who may take that role\n{json.dumps(trust, indent=2)}")
+            trust = _aws_trust(_Jobs(known, repository, branch, approved), auth, trusted=name == "trusted")
+            only = (
+                f"restrict these to the branch {branch}, in the settings: environment {', '.join(approved)}"
+            )
+            note = f"# {only}\n" if approved and name == "trusted" else ""
+            blocks.append(f"# {name}: who may take that role\n{note}{json.dumps(trust, indent=2)}")
         else:
             blocks.append(
                 f"# {name}: add it with  mc admin policy create ALIAS mlpipe-{name} FILE\n"
@@ -174,8 +182,12 @@ def _aws_trust(jobs: _Jobs, auth: Auth | None, *, trusted: bool) -> dict[str, An
     issuer = jobs.service.issuer
     subject = jobs.said(jobs.service.trusted if trusted else jobs.service.untrusted)
     audience = identity.audience(auth or Auth("aws"))
-    conditions: dict[str, dict[str, str]] = {"StringEquals": {f"{issuer}:aud": audience}}
-    conditions.setdefault("StringLike" if "*" in subject else "StringEquals", {})[f"{issuer}:sub"] = subject
+    conditions: dict[str, dict[str, str | list[str]]] = {"StringEquals": {f"{issuer}:aud": audience}}
+    subjects = [subject]
+    if trusted:
+        subjects += [f"repo:{jobs.repository}:environment:{name}" for name in jobs.environments]
+    wanted = subjects if len(subjects) > 1 else subject
+    conditions.setdefault("StringLike" if "*" in subject else "StringEquals", {})[f"{issuer}:sub"] = wanted
     return {
         "Version": "2012-10-17",
         "Statement": [
