@@ -167,6 +167,26 @@ def test_an_action_that_fails_fails_its_job(tmp_path: Path) -> None:
     assert "exit code 3" in machines.job("publish", "push-main", "train", code=1, TOKEN="x").err
 
 
+def test_results_of_other_parameters_are_not_proposed(tmp_path: Path) -> None:
+    before = "int = 6, run = [quality] }"
+    assert before in PIPELINE
+    pipeline = PIPELINE.replace(before, "int = 8, run = [quality], propose = true }")
+    machines = Machines(tmp_path, pipeline)
+    through(machines, "manual")
+    done = machines.job("propose", "manual", "evaluate", code=0)
+    assert "not proposed, since this is no job of a CI service. By hand: `mlpipec pr --service" in done.out
+    assert "evaluate" in machines.at["propose"].read("mlpipe.lock"), "the results are in the lock"
+    other = {"MLPIPE_INPUT_TRAIN_EPOCHS": "9"}
+    refused = machines.job("propose", "manual", "evaluate", code=1, **other)
+    assert "results with another `train.epochs` than the repository has are not proposed" in refused.err
+    # A branch that is not the main one.
+    ci = {"GITLAB_CI": "true", "CI_PROJECT_ID": "1", "CI_COMMIT_REF_NAME": "faster", "GITLAB_TOKEN": "x"}
+    branch = machines.job("propose", "manual", "evaluate", **ci)
+    assert "not proposed, since this is `faster`: results are proposed from `main` alone" in branch.out
+    gone = machines.job("propose", "manual", code=1)
+    assert "has no result here: the job" in gone.err
+
+
 def test_a_stage_that_fails_leaves_a_bundle_of_what_went_well(tmp_path: Path) -> None:
     machines = Machines(tmp_path, PIPELINE.replace("echo WORKING prepare", "exit 9"))
     said = machines.job("prepare", "pull-request", code=1)

@@ -16,7 +16,8 @@ CHECK = Check(
         `propose = true` makes a pull request of the new `mlpipe.lock`. That is for what starts on the main
         branch by itself or by hand: `schedule` and `manual`. A pull request would propose into itself, and
         a push would start again by what it proposed. Nor can results under other parameters be proposed,
-        which `with` sets: the lock would hold what the parameter file does not say.
+        which `with` sets: the lock would hold what the parameter file does not say. Of an `input` only the
+        run knows: with another value than the file's, the job `propose` fails and says so.
         """,
         """
         stage a {
