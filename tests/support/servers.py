@@ -111,8 +111,8 @@ def s3_server(folder: Path, iam: Mapping[str, Any] | None = None) -> Iterator[S3
 
 
 def roles(issuer: str, subjects: Mapping[str, str], audience: str = "sts.amazonaws.com") -> dict[str, Any]:
-    """For `s3_server`: roles by name, each for jobs with that subject in the tokens of `issuer`, which may read
-    and write `bucket`. `role` gives their ARNs."""
+    """For `s3_server`: roles by name, each for jobs with that subject in the tokens of `issuer`, which may
+    read and write `bucket`. `role` gives their ARNs."""
     policy = {
         "Effect": "Allow",
         "Action": ["s3:*"],
