@@ -209,8 +209,8 @@ def _notes(workflows: tuple[Workflow, ...]) -> Iterator[str]:
         yield (
             "To propose results, the job `propose` takes the secret MLPIPE_TOKEN (of an app or a person: "
             "contents and pull requests, read and write). Without it, it takes its own token: then no "
-            "workflow starts for the pull request, and Settings > Actions > General has to allow that Actions "
-            "create some."
+            "workflow starts for the pull request, and Settings > Actions > General has to allow that "
+            "Actions create some."
         )
 
 

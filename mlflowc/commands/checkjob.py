@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from mlflowc import terminal
 from mlflowc.errors import Failure
 from mlflowc.jobs.handover import ignored_folder
+from mlflowc.runtime import gate_table, junit
 from mlflowc.runtime import gates as gates_
-from mlflowc.runtime import junit
 from mlflowc.runtime.gates import GateResult
 from mlflowc.runtime.workspace import Workspace
 
@@ -93,10 +93,8 @@ def _write(folder: Path, files: dict[str, bytes], report: str) -> None:
 
 
 def _table(result: GateResult) -> str:
-    # Indented text is code in Markdown, and no name in it can end that.
-    lines = gates_.render(result, 100).rstrip("\n").split("\n")
     words = "holds" if result.passed else "does not hold"
-    return f"## Gate {result.name} {words}\n\n" + "\n".join("    " + line for line in lines) + "\n"
+    return f"## Gate {result.name} {words}\n\n{gate_table.block(result)}"
 
 
 def _summary(documents: list[Document], results: list[GateResult]) -> None:

@@ -16,8 +16,9 @@ from mlflowc.report import build, markdown
 from mlflowc.report.forges import pulls
 from mlflowc.report.forges.http import TRIES, Trouble
 from mlflowc.report.forges.place import SERVICES, Given, Place, detect
+from mlflowc.runtime import gate_table, gitcalls
 from mlflowc.runtime import gates as gates_
-from mlflowc.runtime.gates import GateResult
+from mlflowc.runtime.gitcalls import GitError
 from mlflowc.runtime.lockfile import NAME, LockFile
 from mlflowc.runtime.propose import Login, Proposal, propose
 from mlflowc.runtime.workspace import Workspace
@@ -173,7 +174,7 @@ def _body(ws: Workspace, wanted: Offer, made: Proposal, place: Place, limit: int
     parts = ["\n".join(lines) + "\n"]
     results = [gates_.check(ws, g) for g in ws.pipeline.gates if g.name in wanted.gates]
     if not wanted.reports:
-        parts += [_table(r) for r in results]
+        parts += [gate_table.block(r) for r in results]
     images: markdown.Images = "none" if place.service.name == "bitbucket" else "mermaid"
     for report in (r for r in ws.pipeline.reports if r.name in wanted.reports):
         document = build.build(ws, report, gates=results)
@@ -183,16 +184,13 @@ def _body(ws: Workspace, wanted: Offer, made: Proposal, place: Place, limit: int
     return "\n".join(parts)
 
 
-def _table(result: GateResult) -> str:
-    # Indented text is code in Markdown, and no name in it can end that.
-    rows = gates_.render(result, 100).rstrip("\n").split("\n")
-    return "\n".join(["    " + row for row in rows]) + "\n"
-
-
 def _changed(root: Path, before: str) -> list[str]:
     """The entries of the lock that are new, other or gone."""
-    done = subprocess.run(["git", "show", f"{before}:./{NAME}"], cwd=root, capture_output=True, text=True)
-    old = LockFile.parse(done.stdout).entries if done.returncode == 0 else {}
+    try:
+        text = gitcalls.lock_at(root, before)
+    except GitError as e:
+        raise Failure(str(e)) from None
+    old = LockFile.parse(text).entries if text is not None else {}
     now = LockFile.read(root).entries
     rows = sorted(k for k in {*old, *now} if old.get(k) != now.get(k))
     words = {k: "gone" if k not in now else "new" if k not in old else "changed" for k in rows}

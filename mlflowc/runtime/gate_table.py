@@ -99,6 +99,11 @@ def render(result: GateResult, width: int = 80, *, colour: Callable[..., str] | 
     return "\n".join([*lines, _last(result, paint)]) + "\n"
 
 
+def block(result: GateResult) -> str:
+    """The table as a code block of Markdown: indented, so that no name in it can end it."""
+    return "".join(f"    {line}\n" for line in render(result, 100).rstrip("\n").split("\n"))
+
+
 def _stacked(
     result: GateResult,
     cells: Sequence[tuple[str, ...]],
