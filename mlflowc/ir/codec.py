@@ -196,7 +196,7 @@ def _packed(value: Any, shared: dict[Any, Any]) -> Any:
     if kind in _ATOMS:
         return value
     if kind is dict:
-        return {k: _packed(v, shared) for k, v in value.items()}
+        return {k: v if not v else _packed(v, shared) for k, v in value.items()}
     number = _NUMBERS[kind]
     alike = number in _SHARED
     if alike and id(value) in shared:
