@@ -28,6 +28,7 @@ from mlflowc.runtime.hashing import hash_file
 from mlflowc.runtime.lockfile import NAME, Entry, LockFile, StageEntry
 from mlflowc.runtime.records import OutputRecord
 from mlflowc.runtime.store import Store
+from mlflowc.spell import nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,8 @@ class Snapshot:
     """The results of one commit, or of now (`revision` and `commit` None).
 
     `data` are the pins of data sources by name. `found` is whether there are any results; `note`
-    says why not, or which commit was taken where that is not plain.
+    says why not, or which commit was taken where that is not plain. `misspelt`: there is no such revision,
+    and one of nearly that name.
     """
 
     revision: str | None = None
@@ -44,6 +46,7 @@ class Snapshot:
     note: str = ""
     found: bool = True
     data: Mapping[str, Entry] = field(default_factory=dict)
+    misspelt: bool = False
 
     def metric(self, stage: str, output: str, field: str) -> float | None:
         """The value of a metrics field, None where there is none."""
@@ -61,6 +64,7 @@ class Commit(NamedTuple):
 
     hash: str | None
     note: str = ""
+    misspelt: bool = False
 
 
 def at(root: Path, revision: str, *, tip: bool = False) -> Snapshot:
@@ -68,7 +72,7 @@ def at(root: Path, revision: str, *, tip: bool = False) -> Snapshot:
     as it is now."""
     commit = resolve(root, revision, tip=tip)
     if commit.hash is None:
-        return Snapshot(revision, None, note=commit.note, found=False)
+        return Snapshot(revision, None, note=commit.note, found=False, misspelt=commit.misspelt)
     short = commit.hash[:9]
     try:
         text = gitcalls.lock_at(root, commit.hash)
@@ -145,7 +149,9 @@ def _resolve(root: Path, revision: str, as_it_is: bool) -> Commit:
             break
     else:
         why = "this is a shallow clone without it" if shallow else "no branch, tag or commit has that name"
-        return Commit(None, f"no baseline `{revision}`: {why}")
+        meant = nearest(revision, _names(root))
+        why += f"; did you mean `{meant}`?" if meant else ""
+        return Commit(None, f"no baseline `{revision}`: {why}", meant is not None)
     if not _is_branch(root, name):
         return Commit(tip)
     if tip == head:
@@ -162,6 +168,13 @@ def _resolve(root: Path, revision: str, as_it_is: bool) -> Commit:
         )
         return Commit(tip, f"compared with the tip of `{revision}`: {why}")
     return Commit(base)
+
+
+def _names(root: Path) -> list[str]:
+    """The names of branches and tags, those of `origin` without that word."""
+    told = gitcalls.said(root, "for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags",
+                         "refs/remotes/origin")  # fmt: skip
+    return [name.removeprefix("origin/") for name in (told or "").splitlines()]
 
 
 def _before(root: Path, revision: str, head: str, shallow: bool) -> Commit:

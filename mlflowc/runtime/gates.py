@@ -245,12 +245,13 @@ def _metric(metric: ir.Metric, facts: Facts, seen: _Seen) -> _Value:
         value = snapshot.metric(stage, metric.output, metric.field)
         if value is None or not math.isfinite(value):
             # A current value was demanded before; so this is one of a baseline.
-            held = "fails" if metric.missing == "fail" else "passes"
+            fails = metric.missing == "fail" or snapshot.misspelt
+            held = "fails" if fails else "passes"
             why = snapshot.note or f"`{metric.baseline}` has no {stage}.{metric.output}.{metric.field}"
             if value is not None:
                 why = f"{stage}.{metric.output}.{metric.field} is {value} at `{metric.baseline}`"
             seen.absent.append(f"{why}: {held}")
-            seen.fails |= metric.missing == "fail"
+            seen.fails |= fails
             return UNKNOWN
         values[stage] = float(value)
     found: float | Numbers = values if metric.many else next(iter(values.values()))

@@ -195,3 +195,10 @@ def test_a_branch_without_commits_of_its_own_is_compared_with_where_it_is(reposi
     assert (auc(repository, "main"), baseline.at(repository, "main").note) == (0.7, "")
     git(repository, "checkout", "-q", "--detach", "main")
     assert auc(repository, "main") == 0.6, "a job of a push to main has no branch checked out"
+
+
+def test_a_slip_in_the_name_of_a_branch(repository: Path) -> None:
+    found = baseline.at(repository, "mian")
+    assert found.misspelt
+    assert found.note == "no baseline `mian`: no branch, tag or commit has that name; did you mean `main`?"
+    assert not baseline.at(repository, "production").misspelt

@@ -330,3 +330,10 @@ def test_the_table_keeps_within_the_terminal(width: int) -> None:
     assert max(len(line) for line in text.splitlines()) <= width
     for words in ("0.8312", ">= 0.815", "0.82", "-0.03", "AUC dropped", "2 of 3 hold", "FAIL"):
         assert words in text
+
+
+def test_a_baseline_whose_name_is_a_slip_does_not_pass() -> None:
+    slip = Snapshot("mian", None, note="no baseline `mian`: did you mean `main`?", found=False, misspelt=True)
+    row = only(decide(Binary(">=", AUC, MAIN), snapshot(train=0.9), slip))
+    assert not row.passed
+    assert "did you mean `main`?: fails" in row.note
