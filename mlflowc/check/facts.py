@@ -205,10 +205,6 @@ class Facts:
         step = self.stages.get(id)
         return tuple(_sources(step)) if step else ()
 
-    def direct(self, names: Iterable[str]) -> set[str]:
-        """The stages and sweeps that these gates, reports and actions read."""
-        return {id for name in names for id in self._direct.get(name, ())}
-
     def needed(self, *names: str) -> set[str]:
         """The stages that `names` (stage ids, gates, reports, actions, sweeps) need, with all upstream."""
         return self.upstream(id for name in names for id in self._direct.get(name, (name,)))

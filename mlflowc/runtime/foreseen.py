@@ -35,10 +35,10 @@ def verify(ws: Workspace) -> dict[str, str]:
             problems[stage.id] = "the lock has no entry for it"
             continue
         step = planner.decide(stage, known, lazy=True)
-        if step.action is Action.BLOCKED:
-            problems[stage.id] = step.reason
-        elif step.key and step.key != locked.key:
+        if step.key and step.key != locked.key:
             problems[stage.id] = reason_to_run(ws, stage, step.key, step.components)
+        elif step.action is Action.BLOCKED:
+            problems[stage.id] = step.reason
         elif step.key and ws.values(stage) != locked.params:
             problems[stage.id] = "the lock holds other values of its parameters"
     for kind, name in ws.lock.entries:

@@ -302,6 +302,7 @@ def test_verify_needs_no_data(project: Path, call: Call) -> None:
     changed = call("verify", "--json")
     assert changed.code == 1
     assert list(changed.json["problems"]) == ["train"]
+    assert "no result" not in changed.json["problems"]["train"], changed.out
 
 
 def test_show(project: Path, call: Call) -> None:

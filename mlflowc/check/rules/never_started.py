@@ -1,4 +1,4 @@
-"""A gate, report, action or sweep that no event runs."""
+"""A gate, report or action that no event runs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from mlflowc.diagnostic import Check, Diagnostic, Severity, explanation
 CHECK = Check(
     "MLP406",
     Severity.WARNING,
-    "a gate, report, action or sweep that no event runs",
+    "a gate, report or action that no event runs",
     explanation(
         """
         The file says when things run, and this is none of them. A gate that is never run protects nothing.
+        A sweep may well be one that people run by hand.
         """,
         """
         stage a {
@@ -36,20 +37,18 @@ CHECK = Check(
 
 
 def check(facts: Facts) -> Iterator[Diagnostic]:
-    """Only where there are events. A sweep counts as run when something that runs reads its result."""
+    """Only where there are events."""
     if not facts.typed.events:
         return
-    read = {s for id in facts.reached for s in facts.sources_of(id)} | facts.direct(facts.started)
     groups = (
         ("gate", facts.typed.gates),
         ("report", facts.typed.reports),
         ("action", facts.typed.actions),
-        ("sweep", facts.typed.sweeps),
     )
     for kind, things in groups:
         for thing in things:
             name = thing.value.name
-            if name in facts.started or name in read:
+            if name in facts.started:
                 continue
             yield Diagnostic.of(
                 CHECK,
