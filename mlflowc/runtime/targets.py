@@ -68,9 +68,10 @@ def resolve(pipeline: Pipeline, names: Sequence[str]) -> Wanted:
 
 
 def event(pipeline: Pipeline, event_id: str) -> Event:
-    """The event with that id. Raises `Failure` with the ids that there are."""
+    """The event with that id, or the only one of that kind. Raises `Failure` with the ids that there are."""
+    of_kind = [e for e in pipeline.events if e.kind == event_id.replace("-", "_")]
     for candidate in pipeline.events:
-        if candidate.id == event_id:
+        if candidate.id == event_id or of_kind == [candidate]:
             return candidate
     known = [e.id for e in pipeline.events]
     guess = nearest(event_id, known)
