@@ -95,11 +95,25 @@ class Fetcher:
             try:
                 intake.take(self._ws, data, source, pin.version, self._meter(data, note), note, pin)
             except GoneError as e:
-                raise self._gone(e, data, pin) from e
+                if not self._same_anew(data, source, pin, note):
+                    raise self._gone(e, data, pin) from e
             except Failure as e:
                 raise _named(data, e) from e
 
         self._each(one, wanted)
+
+    def _same_anew(self, data: Data, source: Source, pin: Pin, note: Callable[[str], None]) -> bool:
+        """Whether the pinned content is what the source calls another version now: it was written again, or
+        moved to another server. Then it is taken.
+        """
+        try:
+            found = source.look(None)
+            if found.version == pin.version or (pin.kind == "file" and found.size not in (None, pin.size)):
+                return False
+            intake.take(self._ws, data, source, found.version, self._meter(data, note), note, pin)
+        except Failure:
+            return False
+        return True
 
     def examine(self, wanted: Sequence[Pin]) -> None:
         """See `Feeds`."""

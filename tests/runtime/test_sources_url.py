@@ -104,6 +104,19 @@ def test_a_server_that_tells_nothing(web: Web, repo: Checkout) -> None:
     assert "other content than `mlpipe.lock` pins" in said and "mlpipec update feed" in said
 
 
+def test_the_pinned_content_under_another_version(web: Web, repo: Checkout) -> None:
+    web.etags = False
+    repo("run")
+    pinned = lock(repo)
+    repo.forget()
+    web.modified = "Tue, 02 Jan 2024 00:00:00 GMT"
+    assert "1 ran" in repo("run") and lock(repo) == pinned
+    repo.forget()
+    web.put(ONE[::-1])
+    web.modified = "Wed, 03 Jan 2024 00:00:00 GMT"
+    assert "has another version now" in repo("run", code=1) and lock(repo) == pinned
+
+
 def test_a_fresh_clone_needs_no_bytes_and_fetches_what_it_runs(web: Web, repo: Checkout) -> None:
     repo("run")
     repo.forget()
