@@ -146,7 +146,8 @@ class Reports:
             return self._text(item, stages)
         if (item.value is not None) != shows:
             problem = f"`{kind}` shows an output: name it" if shows else f"`{kind}` stands alone"
-            ctx.report(SHOW, problem, item.value.span if item.value else item.kind.span)
+            help = f"as in `{kind} train.scores`" if shows else f"write `{kind}`: it shows all that there are"
+            ctx.report(SHOW, problem, item.value.span if item.value else item.kind.span, help=help)
             return None
         reached = self._shown(item.value, kind, kinds) if item.value is not None else None
         if shows and reached is None:
