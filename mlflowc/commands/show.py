@@ -189,8 +189,8 @@ def _print_logs(ws: Workspace, steps: list[Step]) -> int:
         runs = ws.index.history(step.stage.id, 1)
         if failed.exists() and (record is None or (runs and runs[0].outcome == "failed")):
             sys.stdout.buffer.write(failed.read_bytes())
-        elif record is not None and record.log and ws.store.has(record.log):
-            sys.stdout.buffer.write(ws.store.object_path(record.log).read_bytes())
+        elif record is not None and record.log and (stored := ws.store.file(record.log)) is not None:
+            sys.stdout.buffer.write(stored.read_bytes())
         else:
             terminal.error(
                 f"there is no log of `{step.stage.id}` here", "it has not run here, or wrote nothing"

@@ -38,8 +38,9 @@ def files(root: Path, store: Store, output: OutputRecord) -> dict[str, Path]:
     for entry in listing:
         if entry.kind not in ("f", "x"):
             continue
-        if store.has(entry.hash):
-            found[entry.path] = store.object_path(entry.hash)
+        stored = store.file(entry.hash)
+        if stored is not None:
+            found[entry.path] = stored
         elif _is(place / entry.path, entry.hash):
             found[entry.path] = place / entry.path
     return found

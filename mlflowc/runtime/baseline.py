@@ -105,8 +105,9 @@ def locate(root: Path, store: Store, output: OutputRecord) -> Path | None:
     """
     if output.kind != "file":
         return None
-    if store.has(output.hash):
-        return store.object_path(output.hash)
+    stored = store.file(output.hash)
+    if stored is not None:
+        return stored
     path = root / output.path
     with contextlib.suppress(OSError):
         if path.is_file() and hash_file(path) == output.hash:

@@ -188,7 +188,9 @@ def _members(bundle: Bundle, store: Store) -> Iterator[tuple[str, bytes | Path]]
         if record.log and store.has(record.log):
             objects.add(record.log)
     for digest in sorted(objects):
-        yield f"objects/{digest}", store.object_path(digest)
+        path = store.object_path(digest)
+        packed = None if path.exists() else store.packs.read(digest)
+        yield f"objects/{digest}", path if packed is None else packed
     for digest in sorted(trees):
         yield f"trees/{digest}", trees[digest]
     for key, record in sorted({r.key: r for r in (*bundle.upstream, *bundle.own)}.items()):
@@ -204,7 +206,7 @@ def _contents(output: OutputRecord, trees: dict[str, bytes], store: Store, stage
             raise BundleError(f"the cache has lost `{output.path}` of `{stage}`")
         trees[output.hash] = tree.encode(entries)
         wanted = {e.hash for e in entries if e.kind in "fx"}
-    if not all(store.has(digest) for digest in wanted):
+    if store.missing(wanted):
         raise BundleError(f"the cache has lost content of `{output.path}` of `{stage}`")
     return wanted
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +23,8 @@ from mlflowc.runtime.records import OutputRecord, Record
 from mlflowc.runtime.store import Store
 
 GRACE = 3600.0
+# A pack of which less than this part is used is written anew.
+_WORTH = 0.75
 _TEMPORARY = 24 * 3600.0
 
 
@@ -104,8 +106,37 @@ class Collector:
                     self._take(path, done, dry)
                 else:
                     done.left += size
+        self._packs(live, named, done, dry)
         self._temporary(done, dry)
         return done
+
+    def _packs(self, live: Collection[str], named: Collection[str], done: Collected, dry: bool) -> None:
+        """Packs stay for what is in them; one with much else is written anew without that."""
+        packs = self._store.packs
+        for held in packs.all():
+            young = held.changed >= self._now - GRACE
+            stay = {
+                digest
+                for digest in held.lengths
+                if (path := _path("objects", digest)) in live or (young and path not in named)
+            }
+            left, all_of = sum(held.lengths[d] for d in stay), sum(held.lengths.values())
+            if stay and left >= _WORTH * all_of:
+                done.left += held.size
+                continue
+            done.files += not stay
+            done.bytes += held.size - left
+            done.left += left
+            if not dry:
+                packs.leave(held.name, stay)
+        for stray in packs.strays():
+            with contextlib.suppress(FileNotFoundError):
+                st = stray.lstat()
+                if max(st.st_mtime, st.st_ctime) < self._now - GRACE:
+                    done.bytes += st.st_size
+                    done.files += 1
+                    if not dry:
+                        self._fs.remove(stray)
 
     def _results(self) -> list[_Result]:
         uses = {run.key: run.finished for run in self._index.keys("")}
@@ -154,7 +185,9 @@ class Collector:
         try:
             return {path: (self._store.root / path).stat().st_size}
         except OSError:
-            return {}
+            kind, _, rest = path.partition("/")
+            packed = self._store.packs.size(rest.replace("/", "")) if kind == "objects" else None
+            return {} if packed is None else {path: packed}
 
     def _files(self, kind: str) -> Iterator[tuple[str, int, float]]:
         """All files of a kind: their path, size and the time of their last change."""

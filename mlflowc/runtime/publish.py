@@ -264,11 +264,9 @@ def _store(ws: Workspace, output: Output) -> OutputRecord:
         return OutputRecord(output.name, path, "file", digest, before.st_size, executable)
     found, entries = ws.checkout.measure(path)
     _refuse_links(ws, output, full, entries)
-    for there, entry in zip(found, entries, strict=True):
-        if entry.kind in "fx" and not ws.store.put_output_file(
-            full / entry.path, entry.hash, entry.kind == "x", there.mtime_ns
-        ):
-            raise _still_written(output)
+    files = [(e, f.mtime_ns) for f, e in zip(found, entries, strict=True) if e.kind in "fx"]
+    if not ws.store.put_output_files(str(full), files):
+        raise _still_written(output)
     digest = ws.store.put_listing(entries)
     if not ws.checkout.learn_folder(path, digest, entries, found):
         raise _still_written(output)

@@ -1,6 +1,7 @@
 """The cache of results: contents, folder listings and records, under `.mlpipe/cache`.
 
     objects/ab/cdef…   the content of a file whose hash is `abcdef…`, read-only
+    packs/cdef….pack   the contents of many small files (`mlflowc.runtime.packstore`)
     trees/ab/cdef…     the listing of a folder (`mlflowc.runtime.tree`) whose hash is `abcdef…`
     records/ab/cdef…   what a key led to (`mlflowc.runtime.records`)
 
@@ -13,22 +14,21 @@ their own hash, and an object is used only while it looks as it did when its con
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import re
 import stat
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from mlflowc.runtime import tree
+from mlflowc.runtime import packstore, tree
 from mlflowc.runtime.hashing import hash_bytes, hash_file, is_name
 from mlflowc.runtime.index import Signature, StatIndex
-from mlflowc.runtime.ports import FileSystem
+from mlflowc.runtime.packstore import PackStore, Piece
+from mlflowc.runtime.ports import FileSystem, flush_disk
 from mlflowc.runtime.records import OutputRecord, Record, decode, encode
 
 # Below this, a copy costs what a link costs, and leaves nothing that writing in place could spoil.
-_COPIED = 64 * 1024
+_COPIED = packstore.LARGEST
 # From so many small files on, a folder is restored by so many threads.
 _PARALLEL, _THREADS = 500, 2
 
@@ -43,17 +43,70 @@ class Store:
         self._fs = fs
         self._index = index
         self._folders: set[str] = set()
+        self.packs = PackStore(root, fs, index)
 
     # --- asking
 
     def object_path(self, digest: str) -> Path:
-        """Where the object is, or would be."""
+        """Where the object is, or would be, as a file of its own."""
         return self._path("objects", digest)
 
     def has(self, digest: str) -> bool:
         """Whether the object is there and good. One that looks different from before is hashed; a bad one
         dropped.
         """
+        if self.packs.loaded and self.packs.has(digest):
+            return True
+        return self._has_file(digest) or self.packs.has(digest)
+
+    def missing(self, digests: Iterable[str]) -> list[str]:
+        """Those of many objects that are not there, or not good."""
+        wanted = list(dict.fromkeys(digests))
+        packed = self.packs.among(wanted)
+        left = [d for d in wanted if d not in packed]
+        self._index.load_objects(left)
+        return [d for d in left if not self._has_file(d)]
+
+    def file(self, digest: str) -> Path | None:
+        """A file that holds the object; None when it is not there, or cannot be unpacked."""
+        if not self._has_file(digest):
+            data = self.packs.read(digest)
+            if data is None:
+                return None
+            try:
+                self.put_checked(digest, data)
+            except OSError:
+                return None
+        return self._path("objects", digest)
+
+    def size(self, digest: str) -> int | None:
+        """How many bytes the object has; None when it is not there, or not good."""
+        if self._has_file(digest):
+            return os.stat(self._path("objects", digest)).st_size  # noqa: PTH116
+        return self.packs.size(digest) if self.packs.has(digest) else None
+
+    def contents(self, digests: Iterable[str]) -> Iterator[tuple[str, bytes | memoryview]]:
+        """The contents of many small objects; of those that are there and good, in any order."""
+        left = dict.fromkeys(digests)
+        for digest, packed in self.packs.read_many(left):
+            del left[digest]
+            yield digest, packed
+        for digest, data in self._read_files(list(left)):
+            del left[digest]
+            yield digest, data
+        # Whatever they are now, they are no use to anybody: this drops them.
+        self.missing(left)
+
+    def _read_files(self, digests: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """Those of small objects with files of their own that are good."""
+        for digest in digests:
+            with contextlib.suppress(OSError):
+                with open(f"{self.root}/objects/{digest[:2]}/{digest[2:]}", "rb", buffering=0) as file:
+                    data: bytes = file.readall()
+                if hash_bytes(data) == digest:
+                    yield digest, data
+
+    def _has_file(self, digest: str) -> bool:
         if not digest.isalnum():
             return False  # `../..` in a lock that somebody wrote: nothing outside of the cache is dropped
         try:
@@ -103,8 +156,7 @@ class Store:
         entries = self.listing(output.hash)
         if entries is None:
             return False
-        self._index.load_objects([e.hash for e in entries if e.kind in "fx"])
-        if not all(self.has(e.hash) for e in entries if e.kind in "fx"):
+        if self.missing(e.hash for e in entries if e.kind in "fx"):
             return False
         links = [e for e in entries if e.kind == "l"] if place is not None else []
         return all(tree.link_hash(str(place), e.path, e.target) == e.hash for e in links)
@@ -139,6 +191,11 @@ class Store:
 
     def drop(self, digest: str) -> None:
         """The object is known to be wrong."""
+        self.packs.drop(digest)
+        self.drop_file(digest)
+
+    def drop_file(self, digest: str) -> None:
+        """The file of its own that the object has is known to be wrong."""
         self._index.forget_object(digest)
         if not is_name(digest):
             return
@@ -176,6 +233,30 @@ class Store:
             self._fs.chmod(path, 0o444)
             st = os.stat(path)  # noqa: PTH116
         self._index.remember_object(digest, Signature.of(st), durable=False)
+
+    def put_pieces(self, pieces: Sequence[Piece]) -> None:
+        """Adds many objects as `put_checked` does one: small ones together, if they are not few."""
+        small = [p for p in pieces if len(p.content) <= _COPIED]
+        small = small if len(small) >= packstore.FEWEST else []
+        for piece in [p for p in pieces if len(p.content) > _COPIED] if small else pieces:
+            self.put_checked(*piece)
+        for group in packstore.full(small):
+            self.packs.put(group)
+
+    def put_output_files(self, folder: str, files: Sequence[tuple[tree.Entry, int]]) -> bool:
+        """As `put_output_file`, for the files of a folder, each with the `mtime_ns` it had."""
+        missing = set(self.missing(entry.hash for entry, _ in files))
+        left = {entry.hash: (entry, mtime_ns) for entry, mtime_ns in files if entry.hash in missing}
+        small = [(e, mtime_ns) for e, mtime_ns in left.values() if e.size <= _COPIED]
+        if len(small) >= packstore.FEWEST:
+            for group in packstore.full(packstore.pieces_of(folder, small)):
+                self.packs.put(group)
+                for piece in group:
+                    del left[piece.digest]
+        return all(
+            self.put_output_file(Path(folder, entry.path), entry.hash, entry.kind == "x", mtime_ns)
+            for entry, mtime_ns in left.values()
+        )
 
     def put_file(self, source: Path, digest: str, *, move: bool = False) -> None:
         """Adds the content of `source`, whose hash is `digest`, as an object. With `move` it is the file
@@ -259,9 +340,10 @@ class Store:
         if not fresh:
             return
         with contextlib.suppress(OSError):
-            if len(fresh) <= 8 or not self._sync_all():
+            if len(fresh) <= 8 or not flush_disk(self.root):
                 for digest in fresh:
-                    self._fs.sync(self.object_path(digest))
+                    for path in self.packs.files(digest) or [self.object_path(digest)]:
+                        self._fs.sync(path)
             self._index.objects_are_durable(fresh)
 
     # --- giving back
@@ -298,43 +380,55 @@ class Store:
                 path = target / entry.path
                 if not self._restore_file(entry.hash, path, entry.kind == "x"):
                     return False
-        small = [e for e in entries if e.kind in "fx" and e.size <= _COPIED]
-        if len(small) < _PARALLEL:
-            return self._restore_small(small, target)
-        # The system's part of making files goes in parallel.
-        parts = [small[n::_THREADS] for n in range(_THREADS)]
-        # Brings `logging` along: only where there are many files.
-        from concurrent.futures import ThreadPoolExecutor
+        return self._restore_small([e for e in entries if e.kind in "fx" and e.size <= _COPIED], str(target))
 
-        with ThreadPoolExecutor(_THREADS, thread_name_prefix="restore") as pool:
-            return all(list(pool.map(lambda part: self._restore_small(part, target), parts)))
-
-    def _restore_small(self, entries: list[tree.Entry], target: Path) -> bool:
+    def _restore_small(self, entries: list[tree.Entry], place: str) -> bool:
         """Small files of a folder: read and hashed rather than looked up, which is quicker."""
-        objects, place = f"{self.root}/objects", str(target)
+        wanted: dict[str, list[tree.Entry]] = {}
         for entry in entries:
-            digest = entry.hash
-            try:
-                fd = os.open(f"{objects}/{digest[:2]}/{digest[2:]}", os.O_RDONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                return False
-            try:
-                data = os.read(fd, entry.size + 1)
-            finally:
-                os.close(fd)
-            if hash_bytes(data) != digest:
-                # A short read, or damage: looked at with more care, and dropped if it is.
-                if not self._restore_file(digest, target / entry.path, entry.kind == "x"):
-                    return False
-                continue
-            mode = 0o755 if entry.kind == "x" else 0o644
-            path = f"{place}/{entry.path}"
-            if self._fs.create(path, data, mode).st_mode & 0o777 != mode:
-                self._fs.chmod(Path(path), mode)
-        return True
+            wanted.setdefault(entry.hash, []).append(entry)
+        # To find out what the packs hold costs more than to find a few files by their names.
+        packed = self.packs.by_pack(wanted) if self.packs.loaded or len(wanted) >= packstore.FEWEST else []
+        left = dict.fromkeys(wanted)
+        for _, spots in packed:
+            for spot in spots:
+                del left[spot.digest]
+        loose = list(left)
+        parts: list[Iterator[tuple[str, bytes | memoryview]]] = [
+            *(self.packs.read_of(name, spots) for name, spots in packed),
+            *(self._read_files(loose[n::_THREADS]) for n in range(_THREADS)),
+        ]
+
+        def put(part: Iterable[tuple[str, bytes | memoryview]]) -> set[str]:
+            done = set()
+            for digest, data in part:
+                for entry in wanted[digest]:
+                    self._create(f"{place}/{entry.path}", data, entry.kind == "x")
+                done.add(digest)
+            return done
+
+        if len(entries) < _PARALLEL:
+            done: set[str] = set().union(*map(put, parts))
+        else:
+            # The system's part of making files goes in parallel. Brings `logging` along: only where there
+            # are many files.
+            from concurrent.futures import ThreadPoolExecutor
+
+            with ThreadPoolExecutor(_THREADS, thread_name_prefix="restore") as pool:
+                done = set().union(*pool.map(put, parts))
+        # A short read, or damage: looked at with more care, and dropped if it is.
+        again = [e for digest, group in wanted.items() if digest not in done for e in group]
+        return all(self._restore_file(e.hash, Path(place, e.path), e.kind == "x") for e in again)
 
     def _restore_file(self, digest: str, target: Path, executable: bool) -> bool:
         if not self.has(digest):
+            return False
+        # Before the file, which may be there and damaged if it is in a pack.
+        data = self.packs.read(digest) if self.packs.loaded else None
+        if data is not None:
+            self._create(str(target), data, executable)
+            return True
+        if not self._has_file(digest):
             return False
         source = self._path("objects", digest)
         st = os.stat(source)  # noqa: PTH116
@@ -349,6 +443,11 @@ class Store:
         self._fs.copy(source, target)
         self._fs.chmod(target, 0o755 if executable else 0o644)
         return True
+
+    def _create(self, path: str, data: bytes | memoryview, executable: bool) -> None:
+        mode = 0o755 if executable else 0o644
+        if self._fs.create(path, data, mode).st_mode & 0o777 != mode:
+            self._fs.chmod(Path(path), mode)
 
     # --- places
 
@@ -399,17 +498,3 @@ class Store:
         except OSError:
             return False
         return True
-
-    def _sync_all(self) -> bool:
-        """Flushes the whole file system of the cache in one call, where there is one for it."""
-        if not sys.platform.startswith("linux"):
-            return False
-        try:
-            syncfs = ctypes.CDLL(None, use_errno=True).syncfs
-        except (AttributeError, OSError):
-            return False
-        fd = os.open(self.root, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            return bool(syncfs(fd) == 0)
-        finally:
-            os.close(fd)

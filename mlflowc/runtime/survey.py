@@ -35,7 +35,11 @@ def verify(store: Store) -> Survey:
         expected = path.parent.name + path.name
         if digest != expected:
             found.damaged.append(f"objects/{expected}")
-            store.drop(expected)
+            store.drop_file(expected)
+    for held in store.packs.all():
+        found.files += 1
+        found.bytes += held.size
+    found.damaged += store.packs.check()
     for path in _files(store, "trees"):
         found.files += 1
         found.bytes += path.stat().st_size
@@ -57,6 +61,7 @@ def verify(store: Store) -> Survey:
 def stat(store: Store) -> dict[str, int]:
     """Results, files and bytes."""
     sizes = [p.stat().st_size for kind in ("objects", "trees", "records") for p in _files(store, kind)]
+    sizes += [held.size for held in store.packs.all()]
     return {"results": len(list(_files(store, "records"))), "files": len(sizes), "bytes": sum(sizes)}
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -27,6 +28,8 @@ from mlflowc.runtime.walking import DROPPINGS, Found, Plain, walk
 _HEADER = "mlpipe-tree 1"
 # What `json.dumps` does with a string, without all that it asks first.
 _quoted = json.encoder.encode_basestring_ascii
+# A string that JSON writes as it is.
+_PLAIN = re.compile(r'"[ !#-\[\]-~]*"')
 
 
 class Entry(NamedTuple):
@@ -90,7 +93,8 @@ def decode(data: bytes) -> list[Entry]:
         kind, _, rest = line.partition(" ")
         if kind in ("f", "x"):
             digest, size, path = rest.split(" ", 2)
-            entries.append(Entry(json.loads(path), kind, digest, int(size)))
+            name = path[1:-1] if _PLAIN.fullmatch(path) else json.loads(path)
+            entries.append(Entry(name, kind, digest, int(size)))
         elif kind == "l":
             target, end = json.JSONDecoder().raw_decode(rest)
             rest = rest[end + 1 :]
@@ -168,4 +172,5 @@ def to_entry(folder: str, found: Found, digest: str, depth: int = 0, *, exact: b
 
 
 def _safe(path: str) -> bool:
-    return "\0" not in path and all(p not in ("", ".", "..") for p in path.split("/"))
+    parts = f"/{path}/"
+    return "\0" not in path and "//" not in parts and "/./" not in parts and "/../" not in parts

@@ -327,6 +327,10 @@ def test_a_full_disk_is_said(tmp_path: Path, memory: Memory, made: Record) -> No
             """Fails."""
             raise OSError(28, "No space left on device")
 
+        def write(self, path: Path, data: bytes | memoryview, *, sync: bool = False) -> None:
+            """Fails."""
+            raise OSError(28, "No space left on device")
+
     side = Side(tmp_path / "other", memory)
     side.store._fs = Full()
     with pytest.raises(OSError, match="No space"):

@@ -26,13 +26,15 @@ from hypothesis import HealthCheck, assume, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from mlflowc.runtime import bundle, tree
+from mlflowc.runtime import bundle, packstore, survey, tree
 from mlflowc.runtime.bundle import Bundle, BundleError
 from mlflowc.runtime.collect import Collector, Limits
 from mlflowc.runtime.hashing import hash_bytes, hash_file
 from mlflowc.runtime.index import Signature, StatIndex
 from mlflowc.runtime.lockfile import LockFile, StageEntry
+from mlflowc.runtime.packstore import Piece
 from mlflowc.runtime.records import OutputRecord, Record
+from mlflowc.runtime.remotes import packs
 from mlflowc.runtime.store import Store
 from tests.conftest import EXAMPLES
 from tests.runtime.test_faults import Faulty, KilledError
@@ -99,8 +101,12 @@ class StoreMachine(RuleBasedStateMachine):
         self.pinned: dict[str, StageEntry] = {}
         self.bundles: list[Path] = []
         self.now = time.time()
+        # Folders of two small files are packed, those of one or of large ones are not.
+        self.few = mock.patch.object(packstore, "FEWEST", 2)
+        self.few.start()
 
     def teardown(self) -> None:
+        self.few.stop()
         for hand in self.hands:
             hand.index.close()
         shutil.rmtree(self.root, ignore_errors=True)
@@ -184,10 +190,9 @@ class StoreMachine(RuleBasedStateMachine):
             return OutputRecord("o", "out", "file", digest, st_.st_size, executable)
         entries = []
         for name, data, executable in _content(target):
-            path = target / name
-            digest = hash_bytes(data)
-            assert store.put_output_file(path, digest, executable, path.stat().st_mtime_ns)
-            entries.append(tree.Entry(name, "x" if executable else "f", digest, len(data)))
+            entries.append(tree.Entry(name, "x" if executable else "f", hash_bytes(data), len(data)))
+        times = [(e, (target / e.path).stat().st_mtime_ns) for e in entries]
+        assert store.put_output_files(str(target), times)
         return OutputRecord("o", "out", "dir", store.put_listing(entries), tree.total_size(entries))
 
     def entry(self, name: str) -> StageEntry:
@@ -250,6 +255,44 @@ class StoreMachine(RuleBasedStateMachine):
         """What a hand learned is written, as at its end."""
         self.hands[hand].store.sync()
         self.hands[hand].index.flush()
+
+    @rule(
+        hand=_HANDS,
+        number=st.integers(1, 4),
+        at=_at(4),
+        how=st.sampled_from(["before", "after", "torn", "once"]),
+    )
+    def fetch(self, hand: int, number: int, at: int, how: str) -> None:
+        """Contents come from a remote, as far as they do."""
+        taker = self.armed(hand, at, how)
+        pieces = [Piece(hash_bytes(c), c) for c in _CONTENTS[:number]]
+        try:
+            taker.store.put_pieces([p for p in pieces if not taker.store.has(p.digest)])
+        except KilledError:
+            self.after(hand, died=True)
+        except OSError:
+            self.after(hand, died=False)
+        else:
+            self.after(hand, died=False)
+            found = dict(taker.store.contents(p.digest for p in pieces))
+            assert {d: bytes(c) for d, c in found.items()} == dict(pieces)
+
+    @rule(hand=_HANDS, content=st.sampled_from(_CONTENTS))
+    def drop(self, hand: int, content: bytes) -> None:
+        """A content is found to be wrong: nobody has it then, and the others stay."""
+        store = self.hands[hand].store
+        others = [hash_bytes(c) for c in _CONTENTS if c != content]
+        before = store.missing(others)
+        store.drop(hash_bytes(content))
+        self.certain.clear()
+        assert not any(h.store.has(hash_bytes(content)) for h in self.hands)
+        assert store.missing(others) == before
+
+    @rule(hand=_HANDS, content=st.sampled_from(_CONTENTS))
+    def unpack(self, hand: int, content: bytes) -> None:
+        """A content as a file of its own."""
+        path = self.hands[hand].store.file(hash_bytes(content))
+        assert path is None or path.read_bytes() == content
 
     @rule(hand=_HANDS)
     def lose_index(self, hand: int) -> None:
@@ -352,9 +395,25 @@ class StoreMachine(RuleBasedStateMachine):
 
     # --- damage
 
-    @rule(kind=st.sampled_from(["objects", "trees", "records"]), n=st.integers(0, 20), how=st.integers(0, 3))
+    @rule(hand=_HANDS)
+    def verify(self, hand: int) -> None:
+        """Whoever looks at everything again finds a store that has what it says."""
+        store = self.hands[hand].store
+        incomplete = set(survey.verify(store).incomplete)
+        assert not incomplete & self.certain
+        again = survey.verify(store)
+        assert again.damaged == []
+        assert set(again.incomplete) == incomplete
+
+    @rule(
+        kind=st.sampled_from(["objects", "trees", "records", "packs"]),
+        n=st.integers(0, 20),
+        how=st.integers(0, 3),
+    )
     def damage(self, kind: str, n: int, how: int) -> None:
-        files = sorted(p for p in (self.root / "cache" / kind).glob("??/*") if p.is_file())
+        files = sorted(
+            p for p in (self.root / "cache" / kind).glob("*" if kind == "packs" else "??/*") if p.is_file()
+        )
         assume(files)
         path, data = files[n % len(files)], files[n % len(files)].read_bytes()
         self.certain.clear()
@@ -396,6 +455,13 @@ class StoreMachine(RuleBasedStateMachine):
                 digest = path.parent.name + path.name
                 if len(path.name) == 62 and hand.index.known_object(digest) == Signature.of(path.stat()):
                     assert hash_file(path) == digest
+            for path in (self.root / "cache/packs").glob("*.pack"):
+                index = path.with_suffix(".index")
+                known = hand.index.known_object(path.stem) == Signature.of(path.stat())
+                if known and index.exists() and hash_bytes(index.read_bytes()) == path.stem:
+                    body = path.read_bytes()
+                    for digest, start, length in packs.decode_index(index.read_bytes()):
+                        assert hash_bytes(body[start : start + length]) == digest
 
 
 TestStore = StoreMachine.TestCase

@@ -15,6 +15,7 @@ from blake3 import blake3
 
 from mlflowc.runtime import tree
 from mlflowc.runtime.hashing import hash_bytes
+from mlflowc.runtime.packstore import Piece
 from mlflowc.runtime.records import OutputRecord
 from mlflowc.runtime.remotes import entries, names, packs
 from mlflowc.runtime.remotes.engine import Engine
@@ -197,7 +198,7 @@ class Fetcher:
     # --- objects
 
     def _objects(self, wanted: dict[str, int], where: dict[str, tuple[Pack, Member]]) -> bool:
-        missing = [d for d in wanted if not self._store.has(d)]
+        missing = self._store.missing(wanted)
         small: dict[Pack, list[Member]] = {}
         large: list[str] = []
         for digest in missing:
@@ -223,13 +224,15 @@ class Fetcher:
                 break
             view = memoryview(data)
             again: list[Member] = []
+            good: list[Piece] = []
             for member in left:
                 at = member.start - span.start
                 content = view[at : at + member.length]
                 if blake3(content).hexdigest() == member.digest:
-                    self._store.put_checked(member.digest, content)
+                    good.append(Piece(member.digest, content))
                 else:
                     again.append(member)
+            self._store.put_pieces(good)
             left = again
             if not left:
                 return []

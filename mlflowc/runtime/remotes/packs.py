@@ -53,14 +53,19 @@ def encode_index(members: Iterable[Sized]) -> bytes:
 
 def decode_index(data: bytes) -> list[Member]:
     """The members of a pack. Raises `ValueError` for anything that `encode_index` does not write."""
-    head, rows = data[: len(_HEADER) + 65], data[len(_HEADER) + 65 :]
-    if head != _HEADER + hash_bytes(rows).encode() + b"\n" or len(rows) % _ROW.size:
-        raise ValueError("not the index of a pack")
     members, at = [], 0
-    for raw, length in _ROW.iter_unpack(rows):
+    for raw, length in rows(data):
         members.append(Member(raw.hex(), at, length))
         at += length
     return members
+
+
+def rows(index: bytes) -> Iterator[tuple[bytes, int]]:
+    """The hashes and lengths in an index. Raises `ValueError` as `decode_index`."""
+    head, body = index[: len(_HEADER) + 65], index[len(_HEADER) + 65 :]
+    if head != _HEADER + hash_bytes(body).encode() + b"\n" or len(body) % _ROW.size:
+        raise ValueError("not the index of a pack")
+    return _ROW.iter_unpack(body)
 
 
 def groups(contents: Iterable[Sized]) -> Iterator[list[Sized]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from mlflowc.runtime import records, tree
 from mlflowc.runtime.hashing import hash_bytes
@@ -41,11 +40,11 @@ class Pushed:
 
 @dataclass(slots=True)
 class _Content:
-    """A content to be sent: where it is (its bytes, or a file), and its size."""
+    """A content to be sent, and its size; its bytes, if they are not in the store."""
 
     kind: str
-    source: bytes | Path
     size: int
+    data: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,22 +159,21 @@ class Pusher:
     def _contents(self, record: Record) -> dict[str, _Content]:
         """All contents of a result by hash, in the order of their paths. Raises `_LostError`."""
         found: dict[str, _Content] = {}
-        place = self._store.object_path
         for output in record.outputs:
             if output.kind == "file":
-                found[output.hash] = _Content("objects", place(output.hash), output.size)
+                found[output.hash] = _Content("objects", output.size)
                 continue
             listing = self._store.listing(output.hash)
             if listing is None:
                 raise _LostError(output.hash)
             data = tree.encode(listing)
-            found[output.hash] = _Content("trees", data, len(data))
+            found[output.hash] = _Content("trees", len(data), data)
             for entry in listing:
                 if entry.kind in "fx":
-                    found[entry.hash] = _Content("objects", place(entry.hash), entry.size)
-        if record.log and self._store.has(record.log):
-            path = place(record.log)
-            found[record.log] = _Content("objects", path, path.stat().st_size)
+                    found[entry.hash] = _Content("objects", entry.size)
+        log = self._store.size(record.log) if record.log else None
+        if record.log and log is not None:
+            found[record.log] = _Content("objects", log)
         large = (d for d, c in found.items() if c.kind == "objects" and c.size >= names.LARGE)
         if not all(self._store.has(digest) for digest in large):
             raise _LostError(record.stage)
@@ -191,7 +189,8 @@ class Pusher:
                     name = names.content(namespace, content.kind, digest)
                     if name not in self._condemned and self._engine.size(name) == content.size:
                         return 0
-            self._engine.write(names.content(self._target, content.kind, digest), content.source)
+            source = content.data if content.data is not None else self._store.object_path(digest)
+            self._engine.write(names.content(self._target, content.kind, digest), source)
             return content.size
 
         done.bytes += sum(self._engine.each(send, contents.items()))
@@ -226,39 +225,27 @@ class Pusher:
         self, group: list[Sized], contents: Mapping[str, _Content]
     ) -> tuple[list[Sized], Pack | None]:
         """Sends one pack, and then its index; returns what went into it."""
-        parts: list[bytes] = []
-        sent: list[Sized] = []
-        for content in group:
-            data = self._content(content.digest, contents[content.digest].source)
-            if data is not None:
-                parts.append(data)
-                sent.append(Sized(content.digest, len(data)))
+        parts: list[tuple[str, bytes | memoryview]] = []
+        stored: list[str] = []
+        for digest, _ in group:
+            data = contents[digest].data
+            if data is None:
+                stored.append(digest)
+            else:
+                parts.append((digest, data))
+        parts += self._store.contents(stored)
+        sent = [Sized(digest, len(data)) for digest, data in parts]
+        if len(sent) < len(group):
+            self._lost |= {c.digest for c in group}.difference(c.digest for c in sent)
         if not sent:
             return [], None
-        body = b"".join(parts)
+        body = b"".join([data for _, data in parts])
         index = packs.encode_index(sent)
         pack = (self._target, hash_bytes(body))
         self._engine.write(names.pack(*pack), body)
         self._engine.write(names.index(*pack), index)
         self._library.add(pack, index)
         return sent, pack
-
-    def _content(self, digest: str, source: bytes | Path) -> bytes | None:
-        """A content as it has to be; None, and noted as lost, when it is not."""
-        if isinstance(source, bytes):
-            return source
-        try:
-            with open(source, "rb", buffering=0) as file:
-                data: bytes = file.readall()
-        except OSError:
-            self._lost.add(digest)
-            return None
-        if hash_bytes(data) == digest:
-            return data
-        # Whatever it is now, it is no use to anybody: this drops it.
-        self._store.has(digest)
-        self._lost.add(digest)
-        return None
 
     # --- records
 
