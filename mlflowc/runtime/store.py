@@ -204,16 +204,6 @@ class Store:
 
     # --- putting. All raise OSError (no space left, a read-only file system, ...).
 
-    def put_bytes(self, data: bytes) -> str:
-        """Adds an object; returns its hash."""
-        digest = hash_bytes(data)
-        if not self.has(digest):
-            path = self._place("objects", digest)
-            temporary = self._temporary()
-            self._fs.write(temporary, data)
-            self._finish(temporary, path, digest)
-        return digest
-
     def put_checked(self, digest: str, data: bytes | memoryview) -> None:
         """Adds an object whose content has just been found to have that hash, and that is not there.
 

@@ -19,6 +19,7 @@ from mlflowc.runtime.remotes.library import Library
 from mlflowc.runtime.remotes.push import Pushed, Pusher, Writer
 from mlflowc.runtime.remotes.transport import AbsentError, Found, RemoteError
 from mlflowc.runtime.store import Store
+from tests.support.stores import put_bytes
 
 
 class Memory:
@@ -108,10 +109,10 @@ class Side:
 
     def make(self, key: str, files: dict[str, bytes], file: bytes = b"") -> Record:
         """A result: a folder of files, and a file."""
-        entries = [tree.Entry(n, "f", self.store.put_bytes(d), len(d)) for n, d in files.items()]
+        entries = [tree.Entry(n, "f", put_bytes(self.store, d), len(d)) for n, d in files.items()]
         outputs = (
             OutputRecord("d", "out/d", "dir", self.store.put_listing(entries), sum(map(len, files.values()))),
-            OutputRecord("f", "out/f", "file", self.store.put_bytes(file), len(file)),
+            OutputRecord("f", "out/f", "file", put_bytes(self.store, file), len(file)),
         )
         made = Record(hash_bytes(key.encode()), key, {}, outputs)
         self.store.put_record(made)
@@ -308,7 +309,7 @@ def test_what_the_cache_lost_is_not_sent(tmp_path: Path, memory: Memory) -> None
 def test_a_listing_that_would_write_elsewhere_is_refused(tmp_path: Path, memory: Memory) -> None:
     side = Side(tmp_path / "maker", memory)
     evil = tree.encode(
-        [tree.Entry("a", "l", "", 0, "/etc"), tree.Entry("a/b", "f", side.store.put_bytes(b"x"), 1)]
+        [tree.Entry("a", "l", "", 0, "/etc"), tree.Entry("a/b", "f", put_bytes(side.store, b"x"), 1)]
     )
     digest = hash_bytes(evil)
     path = side.store.root / "trees" / digest[:2] / digest[2:]

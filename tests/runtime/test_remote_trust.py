@@ -20,6 +20,7 @@ from mlflowc.runtime.remotes.packs import Sized
 from mlflowc.runtime.remotes.place import Place
 from mlflowc.runtime.remotes.trust import Trust, decide
 from mlflowc.runtime.store import Store
+from tests.support.stores import put_bytes
 
 KEYS = [hash_bytes(f"key {n}".encode()) for n in range(3)]
 MAIN = {"GITHUB_ACTIONS": "true", "GITHUB_EVENT_NAME": "push", "GITHUB_REF": "refs/heads/main"}
@@ -52,7 +53,7 @@ class World:
         if record is not None and link.available(key, record.outputs) and link.fetch(record.outputs):
             assert all(store.has_output(o) for o in record.outputs)
             return store.object_path(record.outputs[0].hash).read_bytes()
-        digest = store.put_bytes(content)
+        digest = put_bytes(store, content)
         made = Record(key, "train", {}, (OutputRecord("o", "o.bin", "file", digest, len(content)),))
         store.put_record(made)
         assert link.push([made]) is not None

@@ -13,6 +13,7 @@ from mlflowc.runtime.lockfile import NAME, LockFile, StageEntry
 from mlflowc.runtime.ports import LocalFileSystem
 from mlflowc.runtime.records import OutputRecord
 from mlflowc.runtime.store import Store
+from tests.support.stores import put_bytes
 from tests.support.training import commit, git
 
 
@@ -179,7 +180,7 @@ def test_a_shallow_clone_that_does_not_reach_the_merge_base(repository: Path, tm
 
 def test_an_output_is_located_in_the_store_or_in_the_project(tmp_path: Path) -> None:
     store = Store(tmp_path / "cache", LocalFileSystem(), StatIndex(tmp_path / "index.db"))
-    digest = store.put_bytes(b"old")
+    digest = put_bytes(store, b"old")
     old = OutputRecord("x", "x.csv", "file", digest, 3)
     assert baseline.locate(tmp_path, store, old) == store.object_path(digest)
     here = OutputRecord("x", "x.csv", "file", hash_bytes(b"new"), 3)

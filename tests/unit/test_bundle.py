@@ -18,6 +18,7 @@ from mlflowc.runtime.index import StatIndex
 from mlflowc.runtime.ports import LocalFileSystem
 from mlflowc.runtime.records import OutputRecord, Record, encode
 from mlflowc.runtime.store import Store
+from tests.support.stores import put_bytes
 
 FS = LocalFileSystem()
 
@@ -28,8 +29,8 @@ def a_store(folder: Path) -> Store:
 
 def a_result(store: Store, content: bytes = b"model") -> tuple[Record, Record]:
     """The records of a stage with a file and a folder, and of one before it, whose content is not there."""
-    file = store.put_bytes(content)
-    inner = store.put_bytes(b"inner")
+    file = put_bytes(store, content)
+    inner = put_bytes(store, b"inner")
     folder = store.put_listing([tree.Entry("a/b.txt", "f", inner, 5), tree.Entry("empty", "d")])
     own = Record(
         "a" * 64,
@@ -40,7 +41,7 @@ def a_result(store: Store, content: bytes = b"model") -> tuple[Record, Record]:
             OutputRecord("plots", "plots", "dir", folder, 5),
         ),
         metrics={"scores": {"auc": 0.5}},
-        log=store.put_bytes(b"log"),
+        log=put_bytes(store, b"log"),
     )
     before = Record("b" * 64, "load", {}, (OutputRecord("raw", "raw.csv", "file", "c" * 64, 3),))
     return own, before
