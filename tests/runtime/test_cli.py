@@ -183,7 +183,8 @@ def test_set_and_event(project: Path, call: Call) -> None:
     assert result.code == 0, result.err
     assert (project / "model.txt").read_text() == "1\n2\n3\n"
     assert "gate enough" in result.out
-    wrong = call("run", "--on", "pull_request")
+    assert call("run", "--on", "pull_request").out == call("run", "--on", "pull-request").out
+    wrong = call("run", "--on", "pull-requst")
     assert wrong.code == 2
     assert "did you mean `pull-request`?" in wrong.err
 
