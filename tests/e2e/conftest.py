@@ -1,17 +1,21 @@
-"""What end-to-end tests share: the tools, one wheel of this checkout, and containers."""
+"""What end-to-end tests share: the tools, one wheel of this checkout, containers, and the services' APIs."""
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import CHECKOUT, IN_CI
 from tests.e2e import scenario
+from tests.e2e.forges import front, known
+from tests.e2e.forges import tools as forge_tools
+from tests.e2e.forges.front import Front
 from tests.e2e.harness import containers
 from tests.e2e.harness import tools as toolbox
 from tests.e2e.harness.tools import Tools
@@ -68,3 +72,33 @@ def docker_host(tools: Tools) -> Iterator[str]:
     containers.provide(tools, [])
     with containers.service() as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def forges(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Front]]:
+    """Gives the server of a service's API by the service's name: started once, as new whenever it is asked
+    for."""
+    if not forge_tools.ready():
+        absent("the servers of forges are not installed: run `make tools`")
+    folder = tmp_path_factory.mktemp("forges")
+    started: dict[str, Front] = {}
+    with contextlib.ExitStack() as servers:
+
+        def give(name: str) -> Front:
+            if name not in started:
+                server = front.service(name, known.KNOWN[name].memory(), tools, folder)
+                started[name] = servers.enter_context(server)
+            started[name].forget()
+            return started[name]
+
+        yield give
+
+
+@pytest.fixture(params=list(known.KNOWN))
+def service(
+    request: pytest.FixtureRequest, forges: Callable[[str], Front], tmp_path: Path
+) -> Iterator[known.Service]:
+    """Each of the three with an empty repository; in the end nothing went against the description."""
+    server = forges(request.param)
+    yield known.Service.at(request.param, server, tmp_path)
+    assert server.violations == []

@@ -3,33 +3,21 @@ descriptions of their APIs."""
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import subprocess
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mlflowc.report.forges import comment
-from mlflowc.report.forges.place import Given, Place, detect
 from mlflowc.report.model import Document, MetricRow, Metrics, Text
 from mlflowc.runtime.gate_result import GateResult, Row
-from tests.e2e.conftest import absent
-from tests.e2e.forges import front, memory
-from tests.e2e.forges import tools as installed
-from tests.e2e.forges.front import Front, Reply
-from tests.e2e.forges.memory import Repository
-from tests.e2e.harness.tools import Tools
+from tests.e2e.forges.front import Reply
+from tests.e2e.forges.known import SHA, Service, mlpipec
 from tests.support import training
 
 pytestmark = pytest.mark.e2e
 
-SHA = "1f" * 20
 PIPELINE = """\
 mlpipe 1
 pipeline churn
@@ -46,115 +34,6 @@ report short { metrics train.scores }
 """
 
 
-@dataclass(slots=True)
-class Service:
-    """One service with what a job there has in its environment. Each test has a repository of its own."""
-
-    name: str
-    title: str
-    front: Front
-    token: str
-    bot: str
-    variables: dict[str, str]
-    count: int = 0
-    repository: str = field(default="", init=False)
-    rows: Repository = field(default_factory=Repository, init=False)
-
-    def fresh(self, folder: Path) -> None:
-        """A repository that nobody wrote to, and no faults."""
-        self.count += 1
-        self.repository = f"octo/churn-{self.count}"
-        self.rows = self.front.memory.make(self.repository)
-        self.front.faults.clear()
-        self.front.seen.clear()
-        self.front.violations.clear()
-        if self.name == "github":
-            head = {"sha": SHA, "ref": "faster", "repo": {"full_name": self.repository}}
-            (folder / "event.json").write_text(json.dumps({"pull_request": {"number": 7, "head": head}}))
-            self.variables["GITHUB_EVENT_PATH"] = str(folder / "event.json")
-
-    def env(self, token: str = "") -> dict[str, str]:
-        """The variables of a job of the pull request."""
-        names = {"github": "GITHUB_TOKEN", "gitlab": "GITLAB_TOKEN", "bitbucket": "BITBUCKET_TOKEN"}
-        found = {k: v.replace("@REPO@", self.repository) for k, v in self.variables.items()}
-        return found | {names[self.name]: token or self.token}
-
-    def place(self, token: str = "", **given: Any) -> Place:
-        """Where the job would write."""
-        found = detect(self.env(token), Given(**given))
-        assert found
-        return found
-
-
-KNOWN: dict[str, tuple[str, Any, str, str, dict[str, str]]] = {
-    "github": (
-        "GitHub",
-        memory.GitHub,
-        "token-actions",
-        "github-actions[bot]",
-        {
-            "GITHUB_ACTIONS": "true",
-            "GITHUB_REPOSITORY": "@REPO@",
-            "GITHUB_API_URL": "@API@",
-            "GITHUB_SHA": "0" * 40,
-            "GITHUB_SERVER_URL": "https://github.com",
-            "GITHUB_RUN_ID": "99",
-        },
-    ),
-    "gitlab": (
-        "GitLab",
-        memory.GitLab,
-        "token-bot",
-        "project_1_bot",
-        {
-            "GITLAB_CI": "true",
-            "CI_API_V4_URL": "@API@",
-            "CI_PROJECT_ID": "@REPO@",
-            "CI_MERGE_REQUEST_IID": "7",
-            "CI_MERGE_REQUEST_PROJECT_ID": "@REPO@",
-            "CI_COMMIT_SHA": SHA,
-            "CI_PIPELINE_ID": "4711",
-            "CI_JOB_URL": "https://gitlab.com/octo/churn/-/jobs/99",
-        },
-    ),
-    "bitbucket": (
-        "Bitbucket",
-        memory.Bitbucket,
-        "token-bot",
-        "project_1_bot",
-        {
-            "BITBUCKET_BUILD_NUMBER": "99",
-            "BITBUCKET_API_URL": "@API@",
-            "BITBUCKET_REPO_FULL_NAME": "@REPO@",
-            "BITBUCKET_PR_ID": "7",
-            "BITBUCKET_COMMIT": SHA,
-            "BITBUCKET_BRANCH": "faster",
-        },
-    ),
-}
-
-
-@pytest.fixture(scope="module", params=list(KNOWN))
-def running(
-    request: pytest.FixtureRequest, tools: Tools, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Service]:
-    """Each of the three."""
-    if not installed.ready():
-        absent("the servers of forges are not installed: run `make tools`")
-    title, kind, token, bot, variables = KNOWN[request.param]
-    with front.service(request.param, kind(), tools, tmp_path_factory.mktemp("forge")) as server:
-        given = {k: v.replace("@API@", server.url) for k, v in variables.items()}
-        yield Service(request.param, title, server, token, bot, given)
-
-
-@pytest.fixture
-def service(running: Service, tmp_path: Path) -> Iterator[Service]:
-    """With an empty repository; in the end nothing may have gone against the description."""
-    running.fresh(tmp_path)
-    yield running
-    assert running.front.violations == []
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with results."""
@@ -168,20 +47,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.returncode == 0, done.stderr
     training.commit(root, "results")
     return root
-
-
-def mlpipec(root: Path, env: dict[str, str], *args: str) -> subprocess.CompletedProcess[str]:
-    """Runs the tool in the project with the variables of a job."""
-    ours = ("GITHUB_", "GITLAB_", "BITBUCKET_", "CI_", "GH_")
-    outer = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
-    return subprocess.run(
-        [sys.executable, "-c", "from mlflowc.cli import main; main()", *args],
-        cwd=root,
-        env=outer | env,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
 
 
 def document(words: str = "AUC is fine.", name: str = "review", pipeline: str = "churn") -> Document:

@@ -3,16 +3,14 @@ own descriptions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.e2e import scenario
-from tests.e2e.conftest import absent
-from tests.e2e.forges import front, memory
-from tests.e2e.forges import tools as installed
 from tests.e2e.forges.front import Front
+from tests.e2e.forges.known import SHA
 from tests.e2e.harness.act import GitHub, WorkflowRun
 from tests.e2e.harness.bitbucket import HostBitbucket
 from tests.e2e.harness.gitlab import GitLab
@@ -21,18 +19,13 @@ from tests.e2e.harness.tools import Tools
 
 pytestmark = pytest.mark.e2e
 
-SHA = "1f" * 20
-
 
 @pytest.fixture
-def forge(request: pytest.FixtureRequest, tools: Tools, tmp_path: Path) -> Iterator[Front]:
+def forge(request: pytest.FixtureRequest, forges: Callable[[str], Front]) -> Iterator[Front]:
     """The service that the test names."""
-    if not installed.ready():
-        absent("the servers of forges are not installed: run `make tools`")
-    kinds = {"github": memory.GitHub, "gitlab": memory.GitLab, "bitbucket": memory.Bitbucket}
-    with front.service(request.param, kinds[request.param](), tools, tmp_path) as server:
-        yield server
-        assert server.violations == []
+    server = forges(request.param)
+    yield server
+    assert server.violations == []
 
 
 def prepare(tmp_path: Path, wheel: Path, target: str) -> Repository:

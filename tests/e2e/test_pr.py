@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import base64
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import absent
-from tests.e2e.forges import front
-from tests.e2e.forges import tools as installed
 from tests.e2e.forges.front import Reply
-from tests.e2e.harness.tools import Tools
-from tests.e2e.test_comments import KNOWN, Service, mlpipec
+from tests.e2e.forges.known import Service, mlpipec
 from tests.support import training
 
 pytestmark = pytest.mark.e2e
@@ -34,25 +29,6 @@ BRANCH = "mlpipe/churn"
 
 def git(root: Path, *args: str) -> str:
     return subprocess.run(["git", *args], cwd=root, check=True, capture_output=True, text=True).stdout.strip()
-
-
-@pytest.fixture(scope="module", params=list(KNOWN))
-def running(
-    request: pytest.FixtureRequest, tools: Tools, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Service]:
-    if not installed.ready():
-        absent("the servers of forges are not installed: run `make tools`")
-    title, kind, token, bot, variables = KNOWN[request.param]
-    with front.service(request.param, kind(), tools, tmp_path_factory.mktemp("forge")) as server:
-        given = {k: v.replace("@API@", server.url) for k, v in variables.items()}
-        yield Service(request.param, title, server, token, bot, given)
-
-
-@pytest.fixture
-def service(running: Service, tmp_path: Path) -> Iterator[Service]:
-    running.fresh(tmp_path)
-    yield running
-    assert running.front.violations == []
 
 
 @pytest.fixture

@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import scenario, services
-from tests.e2e.conftest import absent
-from tests.e2e.forges import front, memory
-from tests.e2e.forges import tools as installed
 from tests.e2e.forges.front import Front
+from tests.e2e.forges.known import KNOWN
+from tests.e2e.forges.rows import Repository as Rows
 from tests.e2e.harness.act import GitHub
 from tests.e2e.harness.bitbucket import HostBitbucket
 from tests.e2e.harness.gitlab import GitLab
@@ -46,7 +45,6 @@ on schedule("17 3 * * *") { refresh = [feed], run = [tell, some, review], propos
 on manual { run = [tell, some], propose = true }
 """
 BRANCH = "mlpipe/fresh-schedule-1"
-KINDS = {"github": memory.GitHub, "gitlab": memory.GitLab, "bitbucket": memory.Bitbucket}
 
 
 @dataclass(slots=True)
@@ -55,7 +53,7 @@ class Scene:
 
     name: str
     forge: Front
-    rows: memory.Repository
+    rows: Rows
     web: Web
     checkout: Repository
     bare: Path
@@ -71,14 +69,19 @@ class Scene:
         ).stdout.strip()
 
 
-@pytest.fixture(params=list(KINDS))
-def scene(request: pytest.FixtureRequest, tools: Tools, wheel: Path, tmp_path: Path) -> Iterator[Scene]:
+@pytest.fixture(params=list(KNOWN))
+def scene(
+    request: pytest.FixtureRequest,
+    tools: Tools,
+    forges: Callable[[str], Front],
+    wheel: Path,
+    tmp_path: Path,
+) -> Iterator[Scene]:
     name = request.param
-    if not installed.ready():
-        absent("the servers of forges are not installed: run `make tools`")
     if name == "bitbucket" and "bb-run" in tools.missing:
         pytest.skip(tools.missing["bb-run"])
-    with serving() as web, front.service(name, KINDS[name](), tools, tmp_path) as forge:
+    forge = forges(name)
+    with serving() as web:
         web.put("id,x\n1,2\n")
         source = tmp_path / "source"
         source.mkdir()

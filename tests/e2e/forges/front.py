@@ -84,6 +84,13 @@ class Front:
         """Has a bad minute at requests whose path has `path` in it."""
         self.faults.append(Fault(method, path, reply, **how))
 
+    def forget(self) -> None:
+        """Nobody asked anything yet, there are no repositories, and no bad minutes are to come."""
+        self.seen.clear()
+        self.faults.clear()
+        self.violations.clear()
+        self.memory.repositories.clear()
+
     def asked(self, method: str, path: str) -> list[Request]:
         """The requests whose path has `path` in it."""
         return [r for r in self.seen if r.method == method and path in r.path]
