@@ -7,7 +7,9 @@ import pytest
 
 from tests.e2e.conftest import absent
 from tests.runtime.lab import Lab, metrics, stage
-from tests.support import servers
+from tests.support import azure, google, servers
+from tests.support.azure import Azure
+from tests.support.google import Google
 from tests.support.servers import S3, SshServer
 
 
@@ -50,6 +52,22 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
     if servers.weed() is None:
         absent("SeaweedFS is not installed: run `make tools`")
     with servers.s3_server(tmp_path_factory.mktemp("s3") / "server") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def gs(s3: S3) -> Iterator[Google]:
+    """Google Cloud Storage's interface, before that S3 server."""
+    with google.google_server(s3) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def az(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azure]:
+    """Azure's emulator."""
+    if not azure.installed():
+        absent("Azurite is not installed: run `make tools`")
+    with azure.azure_server(tmp_path_factory.mktemp("azure") / "server") as server:
         yield server
 
 

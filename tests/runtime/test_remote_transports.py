@@ -17,9 +17,7 @@ import pytest
 from mlflowc.errors import Failure
 from mlflowc.runtime.remotes.engine import Engine
 from mlflowc.runtime.remotes.transport import AbsentError, RemoteError, Transport, connect
-from tests.e2e.conftest import absent
-from tests.support import azure, servers
-from tests.support.azure import Azure
+from tests.support import servers
 from tests.support.remote_project import Checkout, results
 from tests.support.servers import S3, SshServer
 
@@ -33,16 +31,7 @@ def use(monkeypatch: pytest.MonkeyPatch, env: dict[str, str]) -> None:
         monkeypatch.setenv(name, value)
 
 
-@pytest.fixture(scope="module")
-def az(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azure]:
-    """Azure's emulator."""
-    if not azure.installed():
-        absent("Azurite is not installed: run `make tools`")
-    with azure.azure_server(tmp_path_factory.mktemp("azure") / "server") as server:
-        yield server
-
-
-@pytest.fixture(params=["folder", "s3", "az", "ssh"])
+@pytest.fixture(params=["folder", "s3", "az", "gs", "ssh"])
 def remote(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Transport]:
@@ -52,6 +41,9 @@ def remote(
     elif request.param == "s3":
         use(monkeypatch, request.getfixturevalue("s3").env())
         made = connect(f"s3://bucket/{tmp_path.name}", tmp_path, {})
+    elif request.param == "gs":
+        use(monkeypatch, request.getfixturevalue("gs").env(tmp_path / "login"))
+        made = connect(f"gs://bucket/{tmp_path.name}", tmp_path, {})
     elif request.param == "az":
         made = connect(f"az://bucket/{tmp_path.name}", tmp_path, request.getfixturevalue("az").options())
     else:

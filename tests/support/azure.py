@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import http.client
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -66,6 +67,20 @@ class Azure:
     def options(self) -> dict[str, str]:
         """What the `cache` block has to say."""
         return {"account_name": ACCOUNT, "account_key": KEY, "endpoint": self.endpoint}
+
+    def env(self, *, port: int = 0, key: str = KEY) -> dict[str, str]:
+        """The same in the environment. `port` is that of another way to the same service."""
+        endpoint = re.sub(r":\d+", f":{port}", self.endpoint) if port else self.endpoint
+        return {
+            "AZURE_STORAGE_ACCOUNT_NAME": ACCOUNT,
+            "AZURE_STORAGE_ACCOUNT_KEY": key,
+            "AZURE_STORAGE_ENDPOINT": endpoint,
+        }
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self.endpoint.split(":")[2].partition("/")[0])
 
 
 @contextlib.contextmanager
