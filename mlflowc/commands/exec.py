@@ -183,7 +183,8 @@ def _do(work: _Work, target: Path | None, form: str | None) -> int:
     if work.job.kind is JobKind.CHECK:
         from mlflowc.commands import checkjob
 
-        handover.remember(work.ws, _plan_for(work, _wanted(work)))
+        read = _wanted(work)
+        handover.remember(work.ws, _plan_for(work, read), read)
         job, post = work.job, work.asked.post
         tell = checkjob.Post(post and job.comments, post and job.statuses)
         return checkjob.check(work.ws, job.gates, job.reports, tell, job.id)
@@ -206,7 +207,7 @@ def _propose(work: _Work) -> int:
 
     made = [s for j in work.workflow.jobs for s in j.stages]
     if made:
-        handover.remember(work.ws, _plan_for(work, made))
+        handover.remember(work.ws, _plan_for(work, made), _wanted(work))
     said = proposing.from_job(work.ws, work.workflow.event, work.job.gates, work.job.reports)
     print(terminal.style(said, "bold"))
     return 0
@@ -472,5 +473,5 @@ def _local(ws: Workspace, asked: _Asked, link: Link | None, sandbox: str) -> int
         help = f"did you mean `{guess}`?" if guess else f"there are: {', '.join(known)}"
         raise Failure(f"there is no stage, gate or report `{name}`", help=help, code=2)
     read = [s for g in gates for s in g.stages] + [s for r in reports for s in r.stages]
-    handover.remember(ws, handover.plan_for(ws, read, (), None))
+    handover.remember(ws, handover.plan_for(ws, read, (), None), read)
     return checkjob.check(ws, tuple(g.name for g in gates), tuple(r.name for r in reports))

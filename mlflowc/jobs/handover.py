@@ -13,7 +13,7 @@ from blake3 import blake3
 from mlflowc.errors import Failure
 from mlflowc.ir.model import Pipeline
 from mlflowc.jobs.model import Job, JobKind, Workflow
-from mlflowc.runtime import bundle, execute, pins, publish, targets
+from mlflowc.runtime import bundle, execute, measured, pins, publish, targets
 from mlflowc.runtime.bundle import Bundle, BundleError
 from mlflowc.runtime.events import Outcome, RunResult, StageResult
 from mlflowc.runtime.foreseen import deep_keys
@@ -172,13 +172,24 @@ def _by_deep_key(ws: Workspace, step: Step, arrived: Arrived, deep: Mapping[str,
         key=record.key,
         components=record.components,
         outputs=record.outputs,
-        metrics=record.metrics,
+        metrics=measured.of_result(ws, step.stage, record.key, record.outputs, record.metrics),
         record=record,
     )
 
 
-def remember(ws: Workspace, plan: Plan) -> None:
-    """Writes results that others made into `mlpipe.lock`: gates and reports read it."""
+def remember(ws: Workspace, plan: Plan, read: Collection[str]) -> None:
+    """Writes results that others made into `mlpipe.lock`: gates and reports read it.
+
+    Raises `Failure` for numbers of the stages `read` that nothing but a record tells.
+    """
+    for step in plan.steps:
+        told = step.record if step.stage.id in read else None
+        path = measured.unfounded(ws, told) if told is not None else None
+        if path is not None:
+            raise Failure(
+                f"`{path}` of `{step.stage.id}` is not here, so its numbers cannot be checked",
+                help="the bundle of the job that makes it did not come along",
+            )
     kept = [StageResult(s.stage.id, Outcome.KEPT, s.key, s.outputs, s.metrics) for s in plan.steps]
     execute.remember(ws, plan, RunResult(tuple(kept), 0.0))
 

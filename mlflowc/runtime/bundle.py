@@ -11,8 +11,9 @@ The records of earlier stages come without their contents: they say what was the
 worked out without fetching it. Equal results give equal bundles, byte for byte.
 
 Nothing in a bundle is believed. Names must be of the form above, contents must have the hash that names
-them, and records are added last and only if the whole file was good: a bundle that is cut off, changed or
-made up is reported and left out, and its results are not there (a miss).
+them, metrics must have the numbers of their contents, and records are added last and only if the whole file
+was good: a bundle that is cut off, changed or made up is reported and left out, and its results are not there
+(a miss).
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from typing import IO, Any, NamedTuple
 from blake3 import blake3
 
 from mlflowc.frozen import dataclass
-from mlflowc.runtime import records, tree
+from mlflowc.runtime import measured, records, tree
 from mlflowc.runtime.hashing import hash_bytes
 from mlflowc.runtime.lockfile import sound_pin
 from mlflowc.runtime.ports import FileSystem
@@ -150,6 +151,10 @@ def read(path: Path, store: Store, fs: FileSystem) -> Imported:
     try:
         for entries in listings:
             store.put_listing(entries)
+        for record in found:
+            wrong = measured.lie(record, store)
+            if wrong is not None:
+                raise BundleError(f"has a result of `{record.stage}` that is not believed: {wrong}")
         taken = [_take_record(record, store) for record in found]
     except OSError as e:
         raise BundleError(f"cannot be taken into the cache: {e.strerror}") from e
@@ -317,7 +322,8 @@ def _take_record(record: Record, store: Store) -> bool | Unlike:
     Says whether it was new, or in what it is different from the one that stays.
     """
     there = store.record(record.key)
-    if there is not None and (there == record or _whole(there.outputs, store)):
+    sound = there is not None and measured.lie(there, store) is None
+    if there is not None and (there == record or (sound and _whole(there.outputs, store))):
         changed = compare(there.outputs, there.metrics, record.outputs, record.metrics)
         return Unlike(record.stage, record.key, Kept.HERE, changed, origin(there)) if changed else False
     store.put_record(record)

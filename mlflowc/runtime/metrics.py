@@ -11,7 +11,8 @@ from typing import Any
 from mlflowc.ir.model import Output
 from mlflowc.runtime.records import Number
 
-_LIMIT = 16 * 1024 * 1024
+# In bytes.
+LARGEST = 16 * 1024 * 1024
 
 
 class UnreadableError(Exception):
@@ -25,16 +26,22 @@ def read(path: Path, suffix: str | None = None) -> dict[str, Number]:
     Raises `UnreadableError`.
     """
     try:
-        if path.stat().st_size > _LIMIT:
+        if path.stat().st_size > LARGEST:
             raise UnreadableError(
-                f"it is larger than {_LIMIT // 1024 // 1024} MiB, which is no file of metrics"
+                f"it is larger than {LARGEST // 1024 // 1024} MiB, which is no file of metrics"
             )
-        text = path.read_text("utf-8")
-    except UnicodeDecodeError:
-        raise UnreadableError("it is not UTF-8") from None
+        data = path.read_bytes()
     except OSError as e:
         raise UnreadableError(e.strerror or "it cannot be read") from None
-    value = _parse(text, path.suffix.lower() if suffix is None else suffix)
+    return of_content(data, path.suffix.lower() if suffix is None else suffix)
+
+
+def of_content(data: bytes, suffix: str) -> dict[str, Number]:
+    """As `read`, of a file's content."""
+    try:
+        value = _parse(data.decode("utf-8"), suffix)
+    except UnicodeDecodeError:
+        raise UnreadableError("it is not UTF-8") from None
     if not isinstance(value, dict):
         raise UnreadableError("its top level is not a mapping of names to numbers")
     found: dict[str, Number] = {}

@@ -13,22 +13,21 @@ import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from mlflowc.ir.model import AssetRef, DataRef, GlobRef, Input, PathRef, Stage, StageOutput, Sweep, Value
-from mlflowc.runtime import checked, closure, environments, hostpython, keys, metrics, pins, targets
+from mlflowc.runtime import checked, closure, environments, hostpython, keys, pins, targets
 from mlflowc.runtime.checkout import Checkout, Seen
 from mlflowc.runtime.codehash import code_hash
 from mlflowc.runtime.commands import render
 from mlflowc.runtime.explain import reason_to_run
 from mlflowc.runtime.feedport import Pin
-from mlflowc.runtime.lockfile import StageEntry
 from mlflowc.runtime.records import Metrics, OutputRecord, Record
+from mlflowc.runtime.results import Found, Results
 from mlflowc.runtime.sweeping import components as sweep_components
 from mlflowc.runtime.workspace import STATE, Workspace
 
 Outputs = tuple[OutputRecord, ...]
-_Found: TypeAlias = "tuple[Action, str, Outputs, Metrics, Record | None]"
 
 
 class Action(StrEnum):
@@ -170,6 +169,7 @@ class Planner:
     def __init__(self, ws: Workspace, force: frozenset[str] = frozenset()) -> None:
         self._ws = ws
         self._force = force
+        self._results = Results(ws)
         self._static: dict[str, dict[str, str]] = {}
         self._envs: dict[tuple[str | None, str], dict[str, str]] = {}
         self._import_paths: dict[str | None, tuple[str, ...]] = {}
@@ -196,18 +196,19 @@ class Planner:
         key = keys.digest(components)
         if self.forces(stage.id):
             return Step(stage, Action.RUN, "forced", key, components, seen=seen, values=values)
-        found = self._result(stage, key, lazy)
+        found = self._results.of(stage, key, lazy=lazy)
         if found is None and lazy:
             reason = f"no result of `{stage.id}` is here"
             return Step(stage, Action.BLOCKED, reason, key, components, seen=seen, values=values)
         if found is None:
             reason = reason_to_run(self._ws, stage, key, components)
             return Step(stage, Action.RUN, reason, key, components, seen=seen, values=values)
-        action, reason, outputs, numbers, record = found
         unfit = None if lazy else self._unfit(stage, seen, found, key)
         if unfit is not None:
             reason = f"`{unfit.path}` is not what its type says"
             return Step(stage, Action.RUN, reason, key, components, seen=seen, values=values)
+        restore, reason, outputs, numbers, record = found
+        action = Action.RESTORE if restore else Action.KEEP
         return Step(stage, action, reason, key, components, outputs, numbers, record, seen, values)
 
     def forces(self, stage: str) -> bool:
@@ -409,77 +410,16 @@ class Planner:
 
     # --- the result
 
-    def _result(self, stage: Stage, key: str, lazy: bool) -> _Found | None:
-        ws = self._ws
-        locked = ws.lock.stage(stage.id)
-        if locked and (locked.key != key or not self._fits(stage, locked.outputs, locked.metrics)):
-            locked = None
-        if locked and not lazy and self._in_place(locked.outputs):
-            return Action.KEEP, "", locked.outputs, locked.metrics, None
-        record = ws.store.record(key)
-        if record is None and ws.remote is not None:
-            record = ws.remote.record(key)
-        if record is not None and not self._fits(stage, record.outputs, record.metrics):
-            record = None
-        if lazy:
-            return self._known(key, locked, record)
-        if record is None:
-            return None
-        if self._in_place(record.outputs):
-            return Action.KEEP, "", record.outputs, record.metrics, record
-        # Two machines may have made different things from one key: what was committed goes first.
-        for result in (locked, record):
-            if result is not None and self._cached(key, result.outputs):
-                reason = self._misplaced(result.outputs)
-                return Action.RESTORE, reason, result.outputs, result.metrics, record
-        return None
-
-    def _known(self, key: str, locked: StageEntry | None, record: Record | None) -> _Found | None:
-        """A result for stages behind to build on: best one whose content is here, for they may need it."""
-        if record is not None and (self._cached(key, record.outputs) or locked is None):
-            return Action.KEEP, "", record.outputs, record.metrics, record
-        return (Action.KEEP, "", locked.outputs, locked.metrics, None) if locked else None
-
-    def _cached(self, key: str, outputs: Outputs) -> bool:
-        ws = self._ws
-        return all(ws.store.has_output(o, ws.root / o.path) for o in outputs) or (
-            ws.remote is not None and ws.remote.available(key, outputs)
-        )
-
-    def _fits(self, stage: Stage, outputs: Outputs, numbers: Metrics) -> bool:
-        """Whether a result has all that the stage declares now (metric fields are not in the key)."""
-        return {(o.name, o.path) for o in outputs} == {
-            (o.name, o.path.rstrip("/")) for o in stage.outputs
-        } and all(
-            metrics.problem(o, numbers.get(o.name, {})) is None
-            for o in stage.outputs
-            if o.type.kind == "metrics"
-        )
-
     def _unfit(
-        self, stage: Stage, seen: tuple[tuple[Seen, bool], ...], found: _Found, key: str
+        self, stage: Stage, seen: tuple[tuple[Seen, bool], ...], found: Found, key: str
     ) -> checked.Item | None:
         """A file that is not of its type as declared now (types are not in the key). Outputs that are not in
         place are checked when they are.
         """
-        action, _, outputs, _, record = found
         items = checked.inputs(self._ws, stage, seen, self.paths)
-        if action is Action.KEEP:
-            items += checked.outputs(stage, outputs)
-        return checked.unfit(self._ws, items, record, key)
-
-    def _in_place(self, outputs: Outputs) -> bool:
-        return all(self._at(o) == "" for o in outputs)
-
-    def _at(self, output: OutputRecord) -> str:
-        seen = self._ws.checkout.look(output.path, source=False)
-        if seen is None:
-            return "is missing"
-        same = (seen.kind, seen.hash, seen.executable) == (output.kind, output.hash, output.executable)
-        return "" if same else "was changed"
-
-    def _misplaced(self, outputs: Outputs) -> str:
-        return next((f"`{o.path}` {what}" for o in outputs if (what := self._at(o))), "")
+        if not found.restore:
+            items += checked.outputs(stage, found.outputs)
+        return checked.unfit(self._ws, items, found.record, key)
 
 
 def _from_folder(stage: Stage, path: str) -> str:

@@ -7,6 +7,7 @@ first result stays in the cache while it is whole. What a command has just made 
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable
 from enum import StrEnum
@@ -30,7 +31,7 @@ class Kept(StrEnum):
     `FIRST`: the one of before; the new one is in place. `HERE`: the one of before; the other one came from
     elsewhere and is left out. `NEW`: the new one, for the first could not be used. `LOCKED`: the one that
     is here, for the other one is only named by `mlpipe.lock`. `REMOTE`: here the
-    one, in the remote the first.
+    one, in the remote the first. `THEIRS`: that of the remote, for the content of the one here was lost.
     """
 
     FIRST = "first"
@@ -38,6 +39,7 @@ class Kept(StrEnum):
     NEW = "new"
     LOCKED = "not the locked"
     REMOTE = "in the remote"
+    THEIRS = "from the remote"
 
 
 _HELP = {
@@ -46,7 +48,8 @@ _HELP = {
     Kept.HERE: "the result that is here stays, the other one is left out",
     Kept.NEW: "the first result could not be used any more: the new one takes its place in the cache",
     Kept.REMOTE: "the first stays in the remote, and others get that; here it is the other one",
-    Kept.LOCKED: "`mlpipe.lock` named another result, made elsewhere; now it names the one that is here",
+    Kept.THEIRS: "the content of the result that was made here is lost: what the remote has takes its place",
+    Kept.LOCKED: "`mlpipe.lock` named another result, which is not here; now it names this one",
 }
 
 
@@ -178,6 +181,25 @@ def against_lock(
         return None
     changed = compare(locked.outputs, locked.metrics, outputs, metrics)
     return Unlike(stage, key, Kept.LOCKED, changed, "`mlpipe.lock`") if changed else None
+
+
+def restored(
+    ws: Workspace,
+    record: Record | None,
+    stage: str,
+    key: str,
+    outputs: tuple[OutputRecord, ...],
+    metrics: Metrics,
+) -> Unlike | None:
+    """What is different in a result that was just put in place, and whose `record` may be that of others."""
+    first = ws.store.record(key)
+    if first is not None and record is not None and record.outputs == outputs:
+        changed = compare(first.outputs, first.metrics, outputs, metrics)
+        if changed:
+            with contextlib.suppress(OSError):
+                ws.store.put_record(record)
+            return Unlike(stage, key, Kept.THEIRS, changed, origin(first))
+    return against_lock(ws, stage, key, outputs, metrics)
 
 
 def origin(record: Record) -> str:

@@ -212,7 +212,7 @@ def _restore(shared: Shared, step: Step) -> StageResult | None:
         ws.store.touch(step.key)
     seconds = ws.clock.monotonic() - began
     saved = step.record.seconds if step.record else 0.0
-    other = unlike.against_lock(ws, step.stage.id, step.key, step.outputs, step.metrics)
+    other = unlike.restored(ws, step.record, step.stage.id, step.key, step.outputs, step.metrics)
     note = other.note if other else ""
     ws.index.remember_run(_ended(shared, step.stage, step.key, seconds, "restored", note))
     done = StageResult(step.stage.id, Outcome.RESTORED, step.key, step.outputs, step.metrics, seconds, saved)

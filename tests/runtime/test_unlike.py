@@ -185,6 +185,26 @@ def test_another_result_than_the_remote_has_is_told(project: Project) -> None:
     assert (unlike["stage"], unlike["kept"]) == ("draw", "in the remote")
 
 
+def test_what_is_lost_here_comes_from_the_remote_though_it_is_another(project: Project) -> None:
+    project.call("run")
+    project.call("cache", "push", "--remote", "../remote")
+    two = Project(project.root.parent / "two")
+    two.chance("0.7")
+    two.call("run")
+    shutil.rmtree(two.root / ".mlpipe/cache/objects")
+    for name in ("number.txt", "scores.json", "copy.txt"):
+        (two.root / name).unlink()
+    two.chance("0.9")
+    # A fresh look: it was not made again, and so was nothing behind it.
+    said = two.call("run", "--remote", "../remote", "draw", "use").stderr
+    assert "`draw` came out differently, though nothing that decides it changed" in said
+    assert "auc 0.7 → 0.5" in said
+    assert "the content of the result that was made here is lost: what the remote has takes its place" in said
+    assert (two.root / "number.txt").read_text() == (two.root / "copy.txt").read_text() == "0.5\n"
+    done = two.call("run", "--remote", "../remote")
+    assert "nothing to do" in done.stdout and "differently" not in done.stderr
+
+
 def test_what_another_process_made_since_the_plan_is_not_made_again(tmp_path: Path) -> None:
     """Between the plan and the locks nobody had to wait: the other process was faster."""
     from mlflowc.runtime.execute import Options, run
@@ -213,4 +233,11 @@ def test_what_differs() -> None:
     assert str(mode) == "s (`out/s`): only its exec bit differs"
     (text,) = compare([same], {"s": {"x": 1, "y": 2.5}}, [made("s", "b")], {"s": {"x": 2, "y": 2.5, "z": 1}})
     assert str(text) == f"s (`out/s`): first {'a' * 12}, now {'b' * 12}; x 1 → 2, z none → 1"
-    assert {k.value for k in Kept} == {"first", "here", "new", "not the locked", "in the remote"}
+    assert {k.value for k in Kept} == {
+        "first",
+        "here",
+        "new",
+        "not the locked",
+        "in the remote",
+        "from the remote",
+    }

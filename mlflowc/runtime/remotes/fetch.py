@@ -13,7 +13,7 @@ from typing import IO
 
 from blake3 import blake3
 
-from mlflowc.runtime import tree
+from mlflowc.runtime import measured, tree
 from mlflowc.runtime.hashing import hash_bytes
 from mlflowc.runtime.packstore import Piece
 from mlflowc.runtime.records import OutputRecord
@@ -35,7 +35,8 @@ class Fetcher:
     """Reads one remote's namespaces `reads`, the first one first.
 
     `bad` collects the hashes of contents that were there and not right, and of packs with such, `refused` the
-    keys (and stages) of records that are not believed, with the reason. All raise `RemoteError` when the
+    keys (and stages) of records that are not believed, with the reason. One that `measures` compares the
+    numbers of records with the files that they are of, and so brings these. All raise `RemoteError` when the
     remote does not answer, `OSError` when the store cannot be written.
     """
 
@@ -46,7 +47,10 @@ class Fetcher:
         reads: tuple[str, ...],
         library: Library,
         demand: Demand = NOTHING,
+        *,
+        measures: bool = True,
     ) -> None:
+        self._measures = measures
         self.bad: set[str] = set()
         self.refused: dict[str, tuple[str, str]] = {}
         self._demand = demand
@@ -66,13 +70,25 @@ class Fetcher:
             if found is not None:
                 text, made = found.text, found.signatures
                 objection = self._demand.objection(namespace, key, text, made)
-                if objection is None:
-                    return found
-                with self._guard:
-                    self.refused.setdefault(key, (found.record.stage, objection))
+                if objection is None and self._numbers(found):
+                    objection = measured.lie(found.record, self._store) if self._measures else None
+                    if objection is None:
+                        return found
+                    self._is_bad(key)
+                if objection is not None:
+                    with self._guard:
+                        self.refused.setdefault(key, (found.record.stage, objection))
             elif there:
                 self._is_bad(key)
         return None
+
+    def _numbers(self, entry: Entry) -> bool:
+        """Brings the files of which the record states numbers; False where that cannot be."""
+        told = measured.stated(entry.record) if self._measures else []
+        try:
+            return not told or self.outputs(entry, told)
+        except OSError:
+            return False
 
     def outputs(self, entry: Entry, outputs: Iterable[OutputRecord]) -> bool:
         """Brings the content of outputs into the store. False when the remote has not all of it."""

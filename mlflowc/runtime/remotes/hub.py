@@ -32,7 +32,7 @@ class Hub:
 
     def looking_in(self, namespaces: Sequence[str]) -> Fetcher:
         """What reads these namespaces, and believes all records: to see what is there, not to use it."""
-        return Fetcher(self.engine, self._store, tuple(namespaces), self.library)
+        return Fetcher(self.engine, self._store, tuple(namespaces), self.library, measures=False)
 
     def may_write(self) -> str:
         """The namespace that this job may write in. Raises `Failure` when there is none."""

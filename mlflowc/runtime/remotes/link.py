@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from mlflowc.runtime.unlike import Unlike
 
 T = TypeVar("T")
-_SIGNED = (
-    "`keys` in the `cache` block says whose signatures count; `mlpipec cache verify --in-remote` lists all"
+_HELP = (
+    "what is not believed is made again; `keys` in the `cache` block says whose signatures count,"
+    " and `mlpipec cache verify --in-remote` lists those without"
 )
 
 
@@ -189,7 +190,7 @@ class Link:
         for reason, stages in sorted(by_reason.items()):
             if self._doubt is not None:
                 shown = ", ".join(f"`{s}`" for s in sorted(stages)[:5]) + (", …" if len(stages) > 5 else "")
-                self._doubt(f"a result of {shown} in the remote is not used: {reason}", _SIGNED)
+                self._doubt(f"a result of {shown} in the remote is not used: {reason}", _HELP)
 
     def _safely(self, ask: Callable[[Hub], T], otherwise: T) -> T:
         """What the remote says; `otherwise` when it cannot be asked."""
