@@ -1,7 +1,7 @@
 """Objects in buckets (`s3:`, `gs:`, `az:`), through obstore, with the clouds' own credentials.
 
-The version is the object's version id, where the bucket keeps versions, and its etag: with an id, what was
-pinned can be had after it was written over.
+The version is the object's version id and its etag. A bucket that keeps versions has what was pinned after it
+was written over, too. At Google the id is the generation, which objects have in every bucket.
 """
 
 from __future__ import annotations
@@ -105,12 +105,25 @@ class Bucket:
         except exceptions.PreconditionError:
             raise self._another(version, self._look().version) from None
         except _ABSENT:
-            raise self._absent() from None
+            raise self._gone(version) from None
         except _ERRORS as e:
             raise self._error(e) from None
         if at != total:
             raise RemoteError(f"only {at} of {total} bytes came", transient=True)
         return now
+
+    def _gone(self, version: Version) -> GoneError:
+        """What to say of a version that is not there, by what is."""
+        if "version_id" not in version:
+            return self._absent()
+        try:
+            now = self._look().version
+        except GoneError as e:
+            return e
+        said = f"the bucket does not have version id {version['version_id']} any more"
+        if now.get("version_id") not in (None, version["version_id"]):
+            said += f", and version id {now['version_id']} is there now"
+        return GoneError(f"{self.shown}: {said}")
 
     def _another(self, version: Version, now: Version) -> GoneError:
         changed = next((n for n, v in version.items() if now.get(n) != v), "etag")

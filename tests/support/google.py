@@ -57,6 +57,8 @@ class Google:
     asked: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
     # So many of the next requests are too many.
     busy: int = 0
+    # Buckets that everybody may read.
+    public: set[str] = field(default_factory=set)
     _guard: threading.Lock = field(default_factory=threading.Lock)
     # Of each object, the generations that there were, oldest first, with the version ids of the S3 server.
     _known: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
@@ -98,8 +100,9 @@ class Google:
             return _error(
                 429, "SlowDown", "The object exceeded the rate limit for object mutation operations."
             )
-        login = headers.get("authorization", "").partition("Bearer ")[2]
-        if login not in self.tokens:
+        login = headers.get("authorization")
+        public = login is None and method in ("GET", "HEAD") and name.split("/")[1] in self.public
+        if not public and (login or "").partition("Bearer ")[2] not in self.tokens:
             return _error(401, "AuthenticationRequired", "Authentication required.")
         strange = [n for n in query if n not in _QUERIES]
         strange += [n for n in headers if n.startswith(("x-goog-", "x-amz-")) and n != _FRESH]

@@ -56,6 +56,9 @@ def connect(address: str, root: Path, options: Mapping[str, Value], *, own: bool
     if not parts.netloc:
         raise Failure(f"`{address}` names no {'server' if 'http' in scheme else 'bucket'}", code=2)
     given = {k: str(v) if not isinstance(v, bool) else v for k, v in options.items()}
+    if scheme == "gs" and "endpoint" in given:
+        # Its client calls it otherwise than those of the other clouds.
+        given["base_url"] = given.pop("endpoint")
     seconds = _seconds(given.pop("timeout", None))
     client = _client(seconds)
     retry = {"max_retries": 2, "retry_timeout": timedelta(seconds=30)}
