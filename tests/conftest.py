@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from hypothesis import settings
@@ -29,6 +30,10 @@ _OTHERS = (
 )
 for name in _OTHERS.split():
     os.environ.pop(name, None)
+
+# The tests start thousands of processes: where bytecode is not kept, each compiles all that it imports anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 os.environ |= {
     "GIT_CONFIG_GLOBAL": os.devnull,
