@@ -251,7 +251,9 @@ class Cloud:
         if problem is not None:
             message = f"cannot {what} the remote `{self.shown}`: {problem.message}"
             return RemoteError(message, help=problem.help)
-        if isinstance(e, (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)):
+        # Of listings and of removing many at once, the client does not tell what the status means.
+        refused = any(w in text for w in ("403 Forbidden", "401 Unauthorized", "code: AccessDenied"))
+        if refused or isinstance(e, (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)):
             reason, help = "it refuses these credentials", _CREDENTIALS.get(self._scheme, "")
             return RemoteError(f"cannot {what} the remote `{self.shown}`: {reason}", help=help)
         low = text.lower()

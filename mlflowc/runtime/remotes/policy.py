@@ -54,6 +54,13 @@ SERVICES: Mapping[str, Service] = {
 }
 
 
+# Name, who that is, what they read, what they write, below the remote's folder.
+_ROLES = (
+    ("trusted", "jobs of the protected branch: they read and write trusted/ alone", "trusted/*", "trusted/*"),
+    ("untrusted", "pull requests: they read all, and write untrusted/ alone", "*", "untrusted/*"),
+    ("sweeper", "who clears up (`mlpipec cache gc --in-remote`): reads and removes all", "*", "*"),
+)
+_ALONE = "a user of its own, whose keys no job of a push has"
 _ROLE = "arn:aws:iam::ACCOUNT:role/mlpipe-"
 _PROVIDER = "projects/NUMBER/locations/global/workloadIdentityPools/POOL/providers/PROVIDER"
 
@@ -110,20 +117,14 @@ def render(
     if cloud == "gcp":
         return _gcp(parts.netloc, base, _Jobs(known, repository, branch), auth)
     approved = tuple(environments) if service == "github" else ()
-    roles = [
-        (
-            "trusted",
-            "jobs of the protected branch: they read and write trusted/ alone",
-            ["trusted/*"],
-            ["trusted/*"],
-        ),
-        ("untrusted", "pull requests: they read all, and write untrusted/ alone", ["*"], ["untrusted/*"]),
-    ]
     blocks = []
-    for name, who, reads, writes in roles:
-        policy = {"Version": "2012-10-17", "Statement": _statements(parts.netloc, base, reads, writes)}
+    for name, who, reads, writes in _ROLES:
+        statements = _statements(parts.netloc, base, reads, writes, removes=name == "sweeper")
+        policy = {"Version": "2012-10-17", "Statement": statements}
         blocks.append(f"# {name}: {who}\n# permissions\n{json.dumps(policy, indent=2)}")
-        if cloud == "aws":
+        if cloud == "aws" and name == "sweeper":
+            blocks.append(f"# sweeper: attach it to {_ALONE}")
+        elif cloud == "aws":
             trust = _aws_trust(_Jobs(known, repository, branch, approved), auth, trusted=name == "trusted")
             only = (
                 f"restrict these to the branch {branch}, in the settings: environment {', '.join(approved)}"
@@ -131,9 +132,10 @@ def render(
             note = f"# {only}\n" if approved and name == "trusted" else ""
             blocks.append(f"# {name}: who may take that role\n{note}{json.dumps(trust, indent=2)}")
         else:
+            whom = _ALONE if name == "sweeper" else "the user whose keys are the secrets of those jobs alone"
             blocks.append(
                 f"# {name}: add it with  mc admin policy create ALIAS mlpipe-{name} FILE\n"
-                f"# and attach it to the user whose keys are the secrets of those jobs alone"
+                f"# and attach it to {whom}"
             )
     if cloud == "aws":
         blocks.append(f"# in the pipeline\n{_block(auth)}")
@@ -149,28 +151,31 @@ def _block(auth: Auth | None) -> str:
     return f'auth aws {{\n  role         = "{role}"\n  pull_request = "{other}"\n}}'
 
 
-def _statements(bucket: str, base: str, reads: list[str], writes: list[str]) -> list[dict[str, Any]]:
+def _statements(
+    bucket: str, base: str, reads: str, writes: str, *, removes: bool = False
+) -> list[dict[str, Any]]:
     arn = f"arn:aws:s3:::{bucket}"
+    change = ["s3:PutObject", "s3:AbortMultipartUpload", *(["s3:DeleteObject"] if removes else [])]
     return [
         {
             "Sid": "List",
             "Effect": "Allow",
+            # Without a condition: asked for an object that is not there, a server says so only to those who
+            # may list the bucket with no prefix at all. It shows names, not contents.
             "Action": ["s3:ListBucket"],
             "Resource": [arn],
-            # IfExists: asked for an object that is not there, S3 says so only to those who may list.
-            "Condition": {"StringLikeIfExists": {"s3:prefix": [f"{base}/{r}" for r in reads]}},
         },
         {
             "Sid": "Read",
             "Effect": "Allow",
             "Action": ["s3:GetObject"],
-            "Resource": [f"{arn}/{base}/{r}" for r in reads],
+            "Resource": [f"{arn}/{base}/{reads}"],
         },
         {
             "Sid": "Write",
             "Effect": "Allow",
-            "Action": ["s3:PutObject", "s3:AbortMultipartUpload"],
-            "Resource": [f"{arn}/{base}/{w}" for w in writes],
+            "Action": change,
+            "Resource": [f"{arn}/{base}/{writes}"],
         },
     ]
 
@@ -236,6 +241,9 @@ def _gcp(bucket: str, base: str, jobs: _Jobs, auth: Auth | None) -> str:
             "",
             "# in the pipeline; without a service account, jobs come as themselves",
             block,
+            "",
+            "# who clears up (`mlpipec cache gc --in-remote`) reads and removes all: a person, or an account",
+            f'# of its own, with roles/storage.objectUser where resource.name.startsWith("{objects}/")',
         ]
     )
 
