@@ -62,7 +62,7 @@ def printed(*args: str) -> dict[str, Any]:
 
 
 def configured(issuer: str) -> dict[str, Any]:
-    """SeaweedFS's roles, as printed for AWS. The sweeper's is for nobody, as printed: here, one may take it."""
+    """SeaweedFS's roles, as printed for AWS. The sweeper's is for nobody, as printed: here, for one."""
     made = servers.roles(issuer, {}, AUDIENCE)
     made["policies"] = []
     for service, claims in (("github", "token.actions.githubusercontent.com"), ("gitlab", "gitlab.com")):

@@ -169,6 +169,7 @@ def test_the_policy_for_google_has_conditions_by_folder() -> None:
     assert writers["untrusted"]["expression"].endswith('/objects/x/v1/untrusted/")')
     assert writers["trusted"]["expression"].endswith('/objects/x/v1/trusted/")')
     assert "refs/heads/trunk" in text
+    assert 'objectUser where resource.name.startsWith("projects/_/buckets/bucket/objects/x/v1/")' in text
 
 
 @pytest.mark.parametrize(("cloud", "address"), [("aws", "gs://b"), ("gcp", "s3://b"), ("minio", "/a/folder")])
