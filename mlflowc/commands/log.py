@@ -15,6 +15,7 @@ from mlflowc.commands.options import file_option
 from mlflowc.errors import Failure
 from mlflowc.ir.model import Pipeline
 from mlflowc.render.columns import plain, width
+from mlflowc.runtime import records
 from mlflowc.runtime.index import Run
 from mlflowc.runtime.progress import duration
 from mlflowc.runtime.workspace import Workspace, open_workspace
@@ -77,7 +78,8 @@ def _ids(ws: Workspace, pipeline: Pipeline, names: Sequence[str]) -> list[str] |
 
 
 def _as_json(ws: Workspace, run: Run) -> dict[str, Any]:
-    record = ws.store.record(run.key) if run.outcome != "failed" else None
+    failed = run.outcome == "failed"
+    made = None if failed else records.made(run.made) or ws.store.record(run.key)
     return {
         "run": run.run,
         "stage": run.stage,
@@ -87,8 +89,8 @@ def _as_json(ws: Workspace, run: Run) -> dict[str, Any]:
         "key": run.key or None,
         "commit": run.commit,
         "note": run.note or None,
-        "params": record.params if record else None,
-        "metrics": record.metrics if record else None,
+        "params": made.params if made else None,
+        "metrics": made.metrics if made else None,
     }
 
 

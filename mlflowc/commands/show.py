@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
 import time
@@ -12,6 +13,7 @@ import click
 
 from mlflowc import project, terminal
 from mlflowc.commands import complete
+from mlflowc.commands.log import cut
 from mlflowc.commands.options import file_option, overrides, set_option
 from mlflowc.commands.why import stages_named
 from mlflowc.ir.model import AssetRef, DataRef, GlobRef, InputSource, PathRef, Stage, StageOutput
@@ -25,6 +27,9 @@ from mlflowc.runtime.publish import failed_folder
 from mlflowc.runtime.records import Record
 from mlflowc.runtime.sweeping import show
 from mlflowc.runtime.workspace import Workspace, open_workspace
+
+
+_HASH = re.compile(r"\b[0-9a-f]{64}\b")
 
 
 @click.command("show")
@@ -201,6 +206,8 @@ def _print_logs(ws: Workspace, steps: list[Step]) -> int:
 
 
 def _text(facts: dict[str, Any]) -> str:
+    # Behind what `_section` writes before each line.
+    room = max(40, terminal.width() - 4)
     lines = [f"{terminal.style(facts['stage'], 'bold')}  {terminal.style(facts['declared'], 'dim')}"]
     lines.append(f"  {facts['state']}" + (f": {facts['reason']}" if facts["reason"] else ""))
     lines += _section("inputs", [f"{n} = {', '.join(s)}" for n, s in facts["inputs"].items()])
@@ -217,13 +224,14 @@ def _text(facts: dict[str, Any]) -> str:
     lines += _section("trials", facts["sweep"]["text"] if facts["sweep"] else [], styled=True)
     metrics = [f"{o}.{f} = {v}" for o, fields in facts["metrics"].items() for f, v in fields.items()]
     lines += _section("metrics", metrics)
-    components = [f"{n}  {_short(t)}" for n, t in facts["components"].items()]
+    components = [_component(n, t, room) for n, t in facts["components"].items()]
     lines += _section(f"key {facts['key'][:12] if facts['key'] else '(not known yet)'}", components or ["-"])
     record = facts["record"]
     if record:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record["started"]))
         commit = f", at commit {record['commit'][:12]}" if record["commit"] else ""
         took = progress.duration(record["seconds"])
+        took = f"its trials took {took}" if facts["sweep"] else took
         ran = f"{when} on {record['host']}, {took}{commit}, key {record['key'][:12]}"
         lines += _section("result from", [ran])
     runs = [
@@ -245,5 +253,7 @@ def _section(title: str, entries: list[str], *, styled: bool = False) -> list[st
     return [terminal.style(f"  {title}", "cyan"), *(f"    {e}" for e in shown)] if entries else []
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= 90 else text[:87] + "..."
+def _component(name: str, text: str, columns: int) -> str:
+    """In one line: hashes by their first digits, as everywhere, and no more than there is room for."""
+    text = _HASH.sub(lambda found: found[0][:12], text)
+    return cut(terminal.visible(f"{name}  {text}"), columns)

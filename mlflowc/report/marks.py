@@ -20,6 +20,10 @@ class Style(NamedTuple):
     rows: int | None = None
 
 
+# A last column that is narrower is not worth a table, in columns.
+_LEAST = 30
+
+
 def table(names: Sequence[str], rows: Sequence[Sequence[str]], align: str, style: Style) -> str:
     """A Markdown table, padded so that it also reads as text; columns without content are left out."""
     more = len(rows) - style.rows if style.rows is not None else 0
@@ -31,7 +35,10 @@ def table(names: Sequence[str], rows: Sequence[Sequence[str]], align: str, style
     align = "".join(align[n] for n in kept)
     sizes = [max(3, *(_columns(r[n]) for r in [names, *rows])) for n in range(len(names))]
     if style.width is not None and sum(s + 3 for s in sizes) + 1 > style.width:
-        return _records(names, rows, style.width) + _more(more)
+        room = style.width - sum(s + 3 for s in sizes[:-1]) - 4
+        if len(names) < 2 or align[-1] != "l" or room < _LEAST:
+            return _records(names, rows, style.width) + _more(more)
+        rows, sizes[-1] = _folded(rows, room), room
 
     def line(cells: Sequence[str]) -> str:
         padded = [
@@ -42,6 +49,16 @@ def table(names: Sequence[str], rows: Sequence[Sequence[str]], align: str, style
 
     rule = [("-" * s) if a == "l" else "-" * (s - 1) + ":" for s, a in zip(sizes, align, strict=True)]
     return "\n".join([line(names), line(rule), *(line(r) for r in rows)]) + _more(more)
+
+
+def _folded(rows: Sequence[Sequence[str]], room: int) -> list[list[str]]:
+    """The rows with the last cell over several lines, where it is wider than `room` columns."""
+    folded = []
+    for row in rows:
+        first, *others = textwrap.wrap(row[-1], room, break_on_hyphens=False) or [""]
+        folded.append([*row[:-1], first])
+        folded += [["" for _ in row[:-1]] + [more] for more in others]
+    return folded
 
 
 def _more(rows: int) -> str:

@@ -13,7 +13,7 @@ from mlflowc.runtime import commits, explain, targets
 from mlflowc.runtime.baseline import Snapshot
 from mlflowc.runtime.events import Outcome, RunResult
 from mlflowc.runtime.lockfile import StageEntry
-from mlflowc.runtime.plan import Action, Planner
+from mlflowc.runtime.plan import Action, Planner, Step
 from mlflowc.runtime.records import OutputRecord, Record
 
 if TYPE_CHECKING:
@@ -129,5 +129,12 @@ def _stale(ws: Workspace, stages: Sequence[str]) -> dict[str, str]:
         known[stage.id] = step.outputs if there else None
         locked = ws.lock.stage(stage.id)
         if not there or locked is None or locked.key != step.key:
-            stale[stage.id] = step.reason
+            stale[stage.id] = _reason(ws, step)
     return stale
+
+
+def _reason(ws: Workspace, step: Step) -> str:
+    """Why it is out of date, as `mlpipec status` says it: that its result is not here says nothing."""
+    if step.action is Action.BLOCKED and step.key:
+        return explain.reason_to_run(ws, step.stage, step.key, step.components)
+    return step.reason

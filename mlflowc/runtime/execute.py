@@ -22,6 +22,7 @@ from mlflowc.runtime.events import Listener, Outcome, RunResult, Silent, StageRe
 from mlflowc.runtime.index import Run
 from mlflowc.runtime.lockfile import LockFile, StageEntry, changing
 from mlflowc.runtime.plan import Action, Outputs, Plan, Step
+from mlflowc.runtime.records import made_text
 from mlflowc.runtime.resources import Resources, Share
 from mlflowc.runtime.sweeping.driver import Done, Driver
 from mlflowc.runtime.sweeping.running import Lost, Opened, Sweeps, problem
@@ -126,7 +127,8 @@ def remember(ws: Workspace, plan: Plan, result: RunResult) -> None:
                 entries[r.stage] = entry
             if r.outcome is Outcome.KEPT and before is not None and (before.key != r.key or r.unlike):
                 note = r.unlike.note if r.unlike else ""
-                kept = Run(r.stage, r.key, ws.clock.now(), 0.0, "kept", commit=commit(), note=note)
+                made = made_text(r.outputs, r.metrics, entry.params)
+                kept = Run(r.stage, r.key, ws.clock.now(), 0.0, "kept", None, commit(), note, made)
                 ws.index.remember_run(kept)
     known = {"stage": ws.stages, "data": ws.pinned}
     stale = any(kind in known and name not in known[kind] for kind, name in ws.lock.entries)

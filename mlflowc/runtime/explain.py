@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mlflowc.ir import feeds
 from mlflowc.ir.model import Stage
+from mlflowc.runtime import keys
 
 if TYPE_CHECKING:
+    from mlflowc.runtime.lockfile import StageEntry
     from mlflowc.runtime.records import Record
     from mlflowc.runtime.workspace import Workspace
 
 _LOOK_BACK = 20
+# So many parameters are named in a line.
+_PARAMS = 3
 
 
 class Change(NamedTuple):
@@ -93,11 +97,36 @@ def reason_to_run(ws: Workspace, stage: Stage, key: str, components: Mapping[str
     if locked is not None and locked.key == key:
         return "its result is in the lock file, but not in this cache"
     before = nearest_record(ws, stage, components, key)
+    if before is None and locked is None:
+        return "it never ran here"
     if before is None:
-        return "it never ran here" if locked is None else "something changed since it last ran"
+        found = changed_params(ws, stage)
+        lines = [c.text for c in found[:_PARAMS]]
+        if locked and lines and (found[_PARAMS:] or not only_params(components, locked)):
+            lines.append("and more")
+        return ", ".join(lines) or "something changed since it last ran"
     lines = [c.text for c in changes(before.components, components)]
     more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
     return lines[0] + more if lines else "its result is gone from the cache"
+
+
+def changed_params(ws: Workspace, stage: Stage) -> list[Change]:
+    """The parameters that have other values now than in the stage's line of the lock."""
+    locked = ws.lock.stage(stage.id)
+    now = {n: keys.canonical(v) for n, v in ws.values(stage).items()}
+    then = {n: keys.canonical(v) for n, v in locked.params.items()} if locked else now
+    return [
+        Change(f"param:{n}", then.get(n), now.get(n))
+        for n in sorted(then.keys() | now.keys())
+        if then.get(n) != now.get(n)
+    ]
+
+
+def only_params(components: Mapping[str, str], locked: StageEntry) -> bool:
+    """Whether the key of these components would be the lock's with the parameters of the lock."""
+    others = {n: t for n, t in components.items() if not n.startswith("param:")}
+    params = {f"param:{n}": keys.canonical(v) for n, v in locked.params.items()}
+    return keys.digest({**others, **params}) == locked.key
 
 
 def shown_command(component: str) -> str:

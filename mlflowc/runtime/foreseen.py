@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from mlflowc.runtime import pins, targets
-from mlflowc.runtime.explain import reason_to_run
-from mlflowc.runtime.plan import Action, Outputs, Planner, pin_environments
+from mlflowc.runtime.explain import nearest_record, reason_to_run
+from mlflowc.runtime.plan import Action, Outputs, Planner, Step, pin_environments
+from mlflowc.runtime.sincelock import SinceLock
 from mlflowc.runtime.workspace import Workspace
 
 
@@ -26,6 +27,7 @@ def verify(ws: Workspace) -> dict[str, str]:
     problems: dict[str, str] = {}
     known: dict[str, Outputs | None] = {}
     plain = frozenset(targets.plain(ws.pipeline))
+    since = SinceLock(ws)
     for stage in ws.pipeline.stages:
         if stage.id not in plain:
             continue
@@ -36,7 +38,7 @@ def verify(ws: Workspace) -> dict[str, str]:
             continue
         step = planner.decide(stage, known, lazy=True)
         if step.key and step.key != locked.key:
-            problems[stage.id] = reason_to_run(ws, stage, step.key, step.components)
+            problems[stage.id] = _told(ws, since, step)
         elif step.action is Action.BLOCKED:
             problems[stage.id] = step.reason
         elif step.key and ws.values(stage) != locked.params:
@@ -45,6 +47,15 @@ def verify(ws: Workspace) -> dict[str, str]:
         if kind == "stage" and name not in ws.stages:
             problems[name] = "the lock has an entry for it, and the pipeline has no such stage"
     return problems | _unsettled(ws)
+
+
+def _told(ws: Workspace, since: SinceLock, step: Step) -> str:
+    """What changed: by the records that are here, else by the lock and git."""
+    if nearest_record(ws, step.stage, step.components, step.key) is None:
+        reasons = since.reasons(step)
+        if reasons:
+            return "; ".join(reasons)
+    return reason_to_run(ws, step.stage, step.key, step.components)
 
 
 def _unsettled(ws: Workspace) -> dict[str, str]:

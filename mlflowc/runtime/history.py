@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 
 from mlflowc.errors import Failure
 from mlflowc.ir.model import Value
-from mlflowc.runtime import baseline, gitcalls
+from mlflowc.runtime import baseline, gitcalls, records
 from mlflowc.runtime.gitcalls import GitError
 from mlflowc.runtime.index import Run
 from mlflowc.runtime.lockfile import NAME, LockFile, StageEntry
-from mlflowc.runtime.records import Metrics, OutputRecord, Record
+from mlflowc.runtime.records import Made, Metrics, OutputRecord, Record
 from mlflowc.runtime.workspace import Workspace
 
 NOW = "now"
@@ -122,13 +122,20 @@ def _of_run(ws: Workspace, number: int) -> Moment:
     known = [r for r in ws.index.as_of(run) if r.stage in ws.stages or r.run == run]
     stages: dict[str, Result] = {}
     lost: list[str] = []
+    notes: list[str] = []
     for r in known:
-        record = ws.store.record(r.key)
-        if record is None:
-            lost.append(r.stage)
-        else:
+        record, made = ws.store.record(r.key), records.made(r.made)
+        if made is not None:
+            # Another run may have left its own outputs under the same key.
+            stages[r.stage] = _of_made(r.key, made, record)
+            gone = [o for o in made.outputs if not ws.store.has_output(o)]
+            if record is not None and gone and record.outputs != made.outputs:
+                files = ", ".join(f"`{o.path}`" for o in gone[:3]) + (", …" if gone[3:] else "")
+                notes.append(f"@{run}: the content of {files} is not kept: `{r.stage}` came out differently")
+        elif record is not None:
             stages[r.stage] = _of_record(record)
-    notes = []
+        else:
+            lost.append(r.stage)
     if lost:
         notes.append(f"@{run}: the results of {_names(lost)} are not in this cache any more")
     strangers = [s for s in ws.stages if s not in {r.stage for r in known}]
@@ -142,6 +149,11 @@ def _of_key(ws: Workspace, run: Run) -> Moment:
     if record is None:
         raise Failure(f"the result of {run.stage} with the key {run.key[:12]} is not in this cache any more")
     return Moment(f"{run.stage} {run.key[:12]}", {run.stage: _of_record(record)}, None, (), whole=False)
+
+
+def _of_made(key: str, made: Made, record: Record | None) -> Result:
+    outputs = {o.name: o for o in made.outputs}
+    return Result(key, outputs, made.metrics, made.params, record.components if record else None)
 
 
 def _of_record(record: Record) -> Result:

@@ -40,22 +40,17 @@ CREATE TABLE object (hash TEXT PRIMARY KEY, size INT, mtime INT, ctime INT, inod
 CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 CREATE TABLE history (
   id INTEGER PRIMARY KEY, stage TEXT, key TEXT, finished REAL, seconds REAL, outcome TEXT,
-  run INT, at TEXT, note TEXT
+  run INT, at TEXT, note TEXT, made TEXT
 );
 CREATE INDEX history_stage ON history (stage, id);
 CREATE INDEX history_run ON history (run);
 """
 # What a file of before has to be given, and keeps its history.
-_YOUNGER = (
-    "ALTER TABLE history ADD COLUMN run INT",
-    "ALTER TABLE history ADD COLUMN at TEXT",
-    "ALTER TABLE history ADD COLUMN note TEXT",
-    "CREATE INDEX history_run ON history (run)",
-)
+_YOUNGER = {"run": "INT", "at": "TEXT", "note": "TEXT", "made": "TEXT"}
 _OBJECT = "SELECT size, mtime, ctime, inode, boot FROM object WHERE hash = ?"
 # Fewer than the parameters that every SQLite takes.
 _AT_ONCE = 500
-_RUN = "stage, key, finished, seconds, outcome, run, at, note"
+_RUN = "stage, key, finished, seconds, outcome, run, at, note, made"
 
 
 class Signature(NamedTuple):
@@ -97,7 +92,7 @@ class Run(NamedTuple):
     `outcome` is `ran`, `restored`, `kept` (another result than before was in place already) or `failed`, and
     then `note` says why. `run` numbers the runs of this project; stages of one `mlpipec run` have the same.
     It is None until it is written down, and for what was written before there were numbers. `commit` was
-    checked out.
+    checked out. `made` is what came out (`records.made_text`), None where nothing did or that was not kept.
     """
 
     stage: str
@@ -108,6 +103,7 @@ class Run(NamedTuple):
     run: int | None = None
     commit: str | None = None
     note: str = ""
+    made: str | None = None
 
 
 def _run(row: Sequence[Any]) -> Run:
@@ -387,8 +383,8 @@ class StatIndex:
         if self._new_runs and self._run is None:
             self._run = db.execute("SELECT COALESCE(MAX(run), 0) + 1 FROM history").fetchone()[0]
         db.executemany(
-            f"INSERT INTO history ({_RUN}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            [(*r[:5], self._run, r.commit, r.note or None) for r in self._new_runs],
+            f"INSERT INTO history ({_RUN}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [(*r[:5], self._run, r.commit, r.note or None, r.made) for r in self._new_runs],
         )
         db.executemany(
             "INSERT OR REPLACE INTO fact VALUES (?, ?)",
@@ -452,13 +448,12 @@ class StatIndex:
             version = db.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()
             if version is None or version[0] != _VERSION:
                 raise ValueError("an index of another version")
-            if (
-                "run INT"
-                not in db.execute("SELECT sql FROM sqlite_master WHERE name = 'history'").fetchone()[0]
-            ):
+            there = {row[1] for row in db.execute("PRAGMA table_info(history)")}
+            if not there.issuperset(_YOUNGER):
                 with contextlib.suppress(sqlite3.OperationalError):  # another process was faster
-                    for statement in _YOUNGER:
-                        db.execute(statement)
+                    for name in (n for n in _YOUNGER if n not in there):
+                        db.execute(f"ALTER TABLE history ADD COLUMN {name} {_YOUNGER[name]}")
+                    db.execute("CREATE INDEX IF NOT EXISTS history_run ON history (run)")
             db.execute("PRAGMA synchronous = NORMAL")
         except BaseException:
             db.close()

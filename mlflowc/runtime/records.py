@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from mlflowc.ir.model import Value
 from mlflowc.runtime.hashing import hash_bytes, is_name
@@ -78,17 +80,7 @@ def encode(record: Record) -> bytes:
             "key": record.key,
             "stage": record.stage,
             "components": record.components,
-            "outputs": [
-                {
-                    "name": o.name,
-                    "path": o.path,
-                    "kind": o.kind,
-                    "hash": o.hash,
-                    "size": o.size,
-                    "exec": o.executable,
-                }
-                for o in record.outputs
-            ],
+            "outputs": [_raw(o) for o in record.outputs],
             "metrics": record.metrics,
             "params": record.params,
             "started": record.started,
@@ -122,10 +114,7 @@ def decode(data: bytes) -> Record:
         key=raw["key"],
         stage=raw["stage"],
         components=raw["components"],
-        outputs=tuple(
-            OutputRecord(o["name"], o["path"], o["kind"], o["hash"], o["size"], o["exec"])
-            for o in raw["outputs"]
-        ),
+        outputs=tuple(map(_output, raw["outputs"])),
         metrics=raw["metrics"],
         params=raw["params"],
         started=raw["started"],
@@ -136,6 +125,44 @@ def decode(data: bytes) -> Record:
         tool=raw["tool"],
         checked=tuple(raw.get("checked", ())),
     )
+
+
+class Made(NamedTuple):
+    """What came out of one run: the part of a record that is its own, whatever others have the same key."""
+
+    outputs: tuple[OutputRecord, ...]
+    metrics: Metrics
+    params: dict[str, Value]
+
+
+def made_text(outputs: Iterable[OutputRecord], metrics: Metrics, params: Mapping[str, Value]) -> str:
+    """As JSON, for the history."""
+    raw = {"outputs": [_raw(o) for o in outputs], "metrics": metrics, "params": dict(params)}
+    return json.dumps(raw, sort_keys=True, separators=(",", ":"))
+
+
+def made(text: str | None) -> Made | None:
+    """What `made_text` wrote; None where that is not it."""
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        raw = json.loads(text or "")
+        if all(map(_sound_output, raw["outputs"])):
+            return Made(tuple(map(_output, raw["outputs"])), dict(raw["metrics"]), dict(raw["params"]))
+    return None
+
+
+def _raw(output: OutputRecord) -> dict[str, Any]:
+    return {
+        "name": output.name,
+        "path": output.path,
+        "kind": output.kind,
+        "hash": output.hash,
+        "size": output.size,
+        "exec": output.executable,
+    }
+
+
+def _output(raw: Any) -> OutputRecord:
+    return OutputRecord(raw["name"], raw["path"], raw["kind"], raw["hash"], raw["size"], raw["exec"])
 
 
 def _sound(raw: Any) -> bool:

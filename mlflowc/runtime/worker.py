@@ -34,7 +34,7 @@ from mlflowc.runtime.locks import Held
 from mlflowc.runtime.logs import Log
 from mlflowc.runtime.plan import Action, Outputs, Planner, Step
 from mlflowc.runtime.ports import Command, Container, Exit
-from mlflowc.runtime.records import OutputRecord, Record
+from mlflowc.runtime.records import OutputRecord, Record, made_text
 from mlflowc.runtime.sandbox.model import Finding
 from mlflowc.runtime.steady import Steady
 from mlflowc.runtime.workspace import Workspace
@@ -57,7 +57,7 @@ class Shared:
     A trial of a sweep runs `apart`: that makes a place which stands for the project folder, `desk` from then
     on. Its command runs and writes there, so trials at the same paths are not in each other's way. `again`:
     a result that is there does not count. `writers` are what writes the outputs of stages that have no
-    commands; they say how many seconds these took to make, and lines for the log.
+    commands; they say how many seconds these took to make, since when, and lines for the log.
     """
 
     ws: Workspace
@@ -72,7 +72,7 @@ class Shared:
     apart: Apart | None = None
     desk: Workspace | None = None
     again: bool = False
-    writers: dict[str, Callable[[], tuple[float, list[str]]]] = field(default_factory=dict)
+    writers: dict[str, Callable[[], tuple[float, float, list[str]]]] = field(default_factory=dict)
 
     @property
     def at(self) -> Workspace:
@@ -90,7 +90,9 @@ class Shared:
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """One try of a command: why it failed (None: it did not), how long it took, the log that was kept."""
+    """One try of a command: why it failed (None: it did not), how long it took, the log that was kept.
+
+    A sweep's `seconds` are those of all its trials, known ones too; `took` is how long it had us wait."""
 
     failure: Failure | None
     seconds: float
@@ -99,6 +101,7 @@ class Try:
     again: bool = False
     preempted: bool = False
     findings: tuple[Finding, ...] = ()
+    took: float | None = None
 
 
 def work(
@@ -213,15 +216,20 @@ def _restore(shared: Shared, step: Step) -> StageResult | None:
     seconds = ws.clock.monotonic() - began
     saved = step.record.seconds if step.record else 0.0
     other = unlike.restored(ws, step.record, step.stage.id, step.key, step.outputs, step.metrics)
-    note = other.note if other else ""
-    ws.index.remember_run(_ended(shared, step.stage, step.key, seconds, "restored", note))
     done = StageResult(step.stage.id, Outcome.RESTORED, step.key, step.outputs, step.metrics, seconds, saved)
-    return replace(done, unlike=other) if other else done
+    return _told(shared, step.stage, replace(done, unlike=other) if other else done)
 
 
-def _ended(shared: Shared, stage: Stage, key: str, seconds: float, outcome: str, note: str = "") -> Run:
-    now = shared.ws.clock.now()
-    return Run(stage.id, key, now, seconds, outcome, commit=shared.commit(), note=note)
+def _told(shared: Shared, stage: Stage, done: StageResult) -> StageResult:
+    """Puts it into the history."""
+    ws, good = shared.ws, done.outcome.good
+    note = done.message or (done.unlike.note if done.unlike else "")
+    made = made_text(done.outputs, done.metrics, ws.values(stage)) if good else None
+    word, now, commit = done.outcome.value if good else "failed", ws.clock.now(), shared.commit()
+    ws.index.remember_run(
+        Run(done.stage, done.key, now, done.seconds, word, commit=commit, note=note, made=made)
+    )
+    return done
 
 
 def _upstream_outputs(stage: Stage, upstream: Mapping[str, Outputs | None]) -> list[OutputRecord]:
@@ -253,15 +261,11 @@ def _run(
     ws, stage = shared.ws, step.stage
     if _reads(stage):
         shared.listener.started(stage.id, step.reason)
-    began = ws.clock.monotonic()
     read = _checked_inputs(shared, step)
     checked.demand(ws, read)
     assets.provide(ws, stage)
     steady = Steady(ws, step, inputs)
-    asked = ws.clock.monotonic()
     variables = _variables(shared, stage, gpus) if _reads(stage) else {}
-    # Making an environment, or waiting for it, is no part of the stage's own time.
-    began += ws.clock.monotonic() - asked
     started = ws.clock.now()
     publish.move_aside(shared.at, stage)
     log: Path | None = None
@@ -270,36 +274,36 @@ def _run(
         log = tried.log
         if tried.failure is None and tried.published is not None:
             try:
-                return _finish(shared, step, tried, started, began)
+                return _finish(shared, step, tried, started)
             except OSError as e:
                 tried = replace(tried, failure=endings.disk(e))
         failure = tried.failure or Failure("it was interrupted")
         outcome = Outcome.CANCELLED if shared.cancel.is_set() else Outcome.FAILED
         left = publish.put_back(shared.at, stage, log)
-        ws.index.remember_run(_ended(shared, stage, step.key, tried.seconds, "failed", failure.message))
-        seconds = ws.clock.monotonic() - began
-        return StageResult(
+        failed = StageResult(
             stage.id,
             outcome,
             step.key,
-            seconds=seconds,
+            seconds=tried.seconds,
             message=failure.message,
             help=failure.help,
             left=left,
             findings=tried.findings,
         )
+        return _told(shared, stage, failed)
     except BaseException:
         publish.put_back(shared.at, stage, log)
         raise
 
 
-def _finish(shared: Shared, step: Step, tried: Try, started: float, began: float) -> StageResult:
+def _finish(shared: Shared, step: Step, tried: Try, started: float) -> StageResult:
     """Writes the log and the record: from then on the result exists. Raises `OSError`."""
     ws, stage = shared.ws, step.stage
     assert tried.published is not None
     log = None
     if tried.log is not None:
         log = ws.store.put_log(tried.log)
+    items = (*_checked_inputs(shared, step), *checked.outputs(stage, tried.published.outputs))
     record = Record(
         key=step.key,
         stage=stage.id,
@@ -313,15 +317,7 @@ def _finish(shared: Shared, step: Step, tried: Try, started: float, began: float
         commit=shared.commit(),
         log=log,
         tool=__version__,
-        checked=tuple(
-            sorted(
-                item.name
-                for item in (
-                    *_checked_inputs(shared, step),
-                    *checked.outputs(stage, tried.published.outputs),
-                )
-            )
-        ),
+        checked=tuple(sorted(item.name for item in items)),
     )
     if stage.sweep is not None:
         # Its trials were compared, and how long they took is never the same.
@@ -330,19 +326,17 @@ def _finish(shared: Shared, step: Step, tried: Try, started: float, began: float
     else:
         other = unlike.put(ws, record, forced=shared.planner.forces(stage.id) or shared.again)
     publish.forget_aside(shared.at, stage)
-    note = other.note if other else ""
-    ws.index.remember_run(_ended(shared, stage, step.key, tried.seconds, "ran", note))
-    seconds = ws.clock.monotonic() - began
-    return StageResult(
+    done = StageResult(
         stage.id,
         Outcome.RAN,
         step.key,
         record.outputs,
         record.metrics,
-        seconds,
+        tried.seconds if tried.took is None else tried.took,
         findings=tried.findings,
         unlike=other,
     )
+    return _told(shared, stage, done)
 
 
 def _reads(stage: Stage) -> bool:
@@ -469,10 +463,11 @@ def _try(
 def _write(shared: Shared, stage: Stage, log: Log) -> Try:
     """The outputs of a stage without commands."""
     try:
-        seconds, lines = shared.writers[stage.id]()
+        seconds, began, lines = shared.writers[stage.id]()
         for line in lines:
             log.note(line)
-        return Try(None, seconds, log.close(), publish.publish(shared.ws, stage))
+        made, took = publish.publish(shared.ws, stage), shared.ws.clock.monotonic() - began
+        return Try(None, seconds, log.close(), made, took=took)
     except Failure as e:
         return Try(e, 0.0, log.close())
     except OSError as e:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pty
+import re
 import shutil
 import signal
 import subprocess
@@ -306,6 +307,36 @@ def test_verify_needs_no_data(project: Path, call: Call) -> None:
     assert "no result" not in changed.json["problems"]["train"], changed.out
 
 
+def test_verify_in_a_clone_names_what_changed(project: Path, call: Call) -> None:
+    def git(*words: str) -> None:
+        who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+        subprocess.run(["git", *who, *words], cwd=project, check=True, capture_output=True)
+
+    git("init", "-q")
+    call("run")
+    (project / ".gitignore").write_text("/data/\n/cards/\n/model.txt\n/scores.json\n__pycache__/\n")
+    git("add", "-A")
+    git("commit", "-q", "-m", "first")
+    git("commit", "-q", "--allow-empty", "-m", "second")
+    for name in ("data", "cards", ".mlpipe"):
+        shutil.rmtree(project / name)
+    params = project / "params.yaml"
+    before = params.read_text()
+    params.write_text(before.replace("top: 2", "top: 3"))
+    assert "top: 3" in params.read_text()
+    assert call("verify", "--json").json["problems"] == {"train": "parameter `train.top` changed: 2 → 3"}
+    # With a file as well, which git knows of.
+    (project / "src/count.py").write_text("def lines(x):\n    return 9\n")
+    git("commit", "-q", "-a", "-m", "third")
+    said = call("verify", "--json").json["problems"]["train"]
+    assert said.startswith("parameter `train.top` changed: 2 → 3; code `src/count.py` changed since "), said
+    params.write_text(before)
+    (project / "raw.txt").write_text("other\n")
+    said = call("verify", "--json").json["problems"]
+    assert said["load"].startswith("`raw.txt` changed since ")
+    assert said["train"].startswith("code `src/count.py` changed since ")
+
+
 def test_show(project: Path, call: Call) -> None:
     assert "it never ran here" in call("show", "load").out
     call("run")
@@ -319,6 +350,19 @@ def test_show(project: Path, call: Call) -> None:
     assert facts["record"]["key"] == facts["key"]
     assert call("show", "load", "--log").out == "loading\n"
     assert call("show", "greet[ann]", "--log").code == 1
+
+
+def test_show_fits_the_terminal(project: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "a_module_with_a_name_that_is_rather_long_for_a_module.py"
+    (project / "src" / name).write_text("")
+    train = project / "src/train.py"
+    train.write_text(f"import {name.removesuffix('.py')}\n{train.read_text()}")
+    call("run")
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = call("show", "train").out.split("  key ")[1].splitlines()
+    assert max(map(len, shown)) <= 80
+    assert any(line.startswith(f"    code:src/{name}  ") for line in shown)
+    assert not re.search("[0-9a-f]{64}", "\n".join(shown))
 
 
 def test_a_lock_with_conflict_markers(project: Path, call: Call) -> None:

@@ -102,7 +102,7 @@ def test_the_history_of_an_older_version_is_kept(tmp_path: Path) -> None:
     index.close()
     db = sqlite3.connect(path)
     db.execute("DROP INDEX history_run")
-    for column in ("run", "at", "note"):
+    for column in ("run", "at", "note", "made"):
         db.execute(f"ALTER TABLE history DROP COLUMN {column}")
     db.commit()
     db.close()

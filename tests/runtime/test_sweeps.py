@@ -102,6 +102,19 @@ def test_a_grid_is_tried_and_the_best_is_an_artifact(tmp_path: Path) -> None:
     assert worked(again) == [] and "nothing to do" in again.out
 
 
+def test_a_sweep_took_the_same_wherever_it_is_told(tmp_path: Path) -> None:
+    made = project(tmp_path)
+    ran = {s["stage"]: s for s in json.loads(made.mlpipec("run", "tune", "--json").out)["stages"]}
+    logged = {s["stage"]: s for s in json.loads(made.mlpipec("log", "--json").out)["runs"]}
+    assert logged["tune"]["seconds"] == ran["tune"]["seconds"] > 0
+    assert logged["prepare"]["seconds"] == ran["prepare"]["seconds"]
+    (shown,) = json.loads(made.mlpipec("show", "tune", "--json").out)["stages"]
+    assert round(shown["runs"][0]["seconds"], 3) == ran["tune"]["seconds"]
+    trials_took = sum(float(t["seconds"]) for t in trials(made) if t["seconds"])
+    assert abs(shown["record"]["seconds"] - trials_took) < 0.1
+    assert "on " in (text := made.mlpipec("show", "tune").out) and "its trials took " in text
+
+
 def test_a_trial_is_the_same_run_as_one_with_set_and_the_other_way_round(tmp_path: Path) -> None:
     made = project(tmp_path)
     first = made.mlpipec("run", "train", "--set", "train.lr=0.01", "--set", "train.depth=2")

@@ -120,6 +120,28 @@ def test_machines_and_the_history_are_told(project: Project) -> None:
     assert "came out differently: number" in project.call("show", "draw").stdout
 
 
+def test_each_run_keeps_its_own_outputs_and_numbers(project: Project) -> None:
+    """Also when the cache has those of the first alone."""
+    project.call("run")
+    project.chance("0.75")
+    project.call("run", "--force", "draw")
+    said = project.call("diff", "@1", "@2", "draw").stdout
+    assert "draw.scores.auc" in said and "0.75" in said and "draw.number" in said
+    assert "not kept" not in said
+    runs = {r["run"]: r for r in project.json("log", "draw", "--json")["runs"]}
+    assert runs[1]["metrics"]["scores"]["auc"] == 0.5
+    assert runs[2]["metrics"]["scores"]["auc"] == 0.75
+    # Now and then the cache is cleared up: what no result names goes.
+    for path in (project.root / ".mlpipe/cache/objects").glob("??/*"):
+        if path.read_text() == "0.75\n":
+            path.unlink()
+    said = project.call("diff", "@1", "@2", "draw").stdout
+    assert "0.75" in said
+    assert "note: @2: the content of `number.txt` is not kept: `draw` came out differently" in said
+    shutil.rmtree(project.root / ".mlpipe/cache")
+    assert "0.75" in project.call("diff", "@1", "@2", "draw").stdout
+
+
 def test_the_same_again_is_nothing_to_tell(project: Project) -> None:
     project.call("run")
     assert "differently" not in project.call("run", "--force").stderr

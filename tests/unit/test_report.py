@@ -444,3 +444,16 @@ def test_json_in_scripts_is_escaped(text: str) -> None:
     made = html.in_script({"a": text})
     assert not re.search("[<>&\u2028]", made)
     assert json.loads(made) == {"a": text}
+
+
+def test_one_long_reason_leaves_the_table_a_table() -> None:
+    style = marks.Style(None, 70)
+    why = "input `data` changed: `out/points.csv`; code `src/train.py` changed"
+    text = marks.table(("stage", "took", "why"), [("train", "12 s", why), ("load", "1 s", "")], "lrl", style)
+    lines = text.splitlines()
+    assert {len(line) for line in lines} == {70}
+    assert [line.split("|")[1].strip() for line in lines] == ["stage", "-" * 5, "train", "", "load"]
+    assert " ".join(line.split("|")[3].strip() for line in lines[2:4]) == why
+    # Too narrow for that, it is a list.
+    narrow = marks.table(("stage", "took", "why"), [("train", "12 s", why)], "lrl", marks.Style(None, 40))
+    assert narrow.startswith("- train")

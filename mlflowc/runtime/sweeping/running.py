@@ -106,10 +106,15 @@ class Sweeps:
                 return Lost(best.trial)
             message = f"what trial {best.trial.number}, the best, wrote is not here"
             return StageResult(opened.name, Outcome.FAILED, message=message)
-        shared.writers[opened.name] = lambda: results.write(shared.ws, opened.step.stage, driver)
+        began = self._began[opened.name]
+
+        def write() -> tuple[float, float, list[str]]:
+            seconds, lines = results.write(shared.ws, opened.step.stage, driver)
+            return seconds, began, lines
+
+        shared.writers[opened.name] = write
         result = work(shared, opened.step, opened.upstream)
-        took = shared.ws.clock.monotonic() - self._began[opened.name]
-        result = replace(result, findings=tuple(self._findings[opened.name]), seconds=took)
+        result = replace(result, findings=tuple(self._findings[opened.name]))
         if result.outcome.good:
             for done in driver.done:
                 desk.forget(shared.ws, done.key)
