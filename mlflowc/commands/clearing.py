@@ -14,6 +14,7 @@ from mlflowc.runtime.progress import count, size
 from mlflowc.runtime.remotes import names
 from mlflowc.runtime.remotes.hub import Hub
 from mlflowc.runtime.remotes.sweep import Sweeper, Swept
+from mlflowc.runtime.remotes.transport import RemoteError
 
 # Longer than any push. Seconds.
 GRACE = 24 * 3600.0
@@ -48,7 +49,14 @@ def sweep(file: str | None, remote: str | None, asked: Asked) -> Told:
             now=ws.clock.now(),
             grace=asked.grace,
         )
-        done = sweeper.sweep(Limits(keep, None if most is None else int(most)), dry=asked.dry)
+        try:
+            done = sweeper.sweep(Limits(keep, None if most is None else int(most)), dry=asked.dry)
+        except RemoteError as e:
+            if e.refused:
+                e.help += (
+                    "\nclearing up takes more than jobs may: `mlpipec cache policy` prints a sweeper's rules"
+                )
+            raise
     return _told(done, asked, chosen)
 
 

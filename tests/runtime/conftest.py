@@ -46,7 +46,7 @@ def chain(tmp_path: Path) -> Lab:
     return lab
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
     """A real S3 server."""
     if servers.weed() is None:
@@ -55,14 +55,14 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
         yield server
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def gs(s3: S3) -> Iterator[Google]:
     """Google Cloud Storage's interface, before that S3 server."""
     with google.google_server(s3) as server:
         yield server
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def az(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azure]:
     """Azure's emulator."""
     if not azure.installed():
@@ -71,7 +71,7 @@ def az(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azure]:
         yield server
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
     """A real SSH server."""
     if servers.sshd() is None:

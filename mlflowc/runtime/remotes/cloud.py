@@ -255,7 +255,7 @@ class Cloud:
         refused = any(w in text for w in ("403 Forbidden", "401 Unauthorized", "code: AccessDenied"))
         if refused or isinstance(e, (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)):
             reason, help = "it refuses these credentials", _CREDENTIALS.get(self._scheme, "")
-            return RemoteError(f"cannot {what} the remote `{self.shown}`: {reason}", help=help)
+            return RemoteError(f"cannot {what} the remote `{self.shown}`: {reason}", help=help, refused=True)
         low = text.lower()
         if "credential" in low or "metadata" in low or "169.254" in low:
             help = _CREDENTIALS.get(self._scheme, "")

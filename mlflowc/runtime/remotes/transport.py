@@ -23,13 +23,16 @@ class Found(NamedTuple):
 
 
 class RemoteError(Exception):
-    """A remote did not do what it was asked. `transient`: it may, if asked again."""
+    """A remote did not do what it was asked. `transient`: it may, if asked again. `refused`: not to us."""
 
-    def __init__(self, message: str, *, transient: bool = False, help: str = "") -> None:
+    def __init__(
+        self, message: str, *, transient: bool = False, help: str = "", refused: bool = False
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.transient = transient
         self.help = help
+        self.refused = refused
 
 
 class AbsentError(Exception):
