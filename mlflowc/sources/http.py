@@ -10,7 +10,6 @@ import http.client
 import netrc
 import os
 import ssl
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -24,11 +23,10 @@ from mlflowc.errors import Failure
 from mlflowc.ir import feeds
 from mlflowc.ir.model import Value
 from mlflowc.sources.port import Found, GoneError, Progress, Version
+from mlflowc.sources.retry import TRIES, Patience
 
 _CHUNK = 256 * 1024
 _TIMEOUT = 60.0  # seconds in which nothing comes
-_TRIES = 5
-_LONGEST_PAUSE = 30.0
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 
@@ -92,43 +90,40 @@ class Web:
         part = into.with_name(into.name + ".part")
         if not version:
             part.unlink(missing_ok=True)
-        failures = 0
+        patience = Patience()
         while True:
             before = part.stat().st_size if part.exists() else 0
             try:
                 known = self._more(version, part, before, progress)
                 break
             except _StatusError as e:
-                if e.code not in _PASSING or failures >= _TRIES - 1:
+                if e.code not in _PASSING or patience.spent:
                     raise self._refused(e) from e
-                pause = _retry_after(e.headers)
+                patience.wait(_retry_after(e.headers))
             except _CutError as e:
-                pause = None
                 if part.exists() and part.stat().st_size > before:
-                    failures = 0
-                if failures >= _TRIES - 1:
+                    patience.renew()
+                if patience.spent:
                     raise Failure(f"{self.shown}: {e}", help=e.help) from e
-            failures += 1
-            time.sleep(min(_LONGEST_PAUSE, pause if pause is not None else 0.25 * 2**failures))
+                patience.wait()
         part.replace(into)
         return {**version, **known}
 
     def page(self) -> tuple[bytes, Message]:
         """A small answer in one piece, and its headers. Raises `RefusedError`, `Failure`."""
-        for left in reversed(range(_TRIES)):
-            pause = 0.25 * 2 ** (_TRIES - left)
+        patience = Patience()
+        while True:
             try:
                 with self._ask("GET", {}) as answer:
                     return answer.read(), answer.headers
             except _StatusError as e:
-                if e.code not in _PASSING or not left:
+                if e.code not in _PASSING or patience.spent:
                     raise RefusedError(e.code, e.headers, self._refused(e)) from e
-                pause = _retry_after(e.headers) or pause
+                patience.wait(_retry_after(e.headers))
             except (_CutError, OSError, http.client.HTTPException) as e:
-                if not left:
+                if patience.spent:
                     raise Failure(f"{self.shown}: {_said(e)}", help=_NETWORK) from e
-            time.sleep(min(_LONGEST_PAUSE, pause))
-        raise AssertionError("the last try ends it")
+                patience.wait()
 
     # --- one request
 
@@ -185,31 +180,30 @@ class Web:
         if self._authorization:
             # Not for whoever the server may send us to: see `_Redirects`.
             request.add_unredirected_header("Authorization", self._authorization)
-        # A body that breaks off is asked for again by `fetch`.
-        for left in reversed(range(_TRIES if method == "HEAD" else 1)):
+        # What a GET gives is asked for again by `fetch` and `page`.
+        patience = Patience(TRIES if method == "HEAD" else 1)
+        while True:
+            asked = None
             try:
                 return self._opener.open(request, timeout=_TIMEOUT)
             except urllib.error.HTTPError as e:
                 with e:
-                    if e.code not in _PASSING or not left:
+                    if e.code not in _PASSING or patience.spent:
                         raise _StatusError(e.code, e.reason, e.headers) from None
-                    pause = _retry_after(e.headers)
+                    asked = _retry_after(e.headers)
             except urllib.error.URLError as e:
                 if isinstance(e.reason, ssl.SSLError):
                     raise Failure(
                         f"{self.shown}: {e.reason.reason or e.reason}",
                         help="this machine does not trust its certificate; `SSL_CERT_FILE` names others",
                     ) from None
-                if not left:
+                if patience.spent:
                     reason = getattr(e.reason, "strerror", None) or e.reason
                     raise _CutError(f"it cannot be reached: {reason}", _NETWORK) from None
-                pause = None
             except (OSError, http.client.HTTPException) as e:
-                if not left:
+                if patience.spent:
                     raise _CutError(f"the connection broke: {_said(e)}", _NETWORK) from None
-                pause = None
-            time.sleep(min(_LONGEST_PAUSE, pause if pause is not None else 0.25 * 2 ** (_TRIES - left)))
-        raise AssertionError("the last try ends it")
+            patience.wait(asked)
 
     def _refused(self, e: _StatusError) -> Failure:
         """What a status means, in words."""

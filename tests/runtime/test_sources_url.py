@@ -226,7 +226,7 @@ def test_a_body_that_is_always_too_short(web: Web, repo: Checkout) -> None:
     web.faults.append(cut(4))
     # Without a version, what came cannot be gone on with: it would be of who knows what.
     web.etags = web.times = False
-    said = repo("run", code=1)
+    said = repo.hasty()("run", code=1)
     assert "only 4 of 9 bytes came" in said and not lock(repo)
     web.faults.clear()
     repo("run")
@@ -239,7 +239,7 @@ def test_errors_that_pass(web: Web, repo: Checkout) -> None:
     assert rows(repo) == ONE
     web.put(TWO)
     web.faults[:] = [status(503)]
-    assert "it answers 503" in repo("update", code=1)
+    assert "it answers 503" in repo.hasty()("update", code=1)
 
 
 def test_a_killed_fetch_is_gone_on_with(web: Web, repo: Checkout) -> None:
@@ -347,7 +347,7 @@ def test_the_hash_that_a_publisher_gives(web: Web, tmp_path: Path) -> None:
 def test_urls_that_cannot_be(tmp_path: Path, url: str, says: str) -> None:
     repo = project(tmp_path / "repo", f'url("{url}")')
     done = subprocess.run(
-        [MLPIPEC, "update"],
+        [*repo.hasty().program, "update"],
         cwd=repo.root,
         env={**repo.env, "PATH": "/usr/bin:/bin"},
         capture_output=True,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from mlflowc.sources import retry
 from mlflowc.sources.port import GoneError
 from tests.sources.conftest import Taker, content
 from tests.support.hub import Hub, Repo, hub_server
@@ -138,6 +139,7 @@ def test_what_is_cut_short_is_resumed_and_what_is_damaged_is_refused(taker: Take
     assert texts(taker.take("huggingface", "refused/x", name="acme/net")[0]) == FILES
 
 
-def test_a_hub_that_is_away_or_is_none(taker: Taker, hub: Hub) -> None:
+def test_a_hub_that_is_away_or_is_none(taker: Taker, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retry, "LONGEST", 0.0)
     taker.env["HF_ENDPOINT"] = "http://127.0.0.1:1"
     assert "it cannot be reached" in taker.refused("huggingface", name="acme/net").message

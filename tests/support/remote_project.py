@@ -6,8 +6,9 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.support.project import MLPIPEC
@@ -57,12 +58,25 @@ on pull_request { run = [enough] }
 """
 
 
+_AT_ONCE = """
+from mlflowc.sources import retry
+retry.LONGEST = 0.0
+from mlflowc.__main__ import main
+main()
+"""
+
+
 @dataclass
 class Checkout:
     """One clone of the project on one machine. `env` are variables of its commands."""
 
     root: Path
     env: dict[str, str] = field(default_factory=dict)
+    program: tuple[str, ...] = (str(MLPIPEC),)
+
+    def hasty(self) -> Checkout:
+        """The same, whose `mlpipec` asks a source again at once."""
+        return replace(self, program=(sys.executable, "-c", _AT_ONCE))
 
     def make(self, cache: str = "", raw: str = "a\nb\n") -> Checkout:
         """Writes the project's files."""
@@ -76,7 +90,7 @@ class Checkout:
         """What `mlpipec ARGS` prints, both streams; it must end with `code`."""
         variables = {**os.environ, **self.env, **(env or {})}
         done = subprocess.run(
-            [MLPIPEC, *args],
+            [*self.program, *args],
             cwd=self.root,
             env=variables,
             stdin=subprocess.DEVNULL,
