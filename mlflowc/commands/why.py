@@ -12,9 +12,10 @@ from mlflowc.commands import complete
 from mlflowc.commands.options import file_option, overrides, set_option
 from mlflowc.errors import Failure
 from mlflowc.ir.model import Pipeline
-from mlflowc.runtime import progress, targets
+from mlflowc.runtime import codechange, progress, targets
 from mlflowc.runtime.explain import changes, nearest_record
 from mlflowc.runtime.plan import Action, Step, make_plan
+from mlflowc.runtime.sincelock import SinceLock
 from mlflowc.runtime.workspace import Workspace, open_workspace
 
 
@@ -35,7 +36,10 @@ def command(stage: str | None, as_json: bool, settings: tuple[str, ...], file: s
     ws = open_workspace(loaded.root, loaded.pipeline)
     try:
         plan = make_plan(ws, stages)
-        answers = [_answer(ws, s) for s in plan.steps if s.stage.id in named or s.action is not Action.KEEP]
+        since = SinceLock(ws)
+        answers = [
+            _answer(ws, since, s) for s in plan.steps if s.stage.id in named or s.action is not Action.KEEP
+        ]
     finally:
         ws.close()
     if as_json:
@@ -61,21 +65,23 @@ def stages_named(pipeline: Pipeline, name: str) -> tuple[str, ...]:
     return wanted.stages
 
 
-def _answer(ws: Workspace, step: Step) -> dict[str, Any]:
+def _answer(ws: Workspace, since: SinceLock, step: Step) -> dict[str, Any]:
     says = f"{step.action.value}{', ' + step.reason if step.reason else ''}"
     lines: list[str] = []
     if step.action is Action.RUN and step.key:
         before = nearest_record(ws, step.stage, step.components, step.key)
         if before is not None:
             found = changes(before.components, step.components)
-            lines = [c.text for c in found]
+            lines = [codechange.text(ws.root, c, before.commit) for c in found]
             says = (
                 f"would run; different from the result {before.key[:12]}:"
                 if lines
                 else f"would run: {step.reason}"
             )
         else:
-            says = f"would run: {step.reason}"
+            locked = ws.lock.stage(step.stage.id)
+            lines = since.reasons(step) if locked is not None and locked.key != step.key else []
+            says = "would run; different from the lock:" if lines else f"would run: {step.reason}"
     elif step.action is Action.RESTORE:
         says = f"its result is in the cache ({step.reason}); it would be restored, not run"
     elif step.action is Action.KEEP:
