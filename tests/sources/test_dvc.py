@@ -21,6 +21,7 @@ from tests.e2e.conftest import absent
 from tests.e2e.harness import dvc as harness
 from tests.sources.conftest import Taker, content
 from tests.support.git_repos import commit, git
+from tests.support.google import google_server
 from tests.support.servers import ACCESS, SECRET, s3_server, ssh_server, sshd, web_server, weed
 
 FOLDER = {"a.txt": "one\n", "deep/b.txt": "two\n", "deep/same.txt": "one\n"}
@@ -204,7 +205,7 @@ def configure(project: Taker, **options: str) -> None:
     (project.root / ".dvc/config.local").write_text(f"['remote \"storage\"']\n{lines}")
 
 
-def test_a_remote_in_a_bucket(project: Taker, tmp_path: Path) -> None:
+def test_a_remote_in_a_bucket(project: Taker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if weed() is None:
         absent("SeaweedFS is not installed: make tools")
     with s3_server(tmp_path / "s3") as server:
@@ -223,6 +224,17 @@ def test_a_remote_in_a_bucket(project: Taker, tmp_path: Path) -> None:
         configure(project, **where, **{**keys, "secret_access_key": "wrong"})
         said = project.refused("dvc", path="data/raw.csv.dvc")
         assert "it refuses these credentials" in said.message
+        # The same bucket, as Google's.
+        with google_server(server) as google:
+            for name, value in google.env(tmp_path / "login").items():
+                monkeypatch.setenv(name, value)
+            monkeypatch.delenv("GOOGLE_BASE_URL")
+            configure(project, url="gs://bucket/data", endpointurl=google.url)
+            assert content(project.take("dvc", "g3/x", path="data/images.dvc")[0]) == FOLDER
+            google.tokens.clear()
+            monkeypatch.setattr(google, "token", lambda: "ya29.unknown")
+            said = project.refused("dvc", path="data/raw.csv.dvc")
+            assert "it refuses these credentials" in said.message
 
 
 def test_a_remote_by_ssh(project: Taker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
