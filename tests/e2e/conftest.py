@@ -64,6 +64,12 @@ def small_results(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
 
 
 @pytest.fixture(scope="session")
+def short_results(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
+    """The same for the short project."""
+    return scenario.reference(tmp_path_factory.mktemp("reference") / "repo", wheel, scenario.SHORT)
+
+
+@pytest.fixture(scope="session")
 def docker_host(tools: Tools) -> Iterator[str]:
     """DOCKER_HOST of a container service. Tests that use it are marked `containers`."""
     reason = containers.missing()

@@ -53,4 +53,4 @@ def test_steps_in_containers_hand_over_and_cache(
     containers.provide(tools, ["python:3.11"])
     runner = ContainerBitbucket(tools, repository.path, tmp_path / "service", docker_host)
     assert runner.parse() == ""
-    scenario.check_service(InContainers(runner), repository, small_results)
+    scenario.check_handing_over(InContainers(runner), small_results)

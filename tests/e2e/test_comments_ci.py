@@ -29,7 +29,7 @@ def forge(request: pytest.FixtureRequest, forges: Callable[[str], Front]) -> Ite
 
 
 def prepare(tmp_path: Path, wheel: Path, target: str) -> Repository:
-    return scenario.prepare(tmp_path / "repo", wheel, target)
+    return scenario.prepare(tmp_path / "repo", wheel, target, copy=scenario.SHORT)
 
 
 # --- GitHub --------------------------------------------------------------------------------------
@@ -44,9 +44,9 @@ def workflow(
     head = {"ref": "faster", "sha": SHA, "repo": {"full_name": source or name}}
     return service.run(
         "pull_request",
-        "small-pull-request.yml",
+        "short-pull-request.yml",
         payload={"pull_request": {"number": 7, "head": head, "base": {"ref": "main"}}},
-        env={"GITHUB_API_URL": forge.url, "GITHUB_REPOSITORY": "octo/small"},
+        env={"GITHUB_API_URL": forge.url, "GITHUB_REPOSITORY": "octo/short"},
         secrets={"GITHUB_TOKEN": token or "token-actions"},
     )
 
@@ -56,15 +56,15 @@ def test_a_workflow_comments_and_sets_the_status_of_its_gate(
     tools: Tools, wheel: Path, tmp_path: Path, forge: Front
 ) -> None:
     repository = prepare(tmp_path, wheel, "github")
-    rows = forge.memory.make("octo/small")
-    run = workflow(tools, repository, tmp_path, forge, source="octo/small")
+    rows = forge.memory.make("octo/short")
+    run = workflow(tools, repository, tmp_path, forge, source="octo/short")
     assert run.ok, run.output
     (body,) = rows.of("github-actions[bot]")
-    assert "Scored 6 rows." in body and body.startswith("<!-- mlpipe:small/review -->")
+    assert "Scored 6 rows." in body and body.startswith("<!-- mlpipe:short/review -->")
     (status,) = rows.statuses
-    assert (status["context"], status["state"], status["sha"]) == ("mlpipec/small/enough", "success", SHA)
+    assert (status["context"], status["state"], status["sha"]) == ("mlpipec/short/enough", "success", SHA)
     scenario.edit(repository, "params.yaml", "rows: 6", "rows: 2")
-    run = workflow(tools, repository, tmp_path / "again", forge, source="octo/small")
+    run = workflow(tools, repository, tmp_path / "again", forge, source="octo/short")
     assert not run.ok, "a gate that does not hold fails the job, comment or not"
     (body,) = rows.of("github-actions[bot]")
     assert "Scored 2 rows." in body
@@ -76,13 +76,13 @@ def test_a_fork_and_a_token_that_may_not_leave_the_summary(
     tools: Tools, wheel: Path, tmp_path: Path, forge: Front
 ) -> None:
     repository = prepare(tmp_path, wheel, "github")
-    rows = forge.memory.make("octo/small")
-    run = workflow(tools, repository, tmp_path, forge, source="mallory/small")
+    rows = forge.memory.make("octo/short")
+    run = workflow(tools, repository, tmp_path, forge, source="mallory/short")
     assert run.ok, run.output
     assert "the pull request is a fork's" in run.log()
     assert "Scored 6 rows." in run.log(), "the job's summary"
     assert forge.seen == []
-    run = workflow(tools, repository, tmp_path / "again", forge, source="octo/small", token="token-reader")
+    run = workflow(tools, repository, tmp_path / "again", forge, source="octo/short", token="token-reader")
     assert run.ok, run.output
     assert "the comment could not be written" in run.log()
     assert "pull-requests: write" in run.log()
@@ -116,7 +116,7 @@ def test_a_merge_request_pipeline_comments(tools: Tools, wheel: Path, tmp_path: 
     assert "Scored 6 rows." in body
     (status,) = rows.statuses
     assert (status["name"], status["state"], status["pipeline_id"]) == (
-        "mlpipec/small/enough",
+        "mlpipec/short/enough",
         "success",
         4711,
     )
@@ -127,12 +127,12 @@ def test_a_pull_request_pipeline_comments(tools: Tools, wheel: Path, tmp_path: P
     if "bb-run" in tools.missing:
         pytest.skip(tools.missing["bb-run"])
     repository = prepare(tmp_path, wheel, "bitbucket")
-    rows = forge.memory.make("octo/small")
+    rows = forge.memory.make("octo/short")
     service = HostBitbucket(tools, repository.path, tmp_path / "service")
     given = {
         "BITBUCKET_API_URL": forge.url,
         "BITBUCKET_BUILD_NUMBER": "99",
-        "BITBUCKET_REPO_FULL_NAME": "octo/small",
+        "BITBUCKET_REPO_FULL_NAME": "octo/short",
         "BITBUCKET_PR_ID": "7",
         "BITBUCKET_COMMIT": SHA,
         "BITBUCKET_BRANCH": "faster",
@@ -141,5 +141,5 @@ def test_a_pull_request_pipeline_comments(tools: Tools, wheel: Path, tmp_path: P
     run = service.run("pull-requests.**", variables=given)
     assert run.ok, run.output
     (body,) = rows.of("project_1_bot")
-    assert "Scored 6 rows." in body and body.rstrip().endswith("`mlpipe:small/review`")
+    assert "Scored 6 rows." in body and body.rstrip().endswith("`mlpipe:short/review`")
     assert [s["state"] for s in rows.statuses] == ["SUCCESSFUL"]

@@ -1,4 +1,5 @@
-"""Generated GitHub workflows, run by act."""
+"""Generated GitHub workflows, run by act: pushes, runs by hand. Pull requests are in `test_comments_ci.py`,
+schedules in `test_refresh.py` and `test_digits.py`."""
 
 from __future__ import annotations
 
@@ -33,19 +34,6 @@ def test_same_results_then_hits_then_only_what_changed(
 
 def test_what_fails_is_seen(service: AtGitHub, repository: Repository) -> None:
     scenario.check_failures(service, repository, "github")
-
-
-def test_a_pull_request_is_reported_in_the_summary(service: AtGitHub) -> None:
-    outcome = service.run("pull-request")
-    assert outcome.ok, outcome.log
-    assert outcome.worked == scenario.STAGES
-    assert "Scored 6 rows." in outcome.log, "the report is the job's summary"
-
-
-def test_a_schedule_makes_what_it_names(service: AtGitHub) -> None:
-    outcome = service.run("schedule-1")
-    assert outcome.ok, outcome.log
-    assert outcome.worked == scenario.STAGES
 
 
 def test_a_person_sets_a_parameter(service: AtGitHub, small_results: dict[str, Result]) -> None:

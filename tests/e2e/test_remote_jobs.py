@@ -37,12 +37,12 @@ def s3(tmp_path: Path) -> Iterator[S3]:
 
 
 def prepare(tmp_path: Path, wheel: Path, s3: S3, target: str) -> Repository:
-    """The small project with a bucket."""
+    """The short project with a bucket."""
     block = (
         f'\ncache {{ remote = "s3://bucket/shared", endpoint = "{s3.endpoint}", region = "us-east-1"\n'
         "  secrets = [AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY] }\n"
     )
-    return scenario.prepare(tmp_path / "repo", wheel, target, text=block)
+    return scenario.prepare(tmp_path / "repo", wheel, target, copy=scenario.SHORT, text=block)
 
 
 @pytest.fixture
@@ -63,13 +63,13 @@ def sts(tmp_path: Path, issuer: Issuer) -> Iterator[S3]:
 
 
 def prepare_auth(tmp_path: Path, wheel: Path, s3: S3, target: str) -> Repository:
-    """The small project with a bucket, and nobody's keys."""
+    """The short project with a bucket, and nobody's keys."""
     block = (
         f'\nauth aws {{ role = "{servers.role("ci")}", pull_request = "{servers.role("pulls")}"\n'
         f'  sts = "{s3.endpoint}", region = "us-east-1" }}\n'
         f'cache {{ remote = "s3://bucket/shared", endpoint = "{s3.endpoint}" }}\n'
     )
-    return scenario.prepare(tmp_path / "repo", wheel, target, text=block)
+    return scenario.prepare(tmp_path / "repo", wheel, target, copy=scenario.SHORT, text=block)
 
 
 def contents(bundles: list[bytes]) -> list[str]:
@@ -88,18 +88,18 @@ def outcome_of(run: WorkflowRun) -> tuple[Outcome, list[bytes]]:
 
 
 def test_github_jobs_hand_over_through_the_bucket(
-    tools: Tools, wheel: Path, tmp_path: Path, s3: S3, small_results: dict[str, Result]
+    tools: Tools, wheel: Path, tmp_path: Path, s3: S3, short_results: dict[str, Result]
 ) -> None:
     repository = prepare(tmp_path, wheel, s3, "github")
     service = GitHub(tools, repository.path, tmp_path / "service")
 
     def push(secrets: Mapping[str, str] = SECRETS) -> tuple[Outcome, list[bytes]]:
-        return outcome_of(service.run("push", "small-push-main.yml", secrets=secrets))
+        return outcome_of(service.run("push", "short-push-main.yml", secrets=secrets))
 
     first, bundles = push()
     assert first.ok, first.log
-    assert first.worked == scenario.STAGES
-    assert first.results == small_results
+    assert first.worked == scenario.SHORT_STAGES
+    assert first.results == short_results
     assert contents(bundles) == [], "only records go from job to job"
     assert "pushed to s3://bucket/shared" in first.log
     assert SECRET not in first.log
@@ -108,53 +108,53 @@ def test_github_jobs_hand_over_through_the_bucket(
     shutil.rmtree(tmp_path / "service" / "cache")
     second, bundles = push()
     assert second.ok, second.log
-    assert (second.worked, second.results, contents(bundles)) == (set(), small_results, [])
+    assert (second.worked, second.results, contents(bundles)) == (set(), short_results, [])
 
     # A fork's pull request, though the repository gave it secrets: it gets on without the bucket.
     shutil.rmtree(tmp_path / "service" / "cache")
     head = {"ref": "main", "repo": {"full_name": "somebody/fork"}}
     payload = {"pull_request": {"number": 8, "head": head, "base": {"ref": "main"}}}
-    run = service.run("pull_request", "small-pull-request.yml", payload=payload, secrets=SECRETS)
+    run = service.run("pull_request", "short-pull-request.yml", payload=payload, secrets=SECRETS)
     fork, bundles = outcome_of(run)
     assert fork.ok, fork.log
     assert "this job was not given `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`" in fork.log
-    assert fork.worked == scenario.STAGES
+    assert fork.worked == scenario.SHORT_STAGES
     assert contents(bundles) != [], "bundles carry the results themselves"
     assert "pushed to" not in fork.log
 
 
 def test_gitlab_jobs_hand_over_through_the_bucket(
-    tools: Tools, wheel: Path, tmp_path: Path, s3: S3, small_results: dict[str, Result]
+    tools: Tools, wheel: Path, tmp_path: Path, s3: S3, short_results: dict[str, Result]
 ) -> None:
     repository = prepare(tmp_path, wheel, s3, "gitlab")
     service = AtGitLab(GitLab(tools, repository.path, tmp_path / "service"))
     first = service.run("push-main", SECRETS)
     assert first.ok, first.log
-    assert (first.worked, first.results) == (scenario.STAGES, small_results)
+    assert (first.worked, first.results) == (scenario.SHORT_STAGES, short_results)
     made = (repository.path / ".gitlab-ci-local").rglob("artifacts/**/*.tar")
     assert contents([p.read_bytes() for p in made]) == []
     shutil.rmtree(repository.path / ".gitlab-ci-local")
     second = service.run("push-main", SECRETS)
     assert second.ok, second.log
-    assert (second.worked, second.results) == (set(), small_results)
+    assert (second.worked, second.results) == (set(), short_results)
 
     # A job without the credentials (another project's merge request) goes on without the bucket.
     shutil.rmtree(repository.path / ".gitlab-ci-local")
     fork = service.run("pull-request")
     assert fork.ok, fork.log
     assert "the remote is left alone" in fork.log
-    assert fork.worked == scenario.STAGES
+    assert fork.worked == scenario.SHORT_STAGES
 
 
 def test_github_jobs_come_by_tokens(
-    tools: Tools, wheel: Path, tmp_path: Path, sts: S3, issuer: Issuer, small_results: dict[str, Result]
+    tools: Tools, wheel: Path, tmp_path: Path, sts: S3, issuer: Issuer, short_results: dict[str, Result]
 ) -> None:
     repository = prepare_auth(tmp_path, wheel, sts, "github")
     service = GitHub(tools, repository.path, tmp_path / "service")
-    run = service.run("push", "small-push-main.yml", env=issuer.github())
+    run = service.run("push", "short-push-main.yml", env=issuer.github())
     first, bundles = outcome_of(run)
     assert first.ok, first.log
-    assert (first.worked, first.results, contents(bundles)) == (scenario.STAGES, small_results, [])
+    assert (first.worked, first.results, contents(bundles)) == (scenario.SHORT_STAGES, short_results, [])
     assert "pushed to s3://bucket/shared" in first.log
     assert issuer.given
     assert not [t for t in issuer.given if t in first.log.replace(f"::add-mask::{t}", "")]
@@ -164,28 +164,28 @@ def test_github_jobs_come_by_tokens(
     asked = len(issuer.given)
     head = {"ref": "main", "repo": {"full_name": "somebody/fork"}}
     payload = {"pull_request": {"number": 8, "head": head, "base": {"ref": "main"}}}
-    run = service.run("pull_request", "small-pull-request.yml", payload=payload, env=issuer.github())
+    run = service.run("pull_request", "short-pull-request.yml", payload=payload, env=issuer.github())
     fork, bundles = outcome_of(run)
     assert fork.ok, fork.log
     assert "this job was given no token for `auth aws`" in fork.log
     assert len(issuer.given) == asked
-    assert fork.worked == scenario.STAGES
+    assert fork.worked == scenario.SHORT_STAGES
     assert contents(bundles) != []
 
 
 def test_gitlab_jobs_come_by_tokens(
-    tools: Tools, wheel: Path, tmp_path: Path, sts: S3, issuer: Issuer, small_results: dict[str, Result]
+    tools: Tools, wheel: Path, tmp_path: Path, sts: S3, issuer: Issuer, short_results: dict[str, Result]
 ) -> None:
     repository = prepare_auth(tmp_path, wheel, sts, "gitlab")
     service = AtGitLab(GitLab(tools, repository.path, tmp_path / "service"))
     given = {"MLPIPE_OIDC_AWS": issuer.token("sts.amazonaws.com", lifetime=3600)}
     first = service.run("push-main", given)
     assert first.ok, first.log
-    assert (first.worked, first.results) == (scenario.STAGES, small_results)
+    assert (first.worked, first.results) == (scenario.SHORT_STAGES, short_results)
     made = (repository.path / ".gitlab-ci-local").rglob("artifacts/**/*.tar")
     assert contents([p.read_bytes() for p in made]) == []
     shutil.rmtree(repository.path / ".gitlab-ci-local")
     fork = service.run("pull-request")
     assert fork.ok, fork.log
     assert "this job was given no token for `auth aws`" in fork.log
-    assert fork.worked == scenario.STAGES
+    assert fork.worked == scenario.SHORT_STAGES

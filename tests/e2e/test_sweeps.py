@@ -31,7 +31,7 @@ EVENT = 'on push("main") { run = [tune, best] }'
 
 
 def prepared(folder: Path, wheel: Path, *targets: str, sweep: str = SWEEP) -> Repository:
-    repository = scenario.prepare(folder, wheel, text=sweep)
+    repository = scenario.prepare(folder, wheel, copy=scenario.SHORT, text=sweep)
     scenario.edit(repository, "pipeline.mlpipe", BEFORE, EVENT)
     scenario.build(repository, *targets)
     return repository
@@ -55,7 +55,7 @@ def check(service: Service, local: Repository) -> None:
 
 def test_github(tools: Tools, wheel: Path, tmp_path: Path) -> None:
     repository = prepared(tmp_path / "repo", wheel, "github")
-    service = AtGitHub(GitHub(tools, repository.path, tmp_path / "service"), "small")
+    service = AtGitHub(GitHub(tools, repository.path, tmp_path / "service"), "short")
     check(service, prepared(tmp_path / "local", wheel))
 
 
@@ -65,7 +65,7 @@ def test_rounds_at_github(tools: Tools, wheel: Path, tmp_path: Path) -> None:
     assert lists in SWEEP
     sweep = SWEEP.replace(lists, "in 0.1..0.9\n  search = tpe(trials = 3, seed = 5, startup = 2)")
     repository = prepared(tmp_path / "repo", wheel, "github", sweep=sweep)
-    service = AtGitHub(GitHub(tools, repository.path, tmp_path / "service"), "small")
+    service = AtGitHub(GitHub(tools, repository.path, tmp_path / "service"), "short")
     check(service, prepared(tmp_path / "local", wheel, sweep=sweep))
 
 
