@@ -6,6 +6,7 @@
 Many small files: `cache push` and `cache pull` of one folder, beside `dvc push` and `dvc pull` of the same
 folder, and beside one file of the same size through the same client. One large file: beside the AWS command
 line. The server is SeaweedFS on loopback; peers have an environment of their own below `.cache/bench`.
+Seconds by the clock, and in brackets those of processor time: on a busy machine these say more.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import os
 import platform
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -23,6 +25,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import uv
 
@@ -60,20 +63,28 @@ else:
 """
 
 
+class Taken(NamedTuple):
+    """Seconds by the clock, and of processor time of the programs that were called."""
+
+    clock: float
+    processor: float
+
+
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """Seconds to push and to pull."""
+    """What a push and a pull took."""
 
     name: str
-    push: float
-    pull: float
+    push: Taken
+    pull: Taken
 
 
-def timed(work: Callable[[], object]) -> float:
-    """Seconds that it takes."""
-    began = time.perf_counter()
+def timed(work: Callable[[], object]) -> Taken:
+    """What it takes. The server's own work is not in it: the server has not ended."""
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     work()
-    return time.perf_counter() - began
+    clock, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return Taken(clock, after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
 
 
 def call(command: list[str | Path], folder: Path, env: dict[str, str]) -> None:
@@ -192,12 +203,17 @@ def _remove(path: Path) -> None:
 
 
 def show(title: str, figures: list[Figure]) -> None:
-    """A table, with ratios to mlpipec."""
+    """A table of seconds by the clock (and of processor time), with ratios to mlpipec."""
     base = figures[0]
     print(f"\n{title}\n\n| | push | pull | push, mlpipec is | pull, mlpipec is |\n|---|---|---|---|---|")
     for f in figures:
-        ratios = f"{f.push / base.push:.2f}× | {f.pull / base.pull:.2f}×" if f is not base else " | "
-        print(f"| {f.name} | {f.push:.2f} s | {f.pull:.2f} s | {ratios} |", flush=True)
+        taken = [f"{t.clock:.2f} s ({t.processor:.2f})" for t in (f.push, f.pull)]
+        ratios = [_ratio(f.push, base.push), _ratio(f.pull, base.pull)] if f is not base else ["", ""]
+        print(f"| {' | '.join([f.name, *taken, *ratios])} |", flush=True)
+
+
+def _ratio(other: Taken, own: Taken) -> str:
+    return f"{other.clock / own.clock:.2f}× ({other.processor / own.processor:.2f}×)"
 
 
 def main() -> None:
