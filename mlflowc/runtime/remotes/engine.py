@@ -21,6 +21,10 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+class _ShortError(RemoteError):
+    """There were fewer bytes than asked for."""
+
+
 class Meter(Protocol):
     """Is told, in any thread, of bytes that were sent or received."""
 
@@ -65,7 +69,8 @@ class Engine:
     def read(self, name: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         """The bytes from `start` on. A connection that breaks is taken up again where it broke.
 
-        Raises `AbsentError` and `RemoteError`; what was handed out until then was right.
+        Raises `AbsentError`, also where what has the name ends before `length` bytes, and `RemoteError`; what
+        was handed out until then was what is there.
         """
         if length == 0:
             return
@@ -80,13 +85,25 @@ class Engine:
                     yield chunk
                 if length is None or at >= start + length:
                     return
-                raise RemoteError(f"`{name}` ends too early", transient=True)
+                raise _ShortError(f"`{name}` ends too early", transient=True)
             except RemoteError as e:
+                # A server may also refuse to read behind the end.
+                odd = isinstance(e, _ShortError) or not (e.transient or e.refused)
+                if odd and length is not None and self._is_cut(name, start + length):
+                    raise AbsentError(name) from None
                 tries = 1 if at - mark >= _PROGRESS else tries + 1
                 mark = at
                 if not e.transient or tries >= _TRIES:
                     raise
                 self._pause(tries)
+
+    def _is_cut(self, name: str, end: int) -> bool:
+        """Whether what is there, if anything, ends before `end`: then asking again is no use."""
+        try:
+            size = self.transport.size(name)
+        except RemoteError:
+            return False
+        return size is None or size < end
 
     def read_all(
         self, name: str, start: int = 0, length: int | None = None, limit: int | None = None
