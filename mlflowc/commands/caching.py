@@ -158,7 +158,8 @@ def verify_local(file: str | None) -> Told:
     """Hashes all of the cache again."""
     with workspace(file) as ws:
         found = survey.verify(ws.store)
-    return _surveyed(found, "damaged, and dropped")
+        dropped = os.access(ws.store.root, os.W_OK)
+    return _surveyed(found, "damaged, and dropped" if dropped else "damaged (the cache cannot be written)")
 
 
 def verify_remote(file: str | None, remote: str | None, *, drop: bool) -> Told:

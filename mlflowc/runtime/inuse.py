@@ -56,6 +56,7 @@ def _open(state: Path) -> int:
     try:
         return os.open(state / _NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as e:
+        where = "`.mlpipe`" if state.name == ".mlpipe" else f"the shared cache `{state}`"
         raise Failure(
-            f"cannot write in `.mlpipe`: {e.strerror}", help="check its permissions and the free space"
+            f"cannot write in {where}: {e.strerror}", help="check its permissions and the free space"
         ) from e

@@ -161,6 +161,20 @@ def test_a_shared_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     assert "cannot write in the shared cache" in said
 
 
+def test_a_shared_cache_that_was_made_read_only_is_named(tmp_path: Path) -> None:
+    """Its own folder is `.mlpipe`; it is not that one that cannot be written."""
+    root = tmp_path / "project"
+    root.mkdir()
+    (root / "pipeline.mlpipe").write_text(pipeline(tmp_path / "journal", 1, 1))
+    shared = {"MLPIPEC_SHARED_CACHE": str(tmp_path / "cache")}
+    end([start(root, "run", **shared)])
+    # Root may write everywhere, but not in a folder as if it were a file.
+    (tmp_path / "cache/gc.lock").unlink()
+    (tmp_path / "cache/gc.lock").mkdir()
+    (said,) = end([start(root, "cache", "gc", **shared)], (1,))
+    assert f"cannot write in the shared cache `{tmp_path}/cache`" in said
+
+
 def test_clearing_up_while_others_run_and_carry_bundles(tmp_path: Path) -> None:
     """`cache gc` waits for those at work, or gives up; a result is never taken from under them."""
     journal = tmp_path / "journal"
