@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from mlflowc import project, terminal
+from mlflowc import extras, project, terminal
 from mlflowc.commands import complete
 from mlflowc.commands.options import file_option, overrides, set_option
 from mlflowc.errors import Failure
@@ -132,7 +132,7 @@ def _write_markdown(path: Path, document: Document, quiet: bool) -> None:
     if plots and not pictures.available():
         overwrite(path, markdown.render(document).encode())
         _tell(path, quiet)
-        note = "plots are written as tables: for pictures, pip install 'mlflowc[report]'"
+        note = f"plots are written as tables: for pictures, {extras.install('report')}"
         print(terminal.style("note", "bold", stream=sys.stderr) + f": {note}", file=sys.stderr)
         return
     files = pictures.files(document, path.stem)

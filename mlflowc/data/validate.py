@@ -12,6 +12,7 @@ import importlib.util
 from dataclasses import replace
 from pathlib import Path
 
+from mlflowc import extras
 from mlflowc.check.infer import kind_of
 from mlflowc.data import plain
 from mlflowc.data.declared import COLUMNAR, TEXT
@@ -21,7 +22,6 @@ from mlflowc.ir.model import FileType
 
 SMALL = 1 << 20
 LARGEST_WITHOUT = 256 << 20
-INSTALL = 'pip install "mlflowc[data]"'
 # A folder's findings end with the first so many files that are not of their type.
 _FILES_SHOWN = 5
 
@@ -89,7 +89,7 @@ def need(kind: str, name: str) -> None:
         if not installed(module):
             raise Failure(
                 f"to look into `{name}`, `{module}` is needed, and not installed",
-                help=f"install it with `{INSTALL}`, or `uv tool install 'mlflowc[data]'`;\n"
+                help=f"{extras.install('data')}\n"
                 "without it, a type of such a file can only say the kind, and no columns",
             )
 

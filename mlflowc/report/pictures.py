@@ -6,6 +6,7 @@ import json
 import re
 from typing import Any
 
+from mlflowc import extras
 from mlflowc.errors import Failure
 from mlflowc.report.model import Document, Image, Notebook, Picture, Plot, Section, Spec, trimmed
 
@@ -41,7 +42,7 @@ def library() -> Any:
     except ImportError:
         raise Failure(
             "plots need a library that is not installed",
-            help="pip install 'mlflowc[report]'\nmetrics, parameters and tables need nothing more",
+            help=f"{extras.install('report')}\nmetrics, parameters and tables need nothing more",
         ) from None
     return vl_convert
 

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from mlflowc import extras
 from mlflowc.report.model import Table
 from mlflowc.runtime import tables
 from mlflowc.runtime.gate_table import number
@@ -56,7 +57,7 @@ def of(path: Path, kind: str) -> Profile:
         import duckdb  # large, and only for large files
 
         return _by_duckdb(duckdb, path, kind)
-    raise TableError(f"{size / 1e6:.0f} MB are not looked through without `pip install 'mlflowc[data]'`")
+    raise TableError(f"{size / 1e6:.0f} MB are not looked through without `{extras.install('data')}`")
 
 
 def encode(profile: Profile) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any
 
+from mlflowc import extras
 from mlflowc.errors import Failure
 from mlflowc.sources.port import Progress
 
@@ -115,7 +116,7 @@ def _columnar(rows: Rows, format: str, path: Path, progress: Progress, shown: st
         import pyarrow.parquet as pq
     except ModuleNotFoundError:
         raise Failure(
-            f"{format} needs `pyarrow`, which is not installed", help="pip install 'mlflowc[data]'"
+            f"{format} needs `pyarrow`, which is not installed", help=extras.install("data")
         ) from None
     batches = iter(rows.batches)
     first = next(batches, [])

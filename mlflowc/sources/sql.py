@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from mlflowc import extras
 from mlflowc.errors import Failure
 from mlflowc.ir import feeds
 from mlflowc.ir.model import Value
@@ -205,7 +206,7 @@ def _client() -> Any:
         import psycopg  # a client that only PostgreSQL needs
     except ModuleNotFoundError:
         raise Failure(
-            "PostgreSQL needs `psycopg`, which is not installed", help="pip install 'mlflowc[sql]'"
+            "PostgreSQL needs `psycopg`, which is not installed", help=extras.install("sql")
         ) from None
     return psycopg
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from mlflowc import extras
 from mlflowc.errors import Failure
 from mlflowc.ir.model import Data
 from mlflowc.sources.port import Opener, Source
@@ -35,5 +36,5 @@ def open_source(data: Data, root: Path, env: Mapping[str, str] | None = None) ->
             raise
         raise Failure(
             f"data `{data.name}` needs `{e.name}`, which is not installed",
-            help=f"pip install 'mlflowc[{_EXTRAS.get(data.source, 'remote')}]'",
+            help=extras.install(_EXTRAS.get(data.source, "remote")),
         ) from None

@@ -76,7 +76,7 @@ def without(project: Checkout) -> dict[str, str]:
 def test_what_needs_a_library_that_is_not_there_says_so(columnar: Checkout) -> None:
     failed = columnar.mlpipec("run", code=1, **without(columnar))
     assert "to look into `raw.parquet`, `duckdb` is needed, and not installed" in failed.err
-    assert 'pip install "mlflowc[data]"' in failed.err
+    assert "pip install 'mlflowc[data]'" in failed.err
     assert failed.worked == []
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from mlflowc import extras
 from mlflowc.report import markdown, pictures
 from mlflowc.report.forges.bitbucket import Bitbucket
 from mlflowc.report.forges.forge import Comment, Forge
@@ -168,7 +169,7 @@ def _stored(forge: Forge, document: Document, marker: str) -> tuple[dict[str, st
     if not sections or not forge.stores:
         return {}, []
     if any(isinstance(s, Plot) for s in sections) and not pictures.available():
-        return {}, ["plots are shown as tables: for pictures, pip install 'mlflowc[report]'"]
+        return {}, [f"plots are shown as tables: for pictures, {extras.install('report')}"]
     files = pictures.files(document, document.name)
     small = {n: d for n, d in files.items() if len(d) <= _PICTURE_BYTES}
     small = dict(list(small.items())[:_PICTURES])

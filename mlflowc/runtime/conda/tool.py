@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from mlflowc import extras
 from mlflowc.errors import Failure
 from mlflowc.runtime.conda.model import Package, in_order, this_platform
 
@@ -32,7 +33,7 @@ _NOT_PASSED = frozenset(["CONDA_PREFIX", "CONDA_DEFAULT_ENV", "MAMBA_DEFAULT_ENV
 _RATTLER = "rattler"
 _INSTALL = (
     "install micromamba (`brew install micromamba`, or `curl -Ls https://micro.mamba.pm/install.sh | bash`)\n"
-    'or the library that does the same: `pip install "mlflowc[conda]"`'
+    f"or the library that does the same: `{extras.install('conda')}`"
 )
 # What another platform's machines are taken to have, as conda-lock does.
 _ASSUMED = {

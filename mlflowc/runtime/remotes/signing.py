@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlflowc import extras
 from mlflowc.errors import Failure
 from mlflowc.frozen import dataclass
 
@@ -163,9 +164,7 @@ def _parse(text: str, source: str) -> Signer:
 
 
 def _lacking(e: ModuleNotFoundError) -> Failure:
-    return Failure(
-        f"signatures need `{e.name}`, which is not installed", help="pip install 'mlflowc[remote]'"
-    )
+    return Failure(f"signatures need `{e.name}`, which is not installed", help=extras.install("remote"))
 
 
 def _public(key: Ed25519PrivateKey) -> str:

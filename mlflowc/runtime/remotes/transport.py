@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from mlflowc import extras
 from mlflowc.errors import Failure
 from mlflowc.ir.model import Value
 
@@ -118,7 +119,7 @@ def connect(address: str, root: Path, options: Mapping[str, Value], *, own: bool
             raise
         raise Failure(
             f"a remote at `{scheme}://` needs `{e.name}`, which is not installed",
-            help="pip install 'mlflowc[remote]'",
+            help=extras.install("remote"),
         ) from None
     more = {"own": own} if _KINDS[scheme] == "cloud" else {}
     transport: Transport = module.connect(address, root, options, **more)

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from mlflowc import extras
 from mlflowc.errors import Failure
 from mlflowc.ir.model import Sweep
 from mlflowc.runtime.sweeping.points import Point, neat, seed
@@ -35,8 +36,7 @@ def demand() -> None:
     except ImportError:
         raise Failure(
             "`tpe` needs Optuna, which is not installed",
-            help="install it beside mlpipec: `uv tool install 'mlflowc[sweep]'` or "
-            "`pip install 'mlflowc[sweep]'`; `search = random(trials = 20)` needs nothing",
+            help=f"{extras.install('sweep')}\n`search = random(trials = 20)` needs nothing",
         ) from None
 
 
