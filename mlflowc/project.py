@@ -11,6 +11,7 @@ import gc
 import glob
 import marshal
 import os
+import stat
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from blake3 import blake3
 
-from mlflowc import __version__
+from mlflowc import __version__, plainfile
 from mlflowc.errors import Failure
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ def _text(root: Path, name: str) -> str:
 def read_text(path: Path) -> str | Unreadable:
     """The text of a file, or why there is none."""
     try:
-        with path.open("rb") as stream:
+        with os.fdopen(plainfile.opened(path), "rb") as stream:
             data = stream.read(LARGEST + 1)
     except OSError as e:
         return _unreadable(_reason(e))
@@ -264,10 +265,12 @@ class Disk:
 
 
 def kind_of(path: str) -> str:
-    """`file`, `dir`, or `missing`; symbolic links are followed."""
-    if os.path.isfile(path):  # noqa: PTH113
-        return "file"
-    return "dir" if os.path.isdir(path) else "missing"  # noqa: PTH112
+    """`file`, `dir`, or `missing`; symbolic links are followed. What is neither a file nor a folder counts as
+    a file: who reads it says what it is."""
+    try:
+        return "dir" if stat.S_ISDIR(os.stat(path).st_mode) else "file"  # noqa: PTH116
+    except (OSError, ValueError):
+        return "missing"
 
 
 def _compile(root: Path, name: str, text: str, overrides: Mapping[str, str]) -> Compiled:
@@ -341,7 +344,7 @@ def _fresh(cached: Path, root: Path, text: str) -> ir.Pipeline | None:
 def _current(cached: Path, root: Path, text: str) -> bytes | None:
     """The packed pipeline, if all that it was made of is as it was."""
     try:
-        content = cached.read_bytes()
+        content = plainfile.read(cached)
         # A flipped bit would be another command.
         if blake3(content[32:]).digest() != content[:32]:
             return None

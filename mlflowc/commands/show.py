@@ -28,7 +28,6 @@ from mlflowc.runtime.records import Record
 from mlflowc.runtime.sweeping import show
 from mlflowc.runtime.workspace import Workspace, open_workspace
 
-
 _HASH = re.compile(r"\b[0-9a-f]{64}\b")
 
 
@@ -192,7 +191,7 @@ def _print_logs(ws: Workspace, steps: list[Step]) -> int:
         failed = failed_folder(ws, step.stage) / "log.txt"
         record = _record(ws, step)
         runs = ws.index.history(step.stage.id, 1)
-        if failed.exists() and (record is None or (runs and runs[0].outcome == "failed")):
+        if failed.is_file() and (record is None or (runs and runs[0].outcome == "failed")):
             sys.stdout.buffer.write(failed.read_bytes())
         elif record is not None and record.log and (stored := ws.store.file(record.log)) is not None:
             sys.stdout.buffer.write(stored.read_bytes())

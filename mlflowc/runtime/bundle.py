@@ -32,6 +32,7 @@ from typing import IO, Any, NamedTuple
 
 from blake3 import blake3
 
+from mlflowc import plainfile
 from mlflowc.frozen import dataclass
 from mlflowc.runtime import measured, records, tree
 from mlflowc.runtime.hashing import hash_bytes
@@ -129,7 +130,7 @@ def read(path: Path, store: Store, fs: FileSystem) -> Imported:
     """
     texts: dict[str, bytes] = {}
     try:
-        with tarfile.open(path, "r:") as tar:
+        with os.fdopen(plainfile.opened(path), "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
             manifest = _read_manifest(tar)
             for expected in manifest.members:
                 member = tar.next()

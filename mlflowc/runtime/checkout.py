@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from mlflowc import plainfile
 from mlflowc.errors import Failure
 from mlflowc.runtime import tree, walking
 from mlflowc.runtime.hashing import hash_bytes, hash_file, hash_files
@@ -136,12 +137,18 @@ class Checkout:
         full = self._prefix + path
         st = os.stat(full) if source else os.lstat(full)  # noqa: PTH116
         if stat.S_ISDIR(st.st_mode):
-            return self._look_folder(path, full, source, ours)
+            try:
+                return self._look_folder(path, full, source, ours)
+            except walking.StrangeError as e:
+                if source:
+                    raise
+                # It is no result, then, and will be moved out of the way.
+                return Seen(path, "other", "", 0, False, e.message)
         if not stat.S_ISREG(st.st_mode):
-            what = "a symbolic link" if stat.S_ISLNK(st.st_mode) else "neither a file nor a folder"
+            what = plainfile.kind(st.st_mode)
             if not source:
                 return Seen(path, "other", "", 0, False, what)
-            raise Failure(f"`{path}` is {what}")
+            raise Failure(f"`{path}` is {what}, neither a file nor a folder")
         now = Signature.of(st)
         digest = self._index.file(path, now)
         if digest is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mlflowc import plainfile
 from mlflowc.runtime import closure
 from mlflowc.runtime.checkout import Seen
 from mlflowc.runtime.hashing import hash_bytes
@@ -20,7 +21,7 @@ def code_hash(ws: Workspace, seen: Seen) -> str:
     if isinstance(known, str):
         return known
     try:
-        source = (ws.root / seen.path).read_bytes()
+        source = plainfile.read(ws.root / seen.path)
     except OSError:
         return seen.hash
     tree = closure.normalised_file(seen.path, source)

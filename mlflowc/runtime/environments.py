@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from blake3 import blake3
 
+from mlflowc import plainfile
 from mlflowc.errors import Failure
 from mlflowc.ir.model import Env, Runner
 from mlflowc.runtime.hostpython import host_python
@@ -287,7 +288,7 @@ def _digest(resolution: Resolution, wanted: Requirements) -> str:
 
 def _file_digest(root: Path, path: str, what: str) -> str:
     try:
-        return blake3((root / path).read_bytes()).hexdigest()
+        return blake3(plainfile.read(root / path)).hexdigest()
     except FileNotFoundError:
         raise Failure(f"the {what} `{path}` does not exist", help="`uv lock` writes it") from None
     except OSError as e:

@@ -7,6 +7,7 @@ import posixpath
 from collections.abc import Iterable
 from pathlib import Path
 
+from mlflowc import plainfile
 from mlflowc.runtime.kinds import kind
 from mlflowc.runtime.walking import DROPPINGS
 
@@ -103,7 +104,7 @@ class Tree:
     def read(self, path: str) -> bytes:
         """The file's bytes; an unreadable file has none (hashing it will say what is wrong)."""
         try:
-            return (self.root / path).read_bytes()
+            return plainfile.read(self.root / path)
         except OSError:
             return b""
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from blake3 import blake3
 
+from mlflowc import plainfile
+
 # From here on a file is mapped and hashed on all cores; below, reading it is quicker than mapping.
 _MAPPED = 8 * 1024 * 1024
 _CHUNK = 1024 * 1024
@@ -24,7 +26,7 @@ def hash_bytes(data: bytes) -> str:
 
 def hash_file(path: str | os.PathLike[str]) -> str:
     """The hash of a file's content. Raises `OSError` when it cannot be read."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    fd = plainfile.opened(path)
     try:
         size = os.fstat(fd).st_size
         if size >= _MAPPED:

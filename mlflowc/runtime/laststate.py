@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from blake3 import blake3
 
-from mlflowc import __version__
+from mlflowc import __version__, plainfile
 from mlflowc.runtime.kinds import kind
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def _place(root: Path, name: str) -> Path:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        content = path.read_bytes()
+        content = plainfile.read(path)
         if blake3(content[32:]).digest() == content[:32]:
             state = marshal.loads(content[32:])
             if state["magic"] == _MAGIC:
@@ -260,8 +260,7 @@ def _pyenv(path: str, script: bytes) -> tuple[object, ...] | None:
 
 def _content(path: str) -> bytes | None:
     try:
-        with open(path, "rb") as file:
-            return file.read()
+        return plainfile.read(path)
     except OSError:
         return None
 

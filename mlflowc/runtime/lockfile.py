@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mlflowc import plainfile
 from mlflowc.errors import Failure
 from mlflowc.ir.model import Value
 from mlflowc.runtime.hashing import is_name
@@ -79,7 +80,7 @@ class LockFile:
         """The lock of the project at `root`; an empty one when there is none."""
         path = root / NAME
         try:
-            data = path.read_bytes()
+            data = plainfile.read(path)
         except FileNotFoundError:
             return cls()
         except OSError as e:
@@ -103,7 +104,7 @@ class LockFile:
         data = self.render().encode()
         path = root / NAME
         try:
-            if path.read_bytes() == data:
+            if plainfile.read(path) == data:
                 return
         except OSError:
             pass

@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
+from mlflowc import plainfile
 from mlflowc.ir.model import Stage
 from mlflowc.runtime import metrics
 from mlflowc.runtime.hashing import hash_bytes
@@ -77,8 +78,8 @@ def _stored(store: Store, output: OutputRecord) -> bytes | None:
 def _in_place(root: Path, output: OutputRecord) -> bytes | None:
     path = root / output.path
     with contextlib.suppress(OSError):
-        if path.is_file() and path.stat().st_size <= metrics.LARGEST:
-            data = path.read_bytes()
+        if path.stat().st_size <= metrics.LARGEST:
+            data = plainfile.read(path)
             return data if hash_bytes(data) == output.hash else None
     return None
 

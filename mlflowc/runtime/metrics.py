@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from mlflowc import plainfile
 from mlflowc.ir.model import Output
 from mlflowc.runtime.records import Number
 
@@ -30,7 +31,7 @@ def read(path: Path, suffix: str | None = None) -> dict[str, Number]:
             raise UnreadableError(
                 f"it is larger than {LARGEST // 1024 // 1024} MiB, which is no file of metrics"
             )
-        data = path.read_bytes()
+        data = plainfile.read(path)
     except OSError as e:
         raise UnreadableError(e.strerror or "it cannot be read") from None
     return of_content(data, path.suffix.lower() if suffix is None else suffix)

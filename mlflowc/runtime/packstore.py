@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 from blake3 import blake3
 
+from mlflowc import plainfile
 from mlflowc.runtime import tree
 from mlflowc.runtime.hashing import hash_bytes
 from mlflowc.runtime.index import Signature, StatIndex, racy
@@ -307,7 +308,7 @@ class PackStore:
 
     def _pieces(self, name: str) -> Iterator[tuple[Piece, bool]]:
         """What a pack has, and whether it is that. Raises `OSError`."""
-        body = memoryview(self._path(name, "pack").read_bytes())
+        body = memoryview(plainfile.read(self._path(name, "pack")))
         at = 0
         for raw, length in self._rows(name):
             content = body[at : at + length]
@@ -367,7 +368,7 @@ class PackStore:
     def _index_of(self, name: str) -> bytes | None:
         """The index of a pack; None when it is not what its name says."""
         with contextlib.suppress(OSError, ValueError):
-            data = self._path(name, "index").read_bytes()
+            data = plainfile.read(self._path(name, "index"))
             if hash_bytes(data) == name:
                 return data
         return None
@@ -393,7 +394,7 @@ def full(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
 def pieces_of(folder: str, files: Iterable[tuple[tree.Entry, int]]) -> Iterator[Piece]:
     """Small files of a folder; those that are as they were at their `mtime_ns`. Raises `OSError`."""
     for entry, mtime_ns in files:
-        fd = os.open(f"{folder}/{entry.path}", os.O_RDONLY | os.O_CLOEXEC)
+        fd = plainfile.opened(f"{folder}/{entry.path}")
         try:
             data = os.read(fd, entry.size + 1)
             now = os.fstat(fd).st_mtime_ns
@@ -405,7 +406,7 @@ def pieces_of(folder: str, files: Iterable[tuple[tree.Entry, int]]) -> Iterator[
 
 def _stretch(path: Path, start: int, length: int) -> bytes:
     """Bytes of a file; fewer where it ends."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    fd = plainfile.opened(path)
     try:
         data = os.pread(fd, length, start)
         while len(data) < length and (more := os.pread(fd, length - len(data), start + len(data))):

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 
+from mlflowc import plainfile
 from mlflowc.errors import Failure
 from mlflowc.frozen import dataclass
 from mlflowc.ir.model import Output, Stage
@@ -217,7 +218,11 @@ def _check_kind(ws: Workspace, output: Output) -> None:
             help="an output must hold its content: write a file or a folder there",
         )
     if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
-        raise Failure(f"output `{output.name}`: `{output.path}` is neither a file nor a folder")
+        what = plainfile.kind(mode)
+        raise Failure(
+            f"output `{output.name}`: `{output.path}` is {what}, neither a file nor a folder",
+            help="an output must hold its content: write a file or a folder there",
+        )
     is_folder = stat.S_ISDIR(mode)
     if kind not in _EITHER and is_folder != (kind == "dir"):
         found = "a folder" if is_folder else "a file"

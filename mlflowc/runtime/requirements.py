@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from blake3 import blake3
 
+from mlflowc import plainfile
 from mlflowc.errors import Failure
 from mlflowc.runtime.walking import DROPPINGS
 
@@ -171,7 +172,7 @@ def _take(
 
 def _text(root: Path, path: str, above: tuple[str, ...]) -> str:
     try:
-        return (root / path).read_text("utf-8-sig")
+        return plainfile.read(root / path).decode("utf-8-sig").replace("\r\n", "\n")
     except FileNotFoundError:
         by = f", which `{above[-1]}` includes," if above else ""
         raise Failure(
@@ -227,7 +228,7 @@ def _look_at_local(root: Path, path: str, line: str, found: Requirements) -> Non
         if editable:
             found.editable.append(posixpath.normpath(target))
     elif place.is_file():
-        found.local[target] = blake3(place.read_bytes()).hexdigest()
+        found.local[target] = blake3(plainfile.read(place)).hexdigest()
     else:
         raise Failure(
             f"`{path}` asks for `{line}`, and `{target}` does not exist",
@@ -243,7 +244,7 @@ def _folder_digest(root: Path, path: str, target: str, *, editable: bool) -> str
     if editable:
         for name in _BUILD_FILES:
             if (place / name).is_file():
-                hasher.update(name.encode() + b"\0" + blake3((place / name).read_bytes()).digest())
+                hasher.update(name.encode() + b"\0" + blake3(plainfile.read(place / name)).digest())
         return hasher.hexdigest()
     if root.resolve().is_relative_to(place):
         raise Failure(
@@ -253,7 +254,7 @@ def _folder_digest(root: Path, path: str, target: str, *, editable: bool) -> str
     for file in sorted(place.rglob("*")):
         inner = file.relative_to(place)
         if file.is_file() and not DROPPINGS & set(inner.parts) and not _is_build_result(inner):
-            hasher.update(inner.as_posix().encode() + b"\0" + blake3(file.read_bytes()).digest())
+            hasher.update(inner.as_posix().encode() + b"\0" + blake3(plainfile.read(file)).digest())
     return hasher.hexdigest()
 
 

@@ -17,6 +17,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlflowc import plainfile
 from mlflowc.errors import Failure
 from mlflowc.ir.model import Pipeline
 from mlflowc.runtime.hashing import hash_bytes
@@ -63,7 +64,7 @@ class SharedCache:
         with contextlib.suppress(OSError):
             for path in sorted((self.folder / "checkouts").iterdir()):
                 with contextlib.suppress(OSError):
-                    place = Path(os.fsdecode(path.read_bytes()))
+                    place = Path(os.fsdecode(plainfile.read(path)))
                     if not path.name.endswith(".tmp") and place != root and place.is_dir():
                         found.append(place)
         return found

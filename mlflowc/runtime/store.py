@@ -14,12 +14,14 @@ their own hash, and an object is used only while it looks as it did when its con
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from mlflowc import plainfile
 from mlflowc.runtime import packstore, tree
 from mlflowc.runtime.hashing import hash_bytes, hash_file, is_name
 from mlflowc.runtime.index import Signature, StatIndex
@@ -101,8 +103,7 @@ class Store:
         """Those of small objects with files of their own that are good."""
         for digest in digests:
             with contextlib.suppress(OSError):
-                with open(f"{self.root}/objects/{digest[:2]}/{digest[2:]}", "rb", buffering=0) as file:
-                    data: bytes = file.readall()
+                data = plainfile.read(f"{self.root}/objects/{digest[:2]}/{digest[2:]}")
                 if hash_bytes(data) == digest:
                     yield digest, data
 
@@ -282,7 +283,7 @@ class Store:
         temporary = self._temporary()
         try:
             if os.stat(source, follow_symlinks=False).st_size <= _COPIED:  # noqa: PTH116
-                data = source.read_bytes()
+                data = plainfile.read(source)
                 if hash_bytes(data) != digest:
                     return False
                 self._fs.write(temporary, data)
@@ -443,13 +444,12 @@ class Store:
 
     def _read(self, path: Path) -> bytes | None:
         try:
-            return path.read_bytes()
-        except IsADirectoryError:
-            # It would be in the way of what belongs there.
-            with contextlib.suppress(OSError):
-                self._fs.remove(path)
-        except OSError:
-            pass
+            return plainfile.read(path)
+        except OSError as e:
+            # What is no file would be in the way of what belongs there.
+            if e.errno in (errno.EISDIR, errno.EINVAL):
+                with contextlib.suppress(OSError):
+                    self._fs.remove(path)
         return None
 
     def _path(self, kind: str, digest: str) -> Path:

@@ -11,9 +11,14 @@ from typing import NamedTuple, TypeAlias
 from blake3 import blake3
 
 from mlflowc.errors import Failure
+from mlflowc.plainfile import kind as kind_of
 
 # Left out of folders that are *inputs*: droppings of interpreters, file managers and version control.
 DROPPINGS = frozenset({"__pycache__", ".git", ".mlpipe", ".DS_Store", ".ipynb_checkpoints"})
+
+
+class StrangeError(Failure):
+    """There is something in a folder that is no content: a pipe, a socket, a device."""
 
 
 class Found(NamedTuple):
@@ -78,7 +83,7 @@ def _walk(folder: str, prefix: str, ignore: frozenset[str], found: list[Plain]) 
                 target = os.readlink(entry.path)  # noqa: PTH115
                 add((prefix + name, "l", 0, st.st_mtime_ns, st.st_ctime_ns, st.st_ino, target))
             else:
-                raise Failure(f"`{entry.path}` is neither a file, a folder nor a link")
+                raise StrangeError(f"`{entry.path}` is {kind_of(mode)}, neither a file, a folder nor a link")
     if empty and prefix:
         add((prefix[:-1], "d", 0, 0, 0, 0, ""))
 

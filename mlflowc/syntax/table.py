@@ -18,6 +18,8 @@ from typing import Any
 import lark
 from lark import Lark
 
+from mlflowc import plainfile
+
 # What a file says beside the table; not part of it: code of ours, given again when it is read.
 _CODE = ("transformer", "postlex", "lexer_callbacks", "edit_terminals")
 _FORMAT = 1
@@ -36,7 +38,7 @@ def load(grammar: str, make: Callable[[], Lark], **code: Any) -> Lark:
     if path is None:
         return make()
     try:
-        with path.open("rb") as file:
+        with os.fdopen(plainfile.opened(path), "rb") as file:
             kept: Lark = Lark.__new__(Lark)._load(_Plain(file).load(), **code)
             return kept
     except Exception:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from mlflowc import plainfile
 from mlflowc.errors import Failure
 from mlflowc.runtime.conda.model import PLATFORMS, Asked, Package
 from mlflowc.runtime.requirements import PROJECT
@@ -23,7 +24,7 @@ _PIP_OPTION = re.compile(r"-(?!e\s|-editable\s)")
 def read(root: Path, path: str) -> Asked:
     """What the file at `path` below `root` asks for. Raises `Failure`."""
     try:
-        text = (root / path).read_text("utf-8-sig")
+        text = plainfile.read(root / path).decode("utf-8-sig").replace("\r\n", "\n")
     except FileNotFoundError:
         raise Failure(
             f"the conda file `{path}` does not exist", help="write it, or change `conda` of the environment"

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from mlflowc import plainfile
 from mlflowc.errors import Failure
 from mlflowc.ir.model import Value
 from mlflowc.runtime.remotes.transport import CHUNK, AbsentError, Found, RemoteError
@@ -55,7 +56,7 @@ class Folder:
     def read(self, name: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         """See `Transport`."""
         try:
-            with open(self._root / name, "rb") as file:
+            with os.fdopen(plainfile.opened(self._root / name), "rb") as file:
                 file.seek(start)
                 left = length
                 while left is None or left > 0:

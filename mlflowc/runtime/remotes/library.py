@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 
+from mlflowc import plainfile
 from mlflowc.runtime.hashing import hash_bytes
 from mlflowc.runtime.remotes import names, packs
 from mlflowc.runtime.remotes.engine import Engine
@@ -74,7 +75,7 @@ class Library:
         if path is None:
             return None
         try:
-            return self._decoded(path.read_bytes())
+            return self._decoded(plainfile.read(path))
         except OSError:
             return None
 
