@@ -318,8 +318,8 @@ class PackStore:
     # --- where things are
 
     def _pack_of(self, digest: str) -> str | None:
-        if digest not in self._map.where:
-            self._refresh()
+        # Also of what is known: whoever removes a pack takes its index away first, and may have died then.
+        self._refresh()
         known = self._map
         place = known.where.get(digest)
         return None if place is None else known.pack(place)

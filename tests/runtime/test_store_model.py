@@ -471,3 +471,14 @@ TestStore.settings = settings(
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
+
+
+def test_a_pack_whose_index_somebody_removed_is_not_there() -> None:
+    """Who removes a pack may die between its two files, and others know it by heart."""
+    state = StoreMachine()
+    try:
+        state.fetch(at=0, hand=0, how="before", number=2)
+        state.collect(at=1, hand=1, how="after", keep=None, later=7200.0, most=None)
+        state.fetch(at=0, hand=0, how="before", number=1)
+    finally:
+        state.teardown()
