@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from mlflowc.addresses import without_login
 from mlflowc.commands import proposing
 from mlflowc.errors import Failure
 from mlflowc.release.tags import Tags
@@ -12,7 +13,6 @@ from mlflowc.report.forges import releases
 from mlflowc.report.forges.http import Trouble
 from mlflowc.report.forges.place import Given, Place
 from mlflowc.report.forges.releases import Asset
-from mlflowc.runtime.propose import without_login
 
 # GitHub takes files under 2 GiB.
 LARGEST = 2 * 1024**3 - 1

@@ -8,19 +8,20 @@ from __future__ import annotations
 import base64
 import os
 import re
-import subprocess
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from mlflowc.addresses import without_login
 from mlflowc.errors import Failure
 from mlflowc.release.statement import BadStatementError, Envelope, decode
+from mlflowc.runtime import gitcalls
+from mlflowc.runtime.gitcalls import Said
 
 _BEGIN, _END = "-----BEGIN MLPIPE PROVENANCE-----", "-----END MLPIPE PROVENANCE-----"
 _DIGEST = re.compile(r"^provenance sha256:([0-9a-f]{64})$", re.MULTILINE)
 # A longer statement (of a folder with thousands of files) is only named by its hash.
 LARGEST = 256 * 1024
-_LEAST = 60.0
 
 
 class NoStatementError(Exception):
@@ -58,7 +59,7 @@ class Tags:
     def commit(self, name: str) -> str | None:
         """The commit that a tag, or another name, leads to; None where there is none."""
         done = self._run("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
-        return done.stdout.strip() if done.returncode == 0 else None
+        return done.out.strip() if done.code == 0 else None
 
     def statement(self, name: str) -> Envelope:
         """The statement in a tag's message. Raises `NoStatementError`, `BadStatementError`."""
@@ -81,7 +82,7 @@ class Tags:
 
     def make(self, name: str, commit: str, message: str) -> None:
         """An annotated tag, by whoever git says, or by us."""
-        if self._run("config", "user.email").returncode != 0 and "GIT_COMMITTER_EMAIL" not in os.environ:
+        if self._run("config", "user.email").code != 0 and "GIT_COMMITTER_EMAIL" not in os.environ:
             self._somebody = {
                 "GIT_COMMITTER_NAME": "mlpipec",
                 "GIT_COMMITTER_EMAIL": "mlpipec@users.noreply.invalid",
@@ -99,45 +100,26 @@ class Tags:
 
     def content(self, commit: str, path: str) -> bytes | None:
         """A file of a commit, by its path in the repository; None where it has none."""
-        done = subprocess.run(
-            ["git", "cat-file", "blob", f"{commit}:{path}"],
-            cwd=self.folder,
-            env=self._env(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_LEAST,
-        )
-        return done.stdout if done.returncode == 0 else None
+        try:
+            return gitcalls.printed(self.folder, "cat-file", "blob", f"{commit}:{path}")
+        except gitcalls.GitError as e:
+            raise Failure(str(e)) from None
 
     def git(self, *args: str, given: str | None = None) -> str:
         """What git prints. Raises `Failure`."""
         done = self._run(*args, given=given)
-        if done.returncode != 0:
-            said = [line for line in done.stderr.strip().splitlines() if line][-1:] or ["git failed"]
-            words = re.sub(r"(https?://)[^/@\s]*@", r"\1", said[0])
+        if done.code != 0:
+            said = [line for line in done.err.strip().splitlines() if line][-1:] or ["git failed"]
+            words = without_login(said[0])
             raise Failure(f"git {args[0]}: {words.removeprefix('fatal: ').removeprefix('error: ')}")
-        return done.stdout
+        return done.out
 
-    def _run(self, *args: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
+    def _run(self, *args: str, given: str | None = None) -> Said:
+        variables = {**os.environ, **self._somebody, **self._more}
         try:
-            return subprocess.run(
-                ["git", *args],
-                cwd=self.folder,
-                env=self._env(),
-                input=given,
-                stdin=subprocess.DEVNULL if given is None else None,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=600,
-            )
-        except FileNotFoundError:
-            raise Failure("git is not installed here") from None
-        except subprocess.TimeoutExpired:
-            raise Failure(f"git {args[0]} did not end") from None
-
-    def _env(self) -> dict[str, str]:
-        return {**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", **self._somebody, **self._more}
+            return gitcalls.attempt(self.folder, *args, env=variables, given=given)
+        except gitcalls.GitError as e:
+            raise Failure(str(e)) from None
 
 
 def message(headline: str, lines: Sequence[str], envelope: Envelope) -> str:

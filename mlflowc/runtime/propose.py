@@ -9,17 +9,23 @@ from __future__ import annotations
 
 import base64
 import os
-import re
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from mlflowc.addresses import without_login
 from mlflowc.errors import Failure
+from mlflowc.runtime import gitcalls
+from mlflowc.runtime.gitcalls import Said
 
 TRAILER = "Mlpipe-Pipeline"
+# Who commits where git knows nobody.
+_US = {
+    **dict.fromkeys(("GIT_AUTHOR_NAME", "GIT_COMMITTER_NAME"), "mlpipec"),
+    **dict.fromkeys(("GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL"), "mlpipec@users.noreply.invalid"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +101,7 @@ class _Git:
     def __init__(self, root: Path, login: Login) -> None:
         self.root = root
         self.more: dict[str, str] = {}
+        self._somebody: Mapping[str, str] | None = None
         url = self("remote", "get-url", "origin", why="there is no remote `origin`")
         # A job's own token in it may read, but not push.
         bare = without_login(url)
@@ -103,44 +110,24 @@ class _Git:
 
     def __call__(self, *args: str, why: str = "", env: Mapping[str, str] | None = None) -> str:
         done = self._run(args, env)
-        if done.returncode != 0:
-            words = done.stderr.strip().splitlines()[-1:] or ["git failed"]
-            raise Failure(why or f"git {args[0]} failed", help=_without_password(words[0]))
-        return done.stdout.strip()
+        if done.code != 0:
+            words = done.err.strip().splitlines()[-1:] or ["git failed"]
+            raise Failure(why or f"git {args[0]} failed", help=without_login(words[0]))
+        return done.out.strip()
 
     def ok(self, *args: str) -> bool:
         """Whether it ends with 0."""
-        return self._run(args, None).returncode == 0
+        return self._run(args, None).code == 0
 
-    def _run(self, args: Sequence[str], env: Mapping[str, str] | None) -> subprocess.CompletedProcess[str]:
-        variables = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", **self.more, **(env or {})}
-        if not self._known("user.email", variables):
-            for who in ("AUTHOR", "COMMITTER"):
-                variables.setdefault(f"GIT_{who}_NAME", "mlpipec")
-                variables.setdefault(f"GIT_{who}_EMAIL", "mlpipec@users.noreply.invalid")
+    def _run(self, args: Sequence[str], env: Mapping[str, str] | None) -> Said:
         try:
-            return subprocess.run(
-                ["git", *args],
-                cwd=self.root,
-                env=variables,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=600,
-            )
-        except (OSError, subprocess.TimeoutExpired) as e:
-            raise Failure(f"git {args[0]} did not end: {type(e).__name__}") from e
-
-    def _known(self, name: str, env: Mapping[str, str]) -> bool:
-        done = subprocess.run(
-            ["git", "config", name],
-            cwd=self.root,
-            env=dict(env),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-        )
-        return done.returncode == 0
+            if self._somebody is None:
+                known = gitcalls.attempt(self.root, "config", "user.email", env=os.environ).code == 0
+                self._somebody = {} if known else _US
+            variables = {**self._somebody, **os.environ, **self.more, **(env or {})}
+            return gitcalls.attempt(self.root, *args, env=variables)
+        except gitcalls.GitError as e:
+            raise Failure(str(e)) from e
 
     def branches(self, *names: str) -> dict[str, str]:
         """The commits of those branches that the remote has."""
@@ -175,12 +162,3 @@ class _Git:
                     f"`{branch}` has a commit that is not mlpipec's: {commit[:9]}",
                     help="merge it or remove the branch; or say another with --branch",
                 )
-
-
-def without_login(url: str) -> str:
-    """An address without the name and the password in it."""
-    return re.sub(r"^(https?://)[^/@]*@", r"\1", url)
-
-
-def _without_password(text: str) -> str:
-    return re.sub(r"(https?://)[^/@\s]*@", r"\1", text)

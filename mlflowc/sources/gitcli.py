@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple
-from urllib.parse import urlsplit, urlunsplit
 
 from mlflowc.errors import Failure
 from mlflowc.sources.inner import is_inner
@@ -135,14 +134,6 @@ def failure(shown: str, said: str) -> Failure:
             help="check the address; a private repository answers so when no credentials are given",
         )
     return Failure(f"the repository {shown} cannot be read: {line}", help=f"try `git ls-remote {shown}`")
-
-
-def shown(url: str) -> str:
-    """An address without a user's password or token."""
-    parts = urlsplit(url)
-    if parts.scheme in ("http", "https") and "@" in parts.netloc:
-        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, parts.query, ""))
-    return url
 
 
 def _reason(said: str) -> str:

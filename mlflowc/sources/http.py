@@ -16,9 +16,10 @@ from collections.abc import Mapping
 from email.message import Message
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from mlflowc import __version__
+from mlflowc.addresses import shown
 from mlflowc.errors import Failure
 from mlflowc.ir import feeds
 from mlflowc.ir.model import Value
@@ -44,12 +45,6 @@ def open(args: Mapping[str, Value], root: Path, env: Mapping[str, str]) -> Web:
             code=2,
         )
     return Web(url, _authorization(args, parts.hostname, env), secure=parts.scheme == "https")
-
-
-def shown(url: str) -> str:
-    """A url without credentials and query, which may be a signature."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 class Web:

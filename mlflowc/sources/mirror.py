@@ -10,8 +10,9 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from mlflowc.addresses import without_login
 from mlflowc.errors import Failure
-from mlflowc.sources.gitcli import HERE_ONLY, CommitTree, GitError, failure, run, shown
+from mlflowc.sources.gitcli import HERE_ONLY, CommitTree, GitError, failure, run
 from mlflowc.sources.port import GoneError
 
 FOLDER = ".mlpipe/sources/git"
@@ -33,7 +34,7 @@ class Mirror:
             )
         local = "://" not in url and not _SCP.match(url)
         self.url = str((root / Path(url).expanduser()).resolve()) if local else url
-        self.shown = shown(url)
+        self.shown = without_login(url)
         self.local = Path(self.url) if local else None
         if url.startswith("file://"):
             self.local = Path(url.removeprefix("file://"))

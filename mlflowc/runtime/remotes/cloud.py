@@ -18,6 +18,7 @@ from urllib.parse import urlsplit, urlunsplit
 import obstore
 from obstore import exceptions, store
 
+from mlflowc.addresses import shown
 from mlflowc.errors import Failure
 from mlflowc.ir.identity import OWN
 from mlflowc.ir.model import Value
@@ -89,10 +90,10 @@ def connect(address: str, root: Path, options: Mapping[str, Value], *, own: bool
             writer = kind(where, prefix=prefix, client_options=client, retry_config=retry, **settings)
     except (exceptions.BaseError, ValueError, TypeError) as e:
         raise Failure(
-            f"the remote `{_shown(address)}` cannot be set up: {_first_line(e)}",
+            f"the remote `{shown(address)}` cannot be set up: {_first_line(e)}",
             help="check the address and the other settings of the `cache` block",
         ) from None
-    return Cloud(made, scheme, _shown(address), writer, problem)
+    return Cloud(made, scheme, shown(address), writer, problem)
 
 
 def _none() -> None:
@@ -122,7 +123,7 @@ def with_headers(address: str, headers: Mapping[str, str]) -> Cloud:
     parts = urlsplit(address)
     bare = urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
     made = store.HTTPStore(bare, client_options=client)  # type: ignore[arg-type]
-    return Cloud(made, parts.scheme, _shown(address))
+    return Cloud(made, parts.scheme, shown(address))
 
 
 class Cloud:
@@ -328,12 +329,6 @@ def aws_profile(env: Mapping[str, str]) -> dict[str, str]:
     if env.get("AWS_ENDPOINT_URL_S3"):
         found["endpoint"] = env["AWS_ENDPOINT_URL_S3"]
     return found
-
-
-def _shown(address: str) -> str:
-    """The address without a password or a signature."""
-    parts = urlsplit(address)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def _first_line(e: Exception) -> str:
