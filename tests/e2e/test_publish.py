@@ -21,7 +21,7 @@ mlpipe 1
 pipeline churn
 stage train {
   out model: file = "model.bin"
-  run = "head -c 3000000 /dev/zero > {{model}}; echo weights >> {{model}}"
+  run = "head -c 1200000 /dev/zero > {{model}}; echo weights >> {{model}}"
 }
 """
 TAG = "model@v1.0.0"
