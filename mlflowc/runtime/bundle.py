@@ -34,11 +34,13 @@ from blake3 import blake3
 
 from mlflowc import plainfile
 from mlflowc.frozen import dataclass
-from mlflowc.runtime import measured, records, tree
+from mlflowc.runtime import measured, packstore, records, tree
 from mlflowc.runtime.hashing import hash_bytes
 from mlflowc.runtime.lockfile import sound_pin
+from mlflowc.runtime.packstore import Piece
 from mlflowc.runtime.ports import FileSystem
 from mlflowc.runtime.records import OutputRecord, Record
+from mlflowc.runtime.remotes import packs
 from mlflowc.runtime.store import Store
 from mlflowc.runtime.unlike import Kept, Unlike, compare, origin
 
@@ -129,6 +131,7 @@ def read(path: Path, store: Store, fs: FileSystem) -> Imported:
     Raises `BundleError` when it is not good, and then nothing of it counts.
     """
     texts: dict[str, bytes] = {}
+    small = _Small(store)
     try:
         with os.fdopen(plainfile.opened(path), "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
             manifest = _read_manifest(tar)
@@ -140,12 +143,15 @@ def read(path: Path, store: Store, fs: FileSystem) -> Imported:
                 content = tar.extractfile(member)
                 if content is None:
                     raise BundleError(f"`{member.name}` is not a file")
-                if kind == "objects":
+                if kind == "objects" and member.size <= packstore.LARGEST:
+                    small.take(digest, content.read())
+                elif kind == "objects":
                     _take_object(content, digest, store, fs)
                 else:
                     texts[member.name] = content.read()
             if tar.next() is not None:
                 raise BundleError("holds something that it does not list")
+        small.put()
     except (tarfile.TarError, EOFError, OSError, ValueError, KeyError, TypeError) as e:
         raise BundleError(f"cannot be read: {e}") from e
     listings, found = _texts(texts)
@@ -274,6 +280,30 @@ def _check(member: tarfile.TarInfo, expected: str) -> tuple[str, str]:
     if match[1] != "objects" and member.size > _LARGEST_TEXT:
         raise BundleError(f"`{member.name}` is too large")
     return match[1], match[2]
+
+
+class _Small:
+    """Small contents on their way into the store, where many of them stand together."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._pieces: dict[str, Piece] = {}
+        self._size = 0
+
+    def take(self, digest: str, content: bytes) -> None:
+        """Adds one, if it has that hash."""
+        if hash_bytes(content) != digest:
+            raise BundleError(f"the content of `objects/{digest}` is not that")
+        self._pieces[digest] = Piece(digest, content)
+        self._size += len(content)
+        if self._size >= packs.FULL:
+            self.put()
+
+    def put(self) -> None:
+        """Puts those that the store lacks into it. Raises `OSError`."""
+        missing = self._store.missing(self._pieces)
+        self._store.put_pieces([self._pieces[d] for d in missing])
+        self._pieces, self._size = {}, 0
 
 
 def _take_object(content: IO[bytes], digest: str, store: Store, fs: FileSystem) -> None:

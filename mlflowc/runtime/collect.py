@@ -20,6 +20,7 @@ from mlflowc.runtime.index import StatIndex
 from mlflowc.runtime.lockfile import NAME, LockFile
 from mlflowc.runtime.ports import FileSystem
 from mlflowc.runtime.records import OutputRecord, Record
+from mlflowc.runtime.remotes import packs
 from mlflowc.runtime.store import Store
 
 GRACE = 3600.0
@@ -51,6 +52,7 @@ class _Result:
     record: Record
     used: float
     pinned: bool
+    size: int  # of the record itself, in bytes
     contents: dict[str, int] = field(default_factory=dict)  # path relative to the cache -> bytes
 
 
@@ -78,6 +80,7 @@ class Collector:
         locks = list(locks)
         entries = [e for lock in locks for e in lock.stages().values()]
         self._pinned_keys = {e.key for e in entries}
+        self._packed = _packed(store)
         self._pinned: dict[str, int] = {}
         for entry in entries:
             self._pinned |= self._contents(entry.outputs)
@@ -94,7 +97,7 @@ class Collector:
             live |= result.contents
         gone = [r for r in results if r not in kept]
         named = {path for r in results for path in r.contents}
-        done = Collected()
+        done = Collected(left=sum(r.size for r in kept))
         for result in gone:
             self._take(_path("records", result.record.key), done, dry)
             done.records += 1
@@ -106,14 +109,17 @@ class Collector:
                     self._take(path, done, dry)
                 else:
                     done.left += size
-        self._packs(live, named, done, dry)
+        # What is dead in a pack counts where there is a limit.
+        self._packs(live, named, done, dry, _WORTH if limits.most is None else 1.0)
         self._temporary(done, dry)
         return done
 
-    def _packs(self, live: Collection[str], named: Collection[str], done: Collected, dry: bool) -> None:
-        """Packs stay for what is in them; one with much else is written anew without that."""
-        packs = self._store.packs
-        for held in packs.all():
+    def _packs(
+        self, live: Collection[str], named: Collection[str], done: Collected, dry: bool, worth: float
+    ) -> None:
+        """Packs stay for what is in them; one of which less than `worth` is used is written anew."""
+        store = self._store.packs
+        for held in store.all():
             young = held.changed >= self._now - GRACE
             stay = {
                 digest
@@ -121,15 +127,16 @@ class Collector:
                 if (path := _path("objects", digest)) in live or (young and path not in named)
             }
             left, all_of = sum(held.lengths[d] for d in stay), sum(held.lengths.values())
-            if stay and left >= _WORTH * all_of:
+            if stay and left >= worth * all_of:
                 done.left += held.size
                 continue
             done.files += not stay
-            done.bytes += held.size - left
-            done.left += left
+            size = left + packs.LINE * len(stay) + packs.HEAD * bool(stay)
+            done.bytes += held.size - size
+            done.left += size
             if not dry:
-                packs.leave(held.name, stay)
-        for stray in packs.strays():
+                store.leave(held.name, stay)
+        for stray in store.strays():
             with contextlib.suppress(FileNotFoundError):
                 st = stray.lstat()
                 if max(st.st_mtime, st.st_ctime) < self._now - GRACE:
@@ -144,12 +151,13 @@ class Collector:
         for record in self._store.records():
             key = record.key
             with contextlib.suppress(OSError):
-                written = (self._store.root / _path("records", key)).stat().st_mtime
-                used = max(written, record.started + record.seconds, uses.get(key, 0.0))
+                st = (self._store.root / _path("records", key)).stat()
+                used = max(st.st_mtime, record.started + record.seconds, uses.get(key, 0.0))
                 contents = self._contents(record.outputs)
                 if record.log:
                     contents |= self._sized(_path("objects", record.log))
-                found.append(_Result(record, min(used, self._now), key in self._pinned_keys, contents))
+                pinned = key in self._pinned_keys
+                found.append(_Result(record, min(used, self._now), pinned, st.st_size, contents))
         return found
 
     def _kept(self, results: list[_Result], limits: Limits) -> list[_Result]:
@@ -157,13 +165,15 @@ class Collector:
         if limits.most is None:
             return kept
         kept.sort(key=lambda r: (r.pinned, r.used), reverse=True)
-        total = sum(self._pinned.values())
+        total = sum(self._pinned.values()) + sum(r.size for r in kept if r.pinned)
+        total += packs.HEAD * len(self._store.packs.all())
         seen = set(self._pinned)
         fitting = []
         for result in kept:
             new = {p: n for p, n in result.contents.items() if p not in seen}
-            if result.pinned or total + sum(new.values()) <= limits.most:
-                total += sum(new.values())
+            size = sum(new.values()) + (0 if result.pinned else result.size)
+            if result.pinned or total + size <= limits.most:
+                total += size
                 seen.update(new)
                 fitting.append(result)
         return fitting
@@ -178,7 +188,7 @@ class Collector:
             found |= self._sized(_path("trees", output.hash))
             for entry in self._store.listing(output.hash) or []:
                 if entry.kind in "fx":
-                    found[_path("objects", entry.hash)] = entry.size
+                    found[_path("objects", entry.hash)] = self._packed.get(entry.hash, entry.size)
         return found
 
     def _sized(self, path: str) -> dict[str, int]:
@@ -186,7 +196,7 @@ class Collector:
             return {path: (self._store.root / path).stat().st_size}
         except OSError:
             kind, _, rest = path.partition("/")
-            packed = self._store.packs.size(rest.replace("/", "")) if kind == "objects" else None
+            packed = self._packed.get(rest.replace("/", "")) if kind == "objects" else None
             return {} if packed is None else {path: packed}
 
     def _files(self, kind: str) -> Iterator[tuple[str, int, float]]:
@@ -233,6 +243,11 @@ class Collector:
                 kind, _, rest = path.partition("/")
                 if kind == "objects":
                     self._store.forget(rest.replace("/", ""))
+
+
+def _packed(store: Store) -> dict[str, int]:
+    """The bytes that contents take up in packs: their own, and their lines in the index."""
+    return {d: length + packs.LINE for held in store.packs.all() for d, length in held.lengths.items()}
 
 
 def _path(kind: str, digest: str) -> str:

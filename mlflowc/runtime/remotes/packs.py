@@ -18,6 +18,8 @@ from mlflowc.runtime.hashing import hash_bytes
 FULL = 8 * 1024 * 1024
 _HEADER = b"mlpipe-pack 1\n"
 _ROW = struct.Struct("<32sI")
+# Bytes of an index: of all of it, and more for each content.
+HEAD, LINE = len(_HEADER) + 65, _ROW.size
 # Bytes between two wanted contents that are read rather than asked around.
 _GAP = 128 * 1024
 
