@@ -1,12 +1,13 @@
-"""`@dataclass(frozen=True, slots=True)` that costs little to define.
+"""`@dataclass(frozen=True, slots=True)`, also without these, that costs little to define.
 
 `dataclasses` writes and compiles six methods for each class when it is defined. A program that knows
 seventy such classes and runs for a tenth of a second spends a fifth of its time on that. Here classes share
 the methods that need no code of their own, a constructor is compiled when its class is first used, and what
-`dataclasses.fields`, `replace` and others look at is made when they look.
+`dataclasses.fields` and others look at is made when they look. `field` and `replace` are here, too, for
+`dataclasses` itself takes as long to import as a small command takes to run.
 
-Type checkers see `dataclasses.dataclass` itself. Not for subclasses, `ClassVar`, `InitVar`, or fields
-with options other than `default`, `default_factory`, `compare` and `repr`.
+Type checkers see those of `dataclasses`. Not for subclasses, `ClassVar`, `InitVar`, or fields with options
+other than `default`, `default_factory`, `compare` and `repr`.
 """
 
 from __future__ import annotations
@@ -14,28 +15,53 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias
+
+_NOTHING: Any = object()
 
 if TYPE_CHECKING:
     from dataclasses import dataclass as dataclass
+    from dataclasses import field as field
+    from dataclasses import replace as replace
 else:
 
-    def dataclass(*, frozen: bool, slots: bool) -> Callable[[type], type]:
-        """As `dataclasses.dataclass(frozen=True, slots=True)`, and nothing else."""
-        if not (frozen and slots):
-            raise TypeError("only frozen classes with slots")
-        return _define
+    def dataclass(*, slots: bool, frozen: bool = False) -> Callable[[type], type]:
+        """As `dataclasses.dataclass` with these two, and nothing else."""
+        if frozen and not slots:
+            raise TypeError("what is frozen has slots")
+        return lambda cls: _define(cls, frozen, slots)
+
+    def field(
+        *,
+        default: Any = _NOTHING,
+        default_factory: Any = _NOTHING,
+        compare: bool = True,
+        repr: bool = True,
+    ) -> Any:
+        """As `dataclasses.field` with these options."""
+        return _Field(default, default_factory, compare, repr)
+
+    def replace(value: Any, **changes: Any) -> Any:
+        """As `dataclasses.replace`."""
+        return type(value)(**{n: getattr(value, n) for n in value.__match_args__} | changes)
 
 
 # What a field has: ("value", its default), ("factory", what makes it), or nothing.
 _Default: TypeAlias = tuple[str, Any] | None
 
 
-def _define(cls: type) -> type:
+class _Field(NamedTuple):
+    default: Any
+    default_factory: Any
+    compare: bool
+    repr: bool
+
+
+def _define(cls: type, frozen: bool, slots: bool) -> type:
     names = tuple(cls.__annotations__)
     space = {k: v for k, v in cls.__dict__.items() if k not in ("__dict__", "__weakref__")}
-    given = {n: space.pop(n) for n in names if n in space}
-    options = {n: d for n, d in given.items() if _is_field(d)}
+    given = {n: _simple(space.pop(n)) for n in names if n in space}
+    options = {n: d for n, d in given.items() if isinstance(d, _Field)}
     compared = _getter(tuple(n for n in names if n not in options or options[n].compare))
 
     def equal(self: Any, other: Any) -> Any:
@@ -48,18 +74,22 @@ def _define(cls: type) -> type:
         parts = (f"{n}={getattr(self, n)!r}" for n in names if n not in options or options[n].repr)
         return f"{type(self).__qualname__}({', '.join(parts)})"
 
-    methods = {"__eq__": equal, "__hash__": hashed, "__repr__": shown}
+    methods = {"__eq__": equal, "__hash__": hashed if frozen else None, "__repr__": shown}
     space |= {n: m for n, m in methods.items() if space.get(n) is None}
     space |= {
-        "__slots__": names,
         "__match_args__": names,
         "__init__": _Late("__init__", lambda made: _constructor(made, names, given)),
         "__dataclass_fields__": _Late("__dataclass_fields__", lambda made: _fields(made, names, given)),
-        "__setattr__": _refuse_set,
-        "__delattr__": _refuse_delete,
-        "__getstate__": _state,
-        "__setstate__": _set_state,
     }
+    if slots:
+        space["__slots__"] = names
+    if frozen:
+        space |= {
+            "__setattr__": _refuse_set,
+            "__delattr__": _refuse_delete,
+            "__getstate__": _state,
+            "__setstate__": _set_state,
+        }
     made = type(cls)(cls.__name__, cls.__bases__, space)
     made.__qualname__ = cls.__qualname__
     return made
@@ -83,7 +113,8 @@ def _constructor(cls: type, names: tuple[str, ...], given: dict[str, Any]) -> An
     parameters, lines = ["self"], []
     for name in names:
         # The slot's own setter: `__setattr__` refuses, and this is the quicker way past it.
-        space[f"set_{name}"] = cls.__dict__[name].__set__
+        slot = cls.__dict__.get(name)
+        space[f"set_{name}"] = slot.__set__ if slot else _setter(name)
         default, value = _default(given, name), name
         if default is None:
             parameters.append(name)
@@ -104,35 +135,50 @@ def _constructor(cls: type, names: tuple[str, ...], given: dict[str, Any]) -> An
     return made
 
 
+def _setter(name: str) -> Callable[[Any, Any], None]:
+    return lambda self, value: setattr(self, name, value)
+
+
 def _fields(cls: type, names: tuple[str, ...], given: dict[str, Any]) -> dict[str, Any]:
     import dataclasses
 
+    def given_as(value: Any) -> Any:
+        return dataclasses.MISSING if value is _NOTHING else value
+
     fields = []
     for name in names:
-        field = given.get(name, dataclasses.MISSING)
-        if not _is_field(field):
-            field = dataclasses.field(default=field)
-        fields.append((name, cls.__annotations__[name], field))
-    made: Any = dataclasses.make_dataclass(cls.__name__, fields)
-    return dict(made.__dataclass_fields__)
+        said = given.get(name, _NOTHING)
+        if not isinstance(said, _Field):
+            said = _Field(said, _NOTHING, compare=True, repr=True)
+        field: Any = dataclasses.field
+        default, factory = given_as(said.default), given_as(said.default_factory)
+        made = field(default=default, default_factory=factory, compare=said.compare, repr=said.repr)
+        fields.append((name, cls.__annotations__[name], made))
+    table: Any = dataclasses.make_dataclass(cls.__name__, fields)
+    return dict(table.__dataclass_fields__)
 
 
-def _is_field(value: object) -> bool:
+def _simple(value: Any) -> Any:
+    """What `dataclasses.field` gave as one of ours; anything else as it is."""
     # Where `dataclasses` was never imported there is none.
     module = sys.modules.get("dataclasses")
-    return module is not None and isinstance(value, module.Field)
+    if module is None or not isinstance(value, module.Field):
+        return value
+    default, factory = (
+        _NOTHING if v is module.MISSING else v for v in (value.default, value.default_factory)
+    )
+    return _Field(default, factory, value.compare, value.repr)
 
 
 def _default(given: dict[str, Any], name: str) -> _Default:
     if name not in given:
         return None
     value = given[name]
-    if not _is_field(value):
+    if not isinstance(value, _Field):
         return "value", value
-    missing = sys.modules["dataclasses"].MISSING
-    if value.default_factory is not missing:
+    if value.default_factory is not _NOTHING:
         return "factory", value.default_factory
-    return None if value.default is missing else ("value", value.default)
+    return None if value.default is _NOTHING else ("value", value.default)
 
 
 def _getter(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:

@@ -6,7 +6,6 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from mlflowc.commands import complete, feeding, identities, sharing
 from mlflowc.commands.courier import Courier
 from mlflowc.commands.options import file_option, remote_option, sandbox_option
 from mlflowc.errors import Failure
+from mlflowc.frozen import dataclass, replace
 from mlflowc.ir.model import Pipeline
 from mlflowc.ir.sweeps import Part
 from mlflowc.jobs import handover

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from mlflowc import project, terminal
 from mlflowc.commands import feeding, sharing
 from mlflowc.commands.courier import Courier
 from mlflowc.errors import Failure
+from mlflowc.frozen import dataclass
 from mlflowc.ir.model import Data, Pipeline, Rows
 from mlflowc.runtime import execute, laststate, progress, targets
 from mlflowc.runtime.baseline import Snapshot

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from mlflowc import terminal
+from mlflowc.frozen import replace
 from mlflowc.runtime.deferred import only_needed
 from mlflowc.runtime.plan import Plan, make_plan
 from mlflowc.runtime.remotes.link import Link

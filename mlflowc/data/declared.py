@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
 
 from blake3 import blake3
 
+from mlflowc.frozen import replace
 from mlflowc.ir.model import FileType
 
 TEXT = ("csv", "tsv", "jsonl")
@@ -30,5 +30,7 @@ def needs_library(type: FileType) -> bool:
 
 def digest(type: FileType) -> str:
     """A hash of what the type says; its name does not count."""
+    from dataclasses import asdict  # slow to import, and most pipelines have no such type
+
     text = json.dumps([_VERSION, asdict(replace(type, name=None))], sort_keys=True)
     return blake3(text.encode()).hexdigest()

@@ -8,7 +8,6 @@ the version that wrote it.
 
 from __future__ import annotations
 
-import dataclasses
 import gc
 import json
 import marshal
@@ -59,7 +58,7 @@ def to_json(value: Any) -> Any:
         return [to_json(v) for v in value]
     if isinstance(value, dict):
         return {k: to_json(v) for k, v in value.items()}
-    if not dataclasses.is_dataclass(value):
+    if type(value) not in _NUMBERS:
         return value
     fields = {n: to_json(getattr(value, n)) for n in _names(type(value))}
     name = type(value).__name__
@@ -91,7 +90,7 @@ def is_value(wanted: Any) -> bool:
 def _decode(data: Any, wanted: Any, where: str) -> Any:
     if is_value(wanted):
         return _value(data)
-    if dataclasses.is_dataclass(wanted):
+    if wanted in _NUMBERS:
         return _record(data, cast(type, wanted), where)
     origin, args = typing.get_origin(wanted), typing.get_args(wanted)
     if origin is tuple:

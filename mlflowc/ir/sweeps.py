@@ -10,11 +10,10 @@ as a run of that stage with these values.
 
 from __future__ import annotations
 
-import dataclasses
 import posixpath
 from collections.abc import Iterable, Mapping
 
-from mlflowc.frozen import dataclass
+from mlflowc.frozen import dataclass, replace
 from mlflowc.ir import model as ir
 
 
@@ -88,7 +87,7 @@ def stage(sweep: ir.Sweep, base: ir.Stage, params: Mapping[str, ir.Param]) -> ir
         ir.Output(f"{BEST}.{o.name}", o.type, f"{folder}/{BEST}/{o.name}{_ending(o.path)}")
         for o in base.outputs
     )
-    return dataclasses.replace(
+    return replace(
         base,
         id=sweep.name,
         name=sweep.name,
@@ -108,7 +107,7 @@ def stage(sweep: ir.Sweep, base: ir.Stage, params: Mapping[str, ir.Param]) -> ir
 def trial(sweep: ir.Sweep, base: ir.Stage, number: int, values: Mapping[str, ir.Value]) -> ir.Stage:
     """The trial `number` (from 1) of `sweep`: `base` with `values` for the parameters that are varied."""
     bound = tuple(sorted({**dict(base.bound), **values}.items()))
-    return dataclasses.replace(base, id=f"{sweep.name}[{number}]", bound=bound)
+    return replace(base, id=f"{sweep.name}[{number}]", bound=bound)
 
 
 def count(sweep: ir.Sweep) -> int:

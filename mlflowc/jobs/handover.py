@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from blake3 import blake3
 
 from mlflowc.errors import Failure
+from mlflowc.frozen import dataclass, replace
 from mlflowc.ir.model import Pipeline
 from mlflowc.jobs.model import Job, JobKind, Workflow
 from mlflowc.runtime import bundle, execute, measured, pins, publish, targets

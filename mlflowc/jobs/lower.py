@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
-from mlflowc.frozen import dataclass
+from mlflowc.frozen import dataclass, replace
 from mlflowc.ir import feeds, identity, sweeps
 from mlflowc.ir.model import Action, DataRef, Event, Pipeline, Runner, Stage, StageOutput, Sweep
 from mlflowc.ir.sweeps import Part

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 
+from mlflowc.frozen import replace
 from mlflowc.ir.model import StageOutput
 from mlflowc.runtime.plan import Action, Step
 from mlflowc.runtime.workspace import Workspace

@@ -21,7 +21,6 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from collections.abc import Container as Holding
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -29,6 +28,7 @@ from blake3 import blake3
 
 from mlflowc import plainfile
 from mlflowc.errors import Failure
+from mlflowc.frozen import dataclass, field
 from mlflowc.ir.model import Env, Runner
 from mlflowc.runtime.hostpython import host_python
 from mlflowc.runtime.lockfile import LockFile

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
+from mlflowc.frozen import dataclass, field
 from mlflowc.runtime.plan import Plan
 from mlflowc.runtime.records import Metrics, OutputRecord
 from mlflowc.runtime.sandbox.model import Finding

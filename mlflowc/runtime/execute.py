@@ -11,11 +11,11 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from types import FrameType
 from typing import TYPE_CHECKING, TypeAlias
 
 from mlflowc.errors import Failure
+from mlflowc.frozen import dataclass, replace
 from mlflowc.ir.sweeps import Part
 from mlflowc.runtime import commits, inuse, publish, targets, unlike
 from mlflowc.runtime.events import Listener, Outcome, RunResult, Silent, StageResult

@@ -16,12 +16,12 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mlflowc import plainfile
 from mlflowc.errors import Failure
+from mlflowc.frozen import dataclass, field
 from mlflowc.ir.model import Value
 from mlflowc.runtime.hashing import is_name
 from mlflowc.runtime.ports import FileSystem
@@ -49,7 +49,7 @@ class StageEntry:
         return next((o for o in self.outputs if o.name == name), None)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LockFile:
     """All entries by kind and name. A value: `with_`, `with_stages` and `keeping` give another."""
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 import posixpath
 import threading
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
+from mlflowc.frozen import dataclass, field
 from mlflowc.ir.model import AssetRef, DataRef, GlobRef, Input, PathRef, Stage, StageOutput, Sweep, Value
 from mlflowc.runtime import checked, closure, environments, hostpython, keys, pins, targets
 from mlflowc.runtime.checkout import Checkout, Seen

@@ -6,9 +6,9 @@ import contextlib
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from mlflowc.frozen import dataclass, field
 from mlflowc.ir.model import Value
 from mlflowc.runtime.hashing import hash_bytes, is_name
 

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from mlflowc import plainfile
 from mlflowc.errors import Failure
+from mlflowc.frozen import dataclass
 from mlflowc.ir.model import Pipeline
 from mlflowc.runtime.hashing import hash_bytes
 from mlflowc.runtime.index import StatIndex

@@ -10,9 +10,10 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import cache
 from typing import NamedTuple
+
+from mlflowc.frozen import dataclass, field
 
 # Inside a word, `\0name\0` is a variable and UNKNOWN something that only running would tell.
 _MARK = "\0"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Sequence
 
 from mlflowc.errors import Failure
-from mlflowc.frozen import dataclass
+from mlflowc.frozen import dataclass, replace
 from mlflowc.ir.model import Event, Param, Pipeline, Stage, StageOutput
 from mlflowc.spell import nearest
 
@@ -89,12 +88,12 @@ def under_event(pipeline: Pipeline, event: Event, keep: Iterable[str] = ()) -> P
     fixed = set(keep)
     values = {i.name: i.default for i in event.inputs} | dict(event.with_params)
     params = tuple(
-        dataclasses.replace(p, value=values[p.name]) if p.name in values and p.name not in fixed else p
+        replace(p, value=values[p.name]) if p.name in values and p.name not in fixed else p
         for p in pipeline.params
     )
     known = {p.name for p in params}
     added = tuple(Param(i.name, i.type, i.default) for i in event.inputs if i.name not in known)
-    return dataclasses.replace(pipeline, params=params + added)
+    return replace(pipeline, params=params + added)
 
 
 def upstream(stage: Stage) -> tuple[str, ...]:

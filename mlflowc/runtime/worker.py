@@ -6,12 +6,12 @@ import os
 import platform
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from mlflowc import __version__
 from mlflowc.errors import Failure
+from mlflowc.frozen import dataclass, field, replace
 from mlflowc.ir.model import Stage, StageOutput
 from mlflowc.runtime import (
     assets,
@@ -49,7 +49,7 @@ _PREEMPTIONS = 3
 _LONGEST_PAUSE = 60.0
 
 
-@dataclass
+@dataclass(slots=True)
 class Shared:
     """What the workers of one run have in common. `commit` is that of the checkout; `cancel` ends
     everything, and `hurry` then does not wait for it; `guard` is the sandbox, None without one.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlflowc.errors import Failure
+from mlflowc.frozen import dataclass, field
 from mlflowc.ir import feeds
 from mlflowc.ir.model import Data, Env, Pipeline, Runner, Stage, Sweep, Value
 from mlflowc.runtime.checkout import Checkout
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 STATE = ".mlpipe"
 
 
-@dataclass
+@dataclass(slots=False)
 class Workspace:
     """`lock` is what the lock file says or will say, `lock_read` what it was read or written as.
 

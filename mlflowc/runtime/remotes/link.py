@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from mlflowc.errors import Failure
+from mlflowc.frozen import dataclass, field
 from mlflowc.runtime.records import OutputRecord, Record
 from mlflowc.runtime.remotes.place import Place
 from mlflowc.runtime.store import Store

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
+from mlflowc.frozen import replace
 from mlflowc.ir.model import Stage, Sweep
 from mlflowc.runtime.hashing import hash_bytes
 from mlflowc.runtime.keys import canonical

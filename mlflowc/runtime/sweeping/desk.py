@@ -9,12 +9,12 @@ outlives the place.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import posixpath
 from collections.abc import Iterator
 from pathlib import Path
 
+from mlflowc.frozen import replace
 from mlflowc.ir.model import Stage
 from mlflowc.runtime.checkout import Checkout
 from mlflowc.runtime.index import StatIndex
@@ -48,7 +48,7 @@ def laid(ws: Workspace, stage: Stage, key: str) -> Iterator[Workspace]:
         target = kept[keep.path.rstrip("/")]
         os.makedirs(target if keep.path.endswith("/") else target.parent, exist_ok=True)  # noqa: PTH103
         (root / keep.path.rstrip("/")).symlink_to(target)
-    desk = dataclasses.replace(ws, root=root, checkout=Checkout(root, StatIndex(None)))
+    desk = replace(ws, root=root, checkout=Checkout(root, StatIndex(None)))
     try:
         yield desk
     finally:

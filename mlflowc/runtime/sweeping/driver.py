@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from mlflowc.errors import Failure
+from mlflowc.frozen import dataclass, field
 from mlflowc.ir import sweeps
 from mlflowc.ir.model import Param, Stage, Sweep, Value
 from mlflowc.ir.sweeps import Part

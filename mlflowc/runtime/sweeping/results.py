@@ -6,10 +6,10 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from mlflowc.errors import Failure
+from mlflowc.frozen import replace
 from mlflowc.ir import sweeps
 from mlflowc.ir.model import Param, Stage, Sweep, Value
 from mlflowc.runtime.keys import canonical

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 
 from mlflowc.errors import Failure
+from mlflowc.frozen import dataclass, replace
 from mlflowc.ir import sweeps
 from mlflowc.ir.sweeps import Part
 from mlflowc.runtime.events import Outcome, StageResult

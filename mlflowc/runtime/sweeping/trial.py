@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
+from mlflowc.frozen import replace
 from mlflowc.runtime import assets
 from mlflowc.runtime.events import Outcome, StageResult
 from mlflowc.runtime.plan import Action, Outputs, Step
