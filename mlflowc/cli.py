@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import importlib
 import os
 import sys
@@ -10,8 +9,7 @@ from keyword import iskeyword
 
 import click
 
-from mlflowc import __version__, terminal
-from mlflowc.errors import Failure
+from mlflowc import __version__, ending
 
 # Name -> the line in `mlpipec --help`. The module is `mlflowc.commands.<name>`, dashes as underscores.
 # In the order shown, by section.
@@ -85,7 +83,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except BrokenPipeError as e:
-            # Click would end with 1; `main` ends quietly.
+            # Click would end with 1; we end quietly.
             raise _ReaderGoneError from e
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -116,60 +114,27 @@ def cli(folder: str | None) -> None:
         os.chdir(folder)
 
 
-_OF_THE_DISK = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG))
-
-
 def main() -> None:
     """Runs the command line and exits: 0, 1 findings or a failed run, 2 usage, 3 a bug, 130 interrupted."""
+    sys.exit(run())
+
+
+def run() -> int:
+    """Runs the command line; the exit code."""
+    return ending.code_of(_call)
+
+
+def _call() -> int:
     try:
         result = cli.main(standalone_mode=False, prog_name="mlpipec")
-        code = result if isinstance(result, int) else 0
-        sys.stdout.flush()
-    except Failure as e:
-        terminal.error(e.message, e.help)
-        code = e.code
+        return result if isinstance(result, int) else 0
     except click.exceptions.NoArgsIsHelpError as e:
         e.show()
-        code = 2
+        return 2
     except click.ClickException as e:
         e.show()
-        code = e.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        print("interrupted", file=sys.stderr)
-        code = 130
-    except (BrokenPipeError, _ReaderGoneError):
-        # The reader went away (`mlpipec graph | head`): nothing to say, and nobody to say it to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
-    except OSError as e:
-        code = _disk_error(e) if e.errno in _OF_THE_DISK else _internal_error()
-    except Exception:
-        code = _internal_error()
-    sys.exit(code)
-
-
-def _disk_error(e: OSError) -> int:
-    # What is in the buffer cannot be written at the end, either.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    where = f"`{e.filename}`" if e.filename else "the output"
-    terminal.error(f"cannot write {where}: {e.strerror}")
-    return 1
-
-
-def _internal_error() -> int:
-    import tempfile
-    import traceback
-
-    text = f"mlpipec {__version__}\n{sys.argv!r}\n\n{traceback.format_exc()}"
-    try:
-        with tempfile.NamedTemporaryFile("w", prefix="mlpipec-", suffix=".log", delete=False) as log:
-            log.write(text)
-        where = log.name
-    except OSError:
-        # Nowhere to write: then here.
-        where = f"this:\n{text}"
-    terminal.error(
-        f"this is a bug in mlpipec: {sys.exc_info()[1]!r}",
-        f"nothing you wrote should do this; please report it with {where}",
-    )
-    return 3
+        return e.exit_code
+    except click.Abort:
+        raise KeyboardInterrupt from None
+    except _ReaderGoneError:
+        raise BrokenPipeError from None

@@ -41,7 +41,7 @@ else:
         """As `dataclasses.field` with these options."""
         return _Field(default, default_factory, compare, repr)
 
-    def replace(value: Any, **changes: Any) -> Any:
+    def replace(value: Any, /, **changes: Any) -> Any:
         """As `dataclasses.replace`."""
         return type(value)(**{n: getattr(value, n) for n in value.__match_args__} | changes)
 

@@ -77,7 +77,7 @@ def command(
     all gates are decided.
     """
     given = overrides(settings)
-    if not (quick.tried or names or event or force or dry or as_json or junit or fix or sandbox != "off"):
+    if not (names or event or force or dry or as_json or junit or fix or sandbox != "off"):
         fresh = quick.run(file, given)
         if fresh is not None:
             return fresh

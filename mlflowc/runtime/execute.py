@@ -10,7 +10,6 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -24,13 +23,14 @@ from mlflowc.runtime.lockfile import LockFile, StageEntry, changing
 from mlflowc.runtime.plan import Action, Outputs, Plan, Step
 from mlflowc.runtime.records import made_text
 from mlflowc.runtime.resources import Resources, Share
-from mlflowc.runtime.sweeping.driver import Done, Driver
-from mlflowc.runtime.sweeping.running import Lost, Opened, Sweeps, problem
+from mlflowc.runtime.threads import Threads
 from mlflowc.runtime.worker import Shared, work
 from mlflowc.runtime.workspace import Workspace
 
 if TYPE_CHECKING:
     from mlflowc.runtime.sandbox.guard import Guard
+    from mlflowc.runtime.sweeping.driver import Done, Driver
+    from mlflowc.runtime.sweeping.running import Lost, Opened, Sweeps
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,7 @@ class _Schedule:
             functools.cache(lambda: commits.checked_out(ws.root)),
             guard=options.guard,
         )
-        self.sweeps = Sweeps(self._shared, options.part)
+        self._sweeping = any(s.stage.sweep is not None for s in plan.steps)
         self._steps = {s.stage.id: s for s in plan.steps}
         self._waiting: dict[str, int] = {}
         self._after: dict[str, list[str]] = {}
@@ -192,10 +192,17 @@ class _Schedule:
             else:
                 self.todo[step.stage.id] = step
 
+    @functools.cached_property
+    def sweeps(self) -> Sweeps:
+        """Those under way."""
+        from mlflowc.runtime.sweeping.running import Sweeps  # most runs have none
+
+        return Sweeps(self._shared, self._options.part)
+
     def run(self) -> None:
         """Until everything is done, one way or another."""
         self._prepare()
-        with _interrupts(self._finished), ThreadPoolExecutor(self._jobs, thread_name_prefix="stage") as pool:
+        with _interrupts(self._finished), Threads(self._jobs, "stage") as pool:
             while True:
                 self._start(pool)
                 if not self._running:
@@ -234,13 +241,16 @@ class _Schedule:
         self._take(stage, outcome)
 
     def _take(self, stage: str, news: StageResult | Opened | Lost | tuple[StageResult, Done]) -> None:
+        if isinstance(news, StageResult):
+            self._done(news)
+            return
+        from mlflowc.runtime.sweeping.running import Lost, Opened  # most runs have no sweep
+
         if isinstance(news, Opened):
             self.sweeps.open(news)
         elif isinstance(news, Lost):
             self._closing.discard(stage)
             self.sweeps.lost(self.sweeps.opened[stage], news)
-        elif isinstance(news, StageResult):
-            self._done(news)
         else:
             self.sweeps.told(self.sweeps.opened[stage], *news)
 
@@ -255,7 +265,7 @@ class _Schedule:
                 self._skip(stage)
         self._ready.extend(s for s in self.todo if not self._waiting[s] and s not in self.results)
 
-    def _start(self, pool: ThreadPoolExecutor) -> None:
+    def _start(self, pool: Threads) -> None:
         passed: list[str] = []
         refused: set[str] = set()
         while self._ready and not self._stopping and not self._resources.full:
@@ -276,10 +286,11 @@ class _Schedule:
                 job = functools.partial(work, self._shared, step, upstream, share.visible)
                 self._submit(pool, stage, share, job)
         self._ready.extendleft(reversed(passed))
-        for opened in list(self.sweeps.opened.values()):
-            self._start_trials(pool, opened)
+        if self._sweeping:
+            for opened in list(self.sweeps.opened.values()):
+                self._start_trials(pool, opened)
 
-    def _start_trials(self, pool: ThreadPoolExecutor, opened: Opened) -> None:
+    def _start_trials(self, pool: Threads, opened: Opened) -> None:
         runner = self.ws.runners.get(opened.step.stage.runner or "")
         while not self._stopping and not self._resources.full:
             share = self._resources.take(runner)
@@ -290,7 +301,9 @@ class _Schedule:
             except Failure as e:
                 self._resources.give(share)
                 del self.sweeps.opened[opened.name]
-                self._done(problem(opened, e))
+                self._done(
+                    StageResult(opened.name, Outcome.FAILED, opened.step.key, message=e.message, help=e.help)
+                )
                 return
             if trial is not None:
                 job = functools.partial(self.sweeps.run, opened, trial, share.visible)
@@ -301,7 +314,7 @@ class _Schedule:
                 self._close(pool, opened)
             return
 
-    def _close(self, pool: ThreadPoolExecutor, opened: Opened) -> None:
+    def _close(self, pool: Threads, opened: Opened) -> None:
         """All trials are done: what the sweep leaves is written; by one job, if several shared the trials."""
         part = self._options.part
         if part is not None and part.index is not None:
@@ -313,7 +326,7 @@ class _Schedule:
             self._closing.add(opened.name)
             self._submit(pool, opened.name, share, functools.partial(self.sweeps.finish, opened))
 
-    def _submit(self, pool: ThreadPoolExecutor, stage: str, share: Share, job: Callable[[], _News]) -> None:
+    def _submit(self, pool: Threads, stage: str, share: Share, job: Callable[[], _News]) -> None:
         def run() -> None:
             try:
                 self._finished.put((stage, job(), share))
@@ -325,7 +338,8 @@ class _Schedule:
 
     def _done(self, result: StageResult, *, quiet: bool = False) -> None:
         self.results[result.stage] = result
-        self.sweeps.opened.pop(result.stage, None)
+        if self._sweeping:
+            self.sweeps.opened.pop(result.stage, None)
         self._outputs[result.stage] = result.outputs if result.outcome.good else None
         if not quiet:
             self._listener.finished(result)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -313,7 +312,7 @@ def _finish(shared: Shared, step: Step, tried: Try, started: float) -> StageResu
         params=ws.values(stage),
         started=started,
         seconds=tried.seconds,
-        host=platform.node(),
+        host=os.uname().nodename,
         commit=shared.commit(),
         log=log,
         tool=__version__,

@@ -64,7 +64,8 @@ class Project:
 
     def call(self, *words: str) -> Answer:
         """`mlpipec WORDS`."""
-        code = quick.answer(words)
+        line = quick.understood(words)
+        code = quick.answer(line) if line else None
         answered = code is not None
         if code is None:
             with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as end:
