@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -120,7 +121,7 @@ def loaded(cwd: Path, *arguments: str) -> set[str]:
     code = (
         "import atexit, sys\n"
         "atexit.register(lambda: print(*sys.modules, file=open('modules.txt', 'w')))\n"
-        "from mlflowc.cli import main\n"
+        "from mlflowc.__main__ import main\n"
         f"sys.argv = ['mlpipec', *{arguments!r}]\n"
         "main()\n"
     )
@@ -162,6 +163,24 @@ def test_nothing_to_do_loads_nothing_heavy(project: Path) -> None:
 def test_exec_on_a_hit_loads_nothing_heavy(project: Path) -> None:
     loaded(project, "run")
     assert loaded(project, "exec", "hello") & HEAVY == set()
+
+
+# Each takes about as long as all that a hit needs of ours.
+SLOW = {"click", "concurrent.futures", "dataclasses", "inspect", "logging", "platform", "mlflowc.cli"}
+
+
+def test_exec_with_nothing_but_a_bundle_loads_nothing_slow(project: Path) -> None:
+    (project / "small.mlpipe").write_text(PIPELINE + "\non push { run = [shout] }\n")
+    loaded(project, "exec", "shout", "--on", "push")
+    loaded(project, "exec", "shout", "--on", "push")
+    shutil.rmtree(project / ".mlpipe" / "states")
+    shutil.rmtree(project / ".mlpipe" / "cache")
+    for name in (".mlpipe/index.db", "mlpipe.lock", "greeting.txt", "loud.txt"):
+        (project / name).unlink()
+    modules = loaded(project, "exec", "shout", "--on", "push")
+    assert (project / "loud.txt").read_text() == "HELLO\n"
+    assert modules & (HEAVY | SLOW) == set()
+    assert "mlflowc.runtime.bundle" in modules
 
 
 def test_version_and_help_load_nothing_heavy(project: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -9,10 +10,16 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import click
 import pytest
 
 from mlflowc import cli, quick
+from mlflowc.commands import exec as exec_
+from mlflowc.commands import executing, running
+from mlflowc.commands.exec import command as exec_command
+from mlflowc.commands.run import command as run_command
 
 PIPELINE = """\
 mlpipe 1
@@ -293,3 +300,55 @@ def test_one_walk_serves_the_quick_and_the_long_way(project: Project) -> None:
     (project.root / "edit").unlink()
     assert "1 ran" in run().stdout
     assert (project.root / "number.txt").read_text() == "5\n3\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["run"], quick.Line()),
+        (["exec", "train"], quick.Line("train")),
+        (["exec", "train", "--on", "push"], quick.Line("train", "push")),
+        (["run", "train"], None),
+        (["exec", "--on", "push"], None),
+        (["exec", "train", "--on"], None),
+        (["exec", "train", "push"], None),
+        (["exec", "train", "--post"], None),
+        (["-C", "elsewhere", "run"], None),
+        (["status"], None),
+        ([], None),
+    ],
+)
+def test_what_takes_no_parser(words: list[str], line: quick.Line | None) -> None:
+    assert quick.understood(words) == line
+
+
+def test_variables_that_say_more_than_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLPIPEC_SANDBOX", "enforce")
+    assert quick.understood(["run"]) is None
+
+
+@pytest.mark.parametrize(
+    ("command", "module", "name", "words", "expected"),
+    [
+        (run_command, running, "bring_up_to_date", [], running.Asked()),
+        (exec_command, exec_, "execute_job", ["train"], executing.Asked("train")),
+        (exec_command, exec_, "execute_job", ["train", "--on", "push"], executing.Asked("train", "push")),
+    ],
+)
+def test_what_takes_no_parser_means_what_the_parser_says(
+    command: click.Command,
+    module: object,
+    name: str,
+    words: list[str],
+    expected: object,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(module, name, asked.append)
+    monkeypatch.setattr(quick, "run", lambda *_: None)
+    monkeypatch.delenv("MLPIPEC_SANDBOX", raising=False)
+    command.main(words, standalone_mode=False)
+    assert [{**dataclasses.asdict(a), "settings": None} for a in asked] == [
+        {**dataclasses.asdict(expected), "settings": None}  # type: ignore[call-overload]
+    ]
+    assert not getattr(asked[0], "settings", None)

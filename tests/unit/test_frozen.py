@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import pickle
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, field
@@ -46,6 +47,70 @@ class Theirs:
 
 
 @frozen.dataclass(frozen=True, slots=True)
+class OursByOurField:
+    """The same with our own `field`."""
+
+    a: int
+    b: str = "b"
+    c: dict[str, int] = frozen.field(default_factory=dict, compare=False)
+    d: float = frozen.field(default=1.5, repr=False)
+
+    @property
+    def doubled(self) -> int:
+        """Methods stay."""
+        return self.a * 2
+
+
+@frozen.dataclass(slots=True)
+class OursToSet:
+    """A mutable one."""
+
+    a: int
+    b: str = "b"
+    c: dict[str, int] = frozen.field(default_factory=dict, compare=False)
+    d: float = frozen.field(default=1.5, repr=False)
+
+    def __post_init__(self) -> None:
+        self.a += 1
+
+    @property
+    def doubled(self) -> int:
+        """Methods stay."""
+        return self.a * 2
+
+
+@dataclasses.dataclass(slots=True)
+class TheirsToSet:
+    """The same."""
+
+    a: int
+    b: str = "b"
+    c: dict[str, int] = field(default_factory=dict, compare=False)
+    d: float = field(default=1.5, repr=False)
+
+    def __post_init__(self) -> None:
+        self.a += 1
+
+    @property
+    def doubled(self) -> int:
+        """Methods stay."""
+        return self.a * 2
+
+
+@frozen.dataclass(slots=False)
+class OursWithRoom:
+    """With a dictionary for what is worked out once."""
+
+    a: int
+    b: list[int] = frozen.field(default_factory=list)
+
+    @functools.cached_property
+    def doubled(self) -> int:
+        """Kept."""
+        return self.a * 2
+
+
+@frozen.dataclass(frozen=True, slots=True)
 class OneField:
     """`planner` has options and no default."""
 
@@ -71,6 +136,10 @@ SEEN: dict[str, Callable[[Any], object]] = {
     ],
     "is one": lambda cls: (dataclasses.is_dataclass(cls), dataclasses.is_dataclass(cls(1))),
     "replaced": lambda cls: dataclasses.replace(cls(1), b="y").b,
+    "replaced by ours": lambda cls: frozen.replace(cls(1), b="y") == dataclasses.replace(cls(1), b="y"),
+    "an unknown one replaced": lambda cls: frozen.replace(cls(1), e="y"),
+    "set at will": lambda cls: set_and_get(cls(1)),
+    "hash": lambda cls: cls.__hash__ is None,
     "as a dictionary": lambda cls: dataclasses.asdict(cls(1)),
     "slots": lambda cls: (cls.__slots__, cls.__match_args__, hasattr(cls(1), "__dict__")),
     "set": lambda cls: setattr(cls(1), "a", 2),
@@ -81,15 +150,32 @@ SEEN: dict[str, Callable[[Any], object]] = {
 }
 
 
+def set_and_get(value: Any) -> object:
+    """The value after a field was set."""
+    value.a = 5
+    return value.a, value.doubled
+
+
 @pytest.mark.parametrize("what", SEEN)
-def test_it_does_what_dataclasses_do(what: str) -> None:
+@pytest.mark.parametrize(
+    "classes", [(Ours, Theirs), (OursByOurField, Theirs), (OursToSet, TheirsToSet)], ids=str
+)
+def test_it_does_what_dataclasses_do(what: str, classes: tuple[type, type]) -> None:
     outcomes: list[object] = []
-    for cls in (Ours, Theirs):
+    for cls in classes:
         try:
             outcomes.append((SEEN[what](cls), None))
         except (TypeError, AttributeError) as e:
-            outcomes.append((None, (type(e), str(e).replace("Theirs", "Ours"))))
+            outcomes.append((None, (type(e), str(e).replace(cls.__name__, ""))))
     assert outcomes[0] == outcomes[1]
+
+
+def test_what_is_worked_out_once_is_kept_where_there_is_room() -> None:
+    made = OursWithRoom(2)
+    assert (made.doubled, made.b) == (4, [])
+    made.a = 3
+    assert (made.doubled, made.a) == (4, 3)
+    assert made == OursWithRoom(3)
 
 
 def test_one_field_and_none() -> None:
