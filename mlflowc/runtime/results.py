@@ -7,9 +7,9 @@ others made counts where the content of both is lost.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
+from mlflowc.frozen import replace
 from mlflowc.ir.model import Stage
 from mlflowc.runtime import measured, metrics
 from mlflowc.runtime.lockfile import StageEntry
