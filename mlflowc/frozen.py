@@ -4,7 +4,8 @@
 seventy such classes and runs for a tenth of a second spends a fifth of its time on that. Here classes share
 the methods that need no code of their own, a constructor is compiled when its class is first used, and what
 `dataclasses.fields` and others look at is made when they look. `field` and `replace` are here, too, for
-`dataclasses` itself takes as long to import as a small command takes to run.
+`dataclasses` itself takes as long to import as a small command takes to run. Of a class that `may_be_late`
+there can be values whose fields are made when they are asked for: see `late`.
 
 Type checkers see those of `dataclasses`. Not for subclasses, `ClassVar`, `InitVar`, or fields with options
 other than `default`, `default_factory`, `compare` and `repr`.
@@ -13,9 +14,9 @@ other than `default`, `default_factory`, `compare` and `repr`.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias, TypeVar
 
 _NOTHING: Any = object()
 
@@ -44,6 +45,54 @@ else:
     def replace(value: Any, /, **changes: Any) -> Any:
         """As `dataclasses.replace`."""
         return type(value)(**{n: getattr(value, n) for n in value.__match_args__} | changes)
+
+
+_MAY = "_may_be_late"
+_Class = TypeVar("_Class", bound=type)
+_Made = TypeVar("_Made")
+
+
+def may_be_late(cls: _Class) -> _Class:
+    """Before `dataclass`: says that `late` may make values of this class."""
+    setattr(cls, _MAY, True)
+    return cls
+
+
+def late(
+    cls: type[_Made],
+    known: Sequence[Any],
+    make: Callable[[Any, str], Iterable[tuple[str, Any]]],
+    source: Any,
+) -> _Made:
+    """A value of `cls` with the first fields as `known`, and the others made when one is asked for.
+
+    `make` is given `source` and a name, and gives names and values: that one, and whichever others it likes.
+    Asked twice (by two threads) it has to give equal values. Nothing else tells this value from others.
+    """
+    made = cls.__new__(cls)
+    setters: dict[str, Callable[[Any, Any], None]] = cls._setters  # type: ignore[attr-defined]
+    for set_field, value in zip(setters.values(), known, strict=False):
+        set_field(made, value)
+    setters["_late"](made, (make, source))
+    return made
+
+
+def _setters_of(cls: Any) -> dict[str, Callable[[Any, Any], None]]:
+    return {name: cls.__dict__[name].__set__ for name in (*cls.__match_args__, "_late")}
+
+
+def _missing(self: Any, name: str) -> Any:
+    """`__getattr__`: a field that was not made yet; all that is made has its place in a slot."""
+    if name not in self.__match_args__:
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+    make, source = self._late
+    setters = self._setters
+    found = None
+    for other, value in make(source, name):
+        setters[other](self, value)
+        if other == name:
+            found = value
+    return found
 
 
 # What a field has: ("value", its default), ("factory", what makes it), or nothing.
@@ -81,7 +130,13 @@ def _define(cls: type, frozen: bool, slots: bool) -> type:
         "__init__": _Late("__init__", lambda made: _constructor(made, names, given)),
         "__dataclass_fields__": _Late("__dataclass_fields__", lambda made: _fields(made, names, given)),
     }
-    if slots:
+    if space.pop(_MAY, False):
+        space |= {
+            "__slots__": (*names, "_late"),
+            "__getattr__": _missing,
+            "_setters": _Late("_setters", _setters_of),
+        }
+    elif slots:
         space["__slots__"] = names
     if frozen:
         space |= {

@@ -181,7 +181,7 @@ def _text(root: Path, name: str) -> str:
     if not isinstance(text, str):
         help = "the pipeline file is text in UTF-8" if "UTF-8" in text.reason else ""
         raise Failure(f"`{name}` cannot be read: {text.reason}", help=help)
-    if not text.strip():
+    if not text or text.isspace():
         raise Failure(
             f"`{name}` is empty", help="`mlpipec init` writes a starter; a file begins with `mlpipe 1`"
         )
@@ -344,7 +344,8 @@ def _fresh(cached: Path, root: Path, text: str) -> ir.Pipeline | None:
 def _current(cached: Path, root: Path, text: str) -> bytes | None:
     """The packed pipeline, if all that it was made of is as it was."""
     try:
-        content = plainfile.read(cached)
+        # Views: the compiled form of a large pipeline is not copied more often than it has to be.
+        content = memoryview(plainfile.read(cached))
         # A flipped bit would be another command.
         if blake3(content[32:]).digest() != content[:32]:
             return None

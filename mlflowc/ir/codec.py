@@ -13,12 +13,13 @@ import json
 import marshal
 import types
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from operator import attrgetter
 from typing import Any, cast
 
+from mlflowc.frozen import late
 from mlflowc.ir import model as ir
 
 # Values of these may stand where others may, too: their JSON says what they are.
@@ -166,6 +167,8 @@ _CLASSES: tuple[type, ...] = tuple(
 _NUMBERS = {c: n for n, c in enumerate(_CLASSES)}
 # Many stages have equal ones: each is written and made once.
 _SHARED = frozenset(_NUMBERS[c] for c in (ir.FileType, ir.Code, ir.ScalarType, ir.Slot))
+_STAGE = _NUMBERS[ir.Stage]
+_STAGE_FIELDS = {name: n for n, name in enumerate(_names(ir.Stage), 1)}
 _ATOMS = frozenset((str, int, float, bool, type(None)))
 
 
@@ -221,12 +224,38 @@ def unpack(data: bytes) -> ir.Pipeline:
     """The pipeline of packed bytes. Raises UndecodableError for bytes that are none."""
     try:
         with _no_collecting():
-            made = _unpacked(marshal.loads(data), {})
+            shared: dict[int, Any] = {}
+            # No object's number is so small.
+            shared[_STAGE] = _stage_maker(shared)
+            made = _unpacked(marshal.loads(data), shared)
     except (ValueError, EOFError, TypeError, IndexError, KeyError, RecursionError) as e:
         raise UndecodableError(str(e)) from None
     if not isinstance(made, ir.Pipeline):
         raise UndecodableError("not a pipeline")
     return made
+
+
+def _stage_maker(shared: dict[int, Any]) -> Callable[[Any, str], Iterable[tuple[str, Any]]]:
+    """Makes the parts of stages when they are asked for: most commands are about few of many stages."""
+
+    def make(packed: tuple[Any, ...], name: str) -> Iterable[tuple[str, Any]]:
+        asked = packed[_STAGE_FIELDS[name]]
+        if not asked or type(asked) in _ATOMS:
+            # Nothing has to be made.
+            return [
+                (n, v) for n, v in zip(_STAGE_FIELDS, packed[1:], strict=True) if not v or type(v) in _ATOMS
+            ]
+        # Many commands want the outputs of all stages. Whoever wants more of one, wants it all.
+        if name == "outputs":
+            return [(name, _unpacked(asked, shared))]
+        _, *fields = packed
+        return zip(
+            _STAGE_FIELDS,
+            [v if not v or type(v) in _ATOMS else _unpacked(v, shared) for v in fields],
+            strict=True,
+        )
+
+    return make
 
 
 def _unpacked(value: Any, shared: dict[int, Any]) -> Any:
@@ -240,6 +269,10 @@ def _unpacked(value: Any, shared: dict[int, Any]) -> Any:
             made = shared.get(key)
             if made is not None:
                 return made
+        if number == _STAGE:
+            if len(value) != len(_STAGE_FIELDS) + 1:
+                raise IndexError("not a stage")
+            return late(ir.Stage, value[1:3], shared[_STAGE], value)
         _, *fields = value
         made = _CLASSES[number](*[v if not v or type(v) in _ATOMS else _unpacked(v, shared) for v in fields])
         if number in _SHARED:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TypeAlias, Union
 
-from mlflowc.frozen import dataclass
+from mlflowc.frozen import dataclass, may_be_late
 
 # A literal of the language or of a parameter file. Lists are tuples.
 Value: TypeAlias = Union[int, float, str, bool, tuple["Value", ...], dict[str, "Value"], None]  # noqa: UP007
@@ -183,6 +183,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+@may_be_late
 class Stage:
     """A cached step. One instance of `each` is one stage.
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import json
+import pickle
+from collections.abc import Callable
 from typing import Any
 
 import jsonschema
@@ -10,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mlflowc import frozen
 from mlflowc.ir import codec, schema
 from mlflowc.ir import model as ir
 
@@ -138,3 +143,74 @@ def test_what_is_no_pipeline_is_refused(text: str) -> None:
 
 def test_fields_that_are_left_out_have_their_defaults() -> None:
     assert codec.loads('{"name": "n", "edition": 1, "file": "f"}') == ir.Pipeline("n", 1, "f")
+
+
+def is_made(stage: ir.Stage, field: str) -> bool:
+    """Whether the field has its value already."""
+    try:
+        object.__getattribute__(stage, field)
+    except AttributeError:
+        return False
+    return True
+
+
+def late_stage() -> tuple[ir.Stage, ir.Stage]:
+    """A stage, and the one that is read back."""
+    made = ir.Stage(
+        "train[de]",
+        "train",
+        ir.Place("a.mlpipe", 1, 2),
+        inputs=(ir.Input("x", ir.FileType("csv"), (ir.PathRef("x.csv"),)),),
+        outputs=(ir.Output("y", ir.FileType("text"), "y.txt"),),
+        retry=2,
+        each=(("lang", "de"),),
+        commands=(("make ", ir.Slot("output", "y")),),
+    )
+    pipeline = ir.Pipeline("p", 1, "a.mlpipe", stages=(made,))
+    return made, codec.unpack(codec.pack(pipeline)).stages[0]
+
+
+def test_parts_of_a_stage_are_made_when_they_are_asked_for() -> None:
+    _, late = late_stage()
+    assert (late.id, late.name) == ("train[de]", "train")
+    assert not any(is_made(late, n) for n in ("place", "retry", "outputs", "commands"))
+    assert late.retry == 2
+    assert is_made(late, "keeps")
+    assert not is_made(late, "outputs")
+    assert late.outputs[0].path == "y.txt"
+    assert not is_made(late, "commands")
+    assert late.commands == (("make ", ir.Slot("output", "y")),)
+    assert is_made(late, "inputs")
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda s: s,
+        repr,
+        hash,
+        copy.copy,
+        copy.deepcopy,
+        dataclasses.asdict,
+        codec.to_json,
+        lambda s: pickle.loads(pickle.dumps(s)),
+        lambda s: frozen.replace(s, retry=3),
+        lambda s: dataclasses.replace(s, retry=3),
+        lambda s: hasattr(s, "commmands"),
+    ],
+    ids=range(11),
+)
+def test_a_stage_that_was_read_back_is_as_any_other(use: Callable[[ir.Stage], object]) -> None:
+    made, late = late_stage()
+    assert use(late) == use(made)
+    made, late = late_stage()
+    late.outputs  # noqa: B018
+    assert use(late) == use(made)
+
+
+def test_a_stage_that_was_read_back_cannot_be_set_and_has_no_other_fields() -> None:
+    _, late = late_stage()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        late.retry = 3  # type: ignore[misc]
+    with pytest.raises(AttributeError, match="'Stage' object has no attribute 'commmands'"):
+        late.commmands  # type: ignore[attr-defined]  # noqa: B018
