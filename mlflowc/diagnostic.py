@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import textwrap
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from mlflowc.frozen import dataclass
 from mlflowc.span import Span
 
 

@@ -7,7 +7,6 @@ fast path imports neither the parser nor anything else that is heavy.
 
 from __future__ import annotations
 
-import gc
 import glob
 import marshal
 import os
@@ -22,6 +21,7 @@ from blake3 import blake3
 
 from mlflowc import __version__, plainfile
 from mlflowc.errors import Failure
+from mlflowc.garbage import no_collecting
 
 if TYPE_CHECKING:
     from mlflowc.compile import Compiled
@@ -54,15 +54,23 @@ def load(file: str | None = None, *, overrides: Mapping[str, str] = _NONE) -> Pr
     text = _text(root, name)
     cached = root / STATE / "compiled" / _cache_name(name, overrides)
     pipeline = _fresh(cached, root, text)
-    if pipeline is not None:
-        return Project(root, pipeline)
+    if pipeline is None:
+        # Until the compiler's trees are gone again: see there.
+        with no_collecting():
+            pipeline = _compile_and_keep(root, name, text, overrides, cached)
+    return Project(root, pipeline)
+
+
+def _compile_and_keep(
+    root: Path, name: str, text: str, overrides: Mapping[str, str], cached: Path
+) -> ir.Pipeline:
     compiled = _compile(root, name, text, overrides)
     if compiled.diagnostics:
         _print(compiled)
     if compiled.pipeline is None:
         raise Failure(f"`{name}` does not compile", help="`mlpipec explain CODE` says more of a message")
     _keep(cached, compiled, text)
-    return Project(root, compiled.pipeline)
+    return compiled.pipeline
 
 
 def repository_root(root: Path) -> Path:
@@ -276,13 +284,8 @@ def kind_of(path: str) -> str:
 def _compile(root: Path, name: str, text: str, overrides: Mapping[str, str]) -> Compiled:
     from mlflowc.compile import compile_text  # lark and yaml: not on the fast path
 
-    collecting = gc.isenabled()
-    gc.disable()  # trees that live until the end: looking for garbage in them takes a third of the time
-    try:
+    with no_collecting():
         return compile_text(name, text, Disk(root), overrides)
-    finally:
-        if collecting:
-            gc.enable()
 
 
 def _print(compiled: Compiled) -> None:

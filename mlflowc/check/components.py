@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from mlflowc.check import params as parameters
 from mlflowc.check import values
 from mlflowc.check.context import Context
@@ -13,6 +11,7 @@ from mlflowc.check.references import chain
 from mlflowc.check.signatures import Signature
 from mlflowc.check.types import Types
 from mlflowc.diagnostic import Check, Label, Severity
+from mlflowc.frozen import dataclass
 from mlflowc.ir import model as ir
 from mlflowc.resolve.scope import Scope
 from mlflowc.span import Span

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from mlflowc.check.model import Reference
 from mlflowc.diagnostic import Check, Diagnostic, Fix, Label
+from mlflowc.frozen import dataclass, field
 from mlflowc.ir import model as ir
 from mlflowc.resolve.loader import Loader
 from mlflowc.resolve.modules import Modules

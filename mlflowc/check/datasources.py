@@ -5,7 +5,6 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from mlflowc.check import auths, infer, values
@@ -15,6 +14,7 @@ from mlflowc.check.model import Block
 from mlflowc.check.signatures import settle
 from mlflowc.check.types import Types
 from mlflowc.errors import Failure
+from mlflowc.frozen import dataclass
 from mlflowc.ir import feeds
 from mlflowc.ir import model as ir
 from mlflowc.resolve import dvctracking

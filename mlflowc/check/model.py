@@ -8,9 +8,9 @@ Nodes are in the order of the source; `mlflowc.lower` puts stages in topological
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from mlflowc.frozen import dataclass
 from mlflowc.ir import model as ir
 from mlflowc.span import Source, Span
 from mlflowc.syntax import ast

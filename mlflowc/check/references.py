@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from mlflowc.check import values
@@ -11,6 +10,7 @@ from mlflowc.check.context import Context
 from mlflowc.check.lattice import spell_value
 from mlflowc.check.signatures import Instance, Offer, Scalar, Signature, shown
 from mlflowc.diagnostic import Check, Label, Severity
+from mlflowc.frozen import dataclass, replace
 from mlflowc.ir import model as ir
 from mlflowc.ir import sweeps
 from mlflowc.resolve import scope as scopes

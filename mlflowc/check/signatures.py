@@ -6,13 +6,13 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 
 from mlflowc.check import infer, values
 from mlflowc.check.context import Context
 from mlflowc.check.lattice import ANY, TABLES, spell_value
 from mlflowc.check.types import Types
 from mlflowc.diagnostic import Check, Label, Severity
+from mlflowc.frozen import dataclass, replace
 from mlflowc.ir import model as ir
 from mlflowc.resolve import scope as scopes
 from mlflowc.resolve.scope import Entry, Scope

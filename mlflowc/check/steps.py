@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 from mlflowc.check import auths, values
@@ -16,6 +15,7 @@ from mlflowc.check.references import References, chain
 from mlflowc.check.signatures import SAME_PATH, Instance, Scalar, Signature, filled, says_all
 from mlflowc.check.templates import Names, command
 from mlflowc.diagnostic import Label
+from mlflowc.frozen import dataclass, field
 from mlflowc.ir import model as ir
 from mlflowc.resolve import scope as scopes
 from mlflowc.resolve.scope import Entry, Scope

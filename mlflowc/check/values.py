@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import posixpath
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from mlflowc.check.context import Context
 from mlflowc.check.lattice import spell_value
 from mlflowc.diagnostic import Check, Edit, Fix, Label, Severity
+from mlflowc.frozen import dataclass, field
 from mlflowc.ir import model as ir
 from mlflowc.span import Span
 from mlflowc.spell import nearest

@@ -8,18 +8,17 @@ the version that wrote it.
 
 from __future__ import annotations
 
-import gc
 import json
 import marshal
 import types
 import typing
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from functools import cache
 from operator import attrgetter
 from typing import Any, cast
 
 from mlflowc.frozen import late
+from mlflowc.garbage import no_collecting
 from mlflowc.ir import model as ir
 
 # Values of these may stand where others may, too: their JSON says what they are.
@@ -174,20 +173,8 @@ _ATOMS = frozenset((str, int, float, bool, type(None)))
 
 def pack(pipeline: ir.Pipeline) -> bytes:
     """The pipeline as bytes for `unpack` of the same version."""
-    with _no_collecting():
+    with no_collecting():
         return marshal.dumps(_packed(pipeline, {}))
-
-
-@contextmanager
-def _no_collecting() -> Iterator[None]:
-    """Hundreds of thousands of new objects, none of them garbage: looking takes most of the time."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
 
 
 def _packed(value: Any, shared: dict[Any, Any]) -> Any:
@@ -223,7 +210,7 @@ _FIELDS = tuple(_fields_of(c) for c in _CLASSES)
 def unpack(data: bytes) -> ir.Pipeline:
     """The pipeline of packed bytes. Raises UndecodableError for bytes that are none."""
     try:
-        with _no_collecting():
+        with no_collecting():
             shared: dict[int, Any] = {}
             # No object's number is so small.
             shared[_STAGE] = _stage_maker(shared)

@@ -12,11 +12,11 @@ import json
 import os
 import posixpath
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mlflowc.errors import Failure
+from mlflowc.frozen import dataclass
 
 ENDING = ".dvc"
 LOCK = "dvc.lock"

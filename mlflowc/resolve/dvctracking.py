@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from mlflowc.errors import Failure
+from mlflowc.frozen import dataclass
 from mlflowc.resolve import dvcfiles
 from mlflowc.resolve.dvcfiles import ENDING, LOCK, Tracked
 from mlflowc.spell import nearest

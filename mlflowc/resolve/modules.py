@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass
 
 from mlflowc.diagnostic import Check, Diagnostic, Label, Severity
+from mlflowc.frozen import dataclass
 from mlflowc.resolve.loader import Loader, Unreadable
 from mlflowc.span import Source, Span
 from mlflowc.spell import nearest

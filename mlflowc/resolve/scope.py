@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from mlflowc.diagnostic import Check, Diagnostic, Label, Severity
+from mlflowc.frozen import dataclass, field
 from mlflowc.resolve.modules import Modules
 from mlflowc.span import Span
 from mlflowc.spell import nearest

@@ -7,9 +7,9 @@ than a syntax error.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from mlflowc.frozen import dataclass, field
 from mlflowc.span import Span
 
 

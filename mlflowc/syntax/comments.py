@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from mlflowc.frozen import dataclass, field
 from mlflowc.span import Span
 from mlflowc.syntax import ast
 

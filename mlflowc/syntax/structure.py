@@ -8,9 +8,9 @@ left as it does. So one forgotten bracket costs one line, not the rest of the fi
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 
 from mlflowc.diagnostic import Diagnostic, Label
+from mlflowc.frozen import dataclass, field
 from mlflowc.span import Source, Span
 from mlflowc.syntax import checks
 from mlflowc.syntax.lexer import MAX_DEPTH
