@@ -281,9 +281,14 @@ class Facts:
 
 def placed(step: AnyStep, kind: str) -> set[str]:
     """The names of `kind` (`input`, `output`, `param`) that placeholders of the step's commands stand for."""
-    slots = [slot.value for text in step.texts for slot in text.slots]
-    all_at_once = {n for s in slots if s.kind == f"{kind}s" for n in s.name.split(",")}
-    return {s.name for s in slots if s.kind == kind} | all_at_once
+    found: set[str] = set()
+    for text in step.texts:
+        for slot in text.slots:
+            if slot.value.kind == kind:
+                found.add(slot.value.name)
+            elif slot.value.kind == f"{kind}s":
+                found.update(slot.value.name.split(","))
+    return found
 
 
 def _sources(step: AnyStep) -> list[str]:

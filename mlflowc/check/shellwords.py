@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from mlflowc.span import Source, Span
 
-_SEPARATORS = ";|&()\n"
+_SEPARATORS = frozenset(";|&()\n")
+_BETWEEN = _SEPARATORS | frozenset(" \t\r<>")
 _PLAIN = re.compile(r"[A-Za-z0-9_./,:=+@%^~!-]+")
 # A whole word of such characters, or one placeholder alone, with what ends it: most of what commands are.
 _WORD = re.compile(r"[ \t]*(([A-Za-z0-9_./,:=+@%^~!-]+)|\{\{[a-z0-9_. ]+\}\})(?=[ \t\n;|()]|\Z)")
@@ -73,10 +74,16 @@ class _Reader:
             if not in_word and not quote:
                 whole = _WORD.match(self._text, self._at, self._end)
                 if whole is not None:
-                    span = Span(self._file, whole.start(1), whole.end())
-                    placed = whole[2] is None
-                    yield Word("" if placed else whole[2], span, self._first, False, placed, self._glue)
-                    self._at, self._first, self._glue = whole.end(), False, ""
+                    start, end = whole.span(1)
+                    span, plain_text = Span(self._file, start, end), whole[2]
+                    placed = plain_text is None
+                    yield Word("" if placed else plain_text, span, self._first, False, placed, self._glue)
+                    self._at, self._first, self._glue = end, False, ""
+                    continue
+                between = self._text[self._at]
+                if between in _BETWEEN:
+                    self._between(self._at, between)
+                    self._at += 1
                     continue
             start = self._at
             plain = _PLAIN.match(self._text, start, self._end)
@@ -103,11 +110,10 @@ class _Reader:
                     self._chars.append(char)
             elif char in "\"'":
                 quote, in_word, self._quoted = char, True, True
-            elif char in " \t\r" or char in _SEPARATORS or char in "<>":
+            elif char in _BETWEEN:
                 yield from self._word(start)
                 in_word = False
-                if char in _SEPARATORS and not self._redirects(start):
-                    self._first, self._glue = True, char if char != self._glue else char * 2
+                self._between(start, char)
             elif char == "\\" and start + size < self._end:
                 # The shell's own escape: the next character as it stands; a line break goes away.
                 self._at = start + size
@@ -135,6 +141,11 @@ class _Reader:
         if text[at] == "\\" and at + 1 < self._end:
             return _ESCAPED.get(text[at + 1], text[at + 1]), 2
         return text[at], 1
+
+    def _between(self, at: int, char: str) -> None:
+        """Takes in what stands between words: a separator begins a command."""
+        if char in _SEPARATORS and not self._redirects(at):
+            self._first, self._glue = True, char if char != self._glue else char * 2
 
     def _redirects(self, at: int) -> bool:
         """Whether the `&` there belongs to a redirection, as in `2>&1` and `&> file`."""

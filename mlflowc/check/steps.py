@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from mlflowc.check import auths, values
@@ -417,16 +418,18 @@ def _commands(
     common: _Common, run: ast.Expr, signature: Signature, instance: Instance, body: _Body
 ) -> list[Text]:
     ctx = common.tools.ctx
+    inputs, outputs, keeps = _declared(signature)
+    inputs.update(p.value.name for p in body.inputs)
     known = Names(
         signature.entry.kind,
-        {p.value.name for p in body.inputs} | _declared(signature, ast.InItem),
-        _declared(signature, ast.OutItem) if signature.entry.kind == "stage" else set(),
-        _declared(signature, ast.KeepItem) if signature.entry.kind == "stage" else set(),
+        inputs,
+        outputs if signature.entry.kind == "stage" else set(),
+        keeps if signature.entry.kind == "stage" else set(),
         dict(instance.each),
         {n for p in body.params for n in p.value},
         instance.names["stage"],
         {n: body.bound.get(n) for n in open_params(signature)} if signature.component else None,
-        _together(signature, body),
+        partial(_together, signature, body),
     )
     texts: list[Text] = []
     for item in run.items if isinstance(run, ast.ListExpr) else (run,):
@@ -454,9 +457,16 @@ def _together(signature: Signature, body: _Body) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _declared(signature: Signature, kind: type[ast.InItem | ast.OutItem | ast.KeepItem]) -> set[str]:
-    found: set[str] = set()
+def _declared(signature: Signature) -> tuple[set[str], set[str], set[str]]:
+    """The names of inputs, outputs and kept paths."""
+    inputs: set[str] = set()
+    outputs: set[str] = set()
+    keeps: set[str] = set()
     for item in (*signature.items, *signature.added):
-        if isinstance(item, ast.InItem | ast.OutItem | ast.KeepItem) and isinstance(item, kind):
-            found.add(item.name.parts[-1].text if isinstance(item, ast.InItem) else item.name.text)
-    return found
+        if isinstance(item, ast.InItem):
+            inputs.add(item.name.parts[-1].text)
+        elif isinstance(item, ast.OutItem):
+            outputs.add(item.name.text)
+        elif isinstance(item, ast.KeepItem):
+            keeps.add(item.name.text)
+    return inputs, outputs, keeps

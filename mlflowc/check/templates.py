@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from mlflowc.check.components import Binding
@@ -79,7 +80,7 @@ CHECKS = (PLACEHOLDER, UNDECLARED)
 class Names(NamedTuple):
     """What the placeholders of one step may name. `bound` are a component's own parameters (None where a
     stage
-    gives one no value), and None in a stage that is not made of one. `all` are the names that `{{inputs}}`,
+    gives one no value), and None in a stage that is not made of one. `all` gives the names that `{{inputs}}`,
     `{{outputs}}` and `{{params}}` stand for."""
 
     kind: str
@@ -90,7 +91,7 @@ class Names(NamedTuple):
     params: set[str]
     stage: str
     bound: dict[str, Binding | None] | None
-    all: dict[str, tuple[str, ...]]
+    all: Callable[[], dict[str, tuple[str, ...]]]
 
 
 def command(ctx: Context, literal: ast.Str, names: Names, params: Params) -> Text:
@@ -124,8 +125,8 @@ def _slot(
             return ir.Slot(kind, text)
     if text.startswith("params."):
         return _param(ctx, part, text.removeprefix("params."), names, params)
-    if text in names.all:
-        return ir.Slot(text, ",".join(names.all[text]))
+    if text in ("inputs", "outputs", "params") and text in (found := names.all()):
+        return ir.Slot(text, ",".join(found[text]))
     if text == "stage" and names.kind == "stage":
         return names.stage
     candidates = [

@@ -166,7 +166,7 @@ _CLASSES: tuple[type, ...] = tuple(
 _NUMBERS = {c: n for n, c in enumerate(_CLASSES)}
 # Many stages have equal ones: each is written and made once.
 _SHARED = frozenset(_NUMBERS[c] for c in (ir.FileType, ir.Code, ir.ScalarType, ir.Slot))
-_STAGE = _NUMBERS[ir.Stage]
+_STAGE, _SLOT = _NUMBERS[ir.Stage], _NUMBERS[ir.Slot]
 _STAGE_FIELDS = {name: n for n, name in enumerate(_names(ir.Stage), 1)}
 _ATOMS = frozenset((str, int, float, bool, type(None)))
 
@@ -193,8 +193,8 @@ def _packed(value: Any, shared: dict[Any, Any]) -> Any:
     fields = _FIELDS[number](value)
     made = (number, *[v if type(v) in _ATOMS or not v else _packed(v, shared) for v in fields])
     if alike:
-        # `1` and `1.0` are equal, and must not become one: the text tells them apart.
-        made = shared[id(value)] = shared.setdefault(repr(made), made)
+        # `1` and `1.0` are equal, and must not become one: the text tells them apart. A slot is all text.
+        made = shared[id(value)] = shared.setdefault(made if number == _SLOT else repr(made), made)
     return made
 
 

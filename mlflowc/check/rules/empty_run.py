@@ -35,6 +35,9 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
     """Commands of spaces and comments only."""
     for step in facts.steps:
         for text in step.texts:
+            first = text.value[0] if text.value else ""
+            if not isinstance(first, str) or first.lstrip()[:1] not in ("", "#"):
+                continue
             literal = "".join(part if isinstance(part, str) else "x" for part in text.value)
             if not any(line.strip() and not line.lstrip().startswith("#") for line in literal.splitlines()):
                 yield Diagnostic.of(

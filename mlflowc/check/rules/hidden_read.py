@@ -49,7 +49,9 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
         taken: set[tuple[str, str]] | None = None
         for text in step.texts:
             for word in facts.command(text).words:
-                item = facts.writers.get(normal(word.text)) if word.text and not word.open else None
+                # Most words are no paths, and normal as they are.
+                path = normal(word.text) if "/" in word.text else word.text
+                item = facts.writers.get(path) if path and not word.open else None
                 if item is None or item.step.value.id == ident(step) or step.value.dir:
                     continue
                 taken = _taken(step) if taken is None else taken

@@ -43,10 +43,10 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
         if not step.inputs or not facts.visible(step):
             continue
         used = placed(step, "input")
-        words = [word.text for text in step.texts for word in facts.command(text).words]
         for part in step.inputs:
             if part.value.name in used:
                 continue
+            words = [word.text for text in step.texts for word in facts.command(text).words]
             paths = [p for source in part.value.sources if (p := _path(facts, source))]
             if any(path in word for path in paths for word in words) or not paths:
                 continue

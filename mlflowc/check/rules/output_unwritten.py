@@ -38,11 +38,13 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
         if not step.outputs or not facts.visible(step):
             continue
         used = placed(step, "output")
-        words = [word.text for text in step.texts for word in facts.command(text).words]
         for part in step.outputs:
+            if part.value.name in used:
+                continue
             path = normal(part.value.path)
             tail = path.rpartition("/")[2]
-            if part.value.name in used or any(path in word or tail in word for word in words):
+            words = [word.text for text in step.texts for word in facts.command(text).words]
+            if any(path in word or tail in word for word in words):
                 continue
             # A folder named as an output or argument around it may receive it.
             folders = {path[:n] for n, c in enumerate(path) if c == "/"}

@@ -40,6 +40,8 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
     for step in facts.typed.stages:
         for part in step.inputs:
             for source in part.value.sources:
+                if isinstance(source, ir.StageOutput):
+                    continue
                 read = source.path if isinstance(source, ir.PathRef) else getattr(source, "pattern", "")
                 own = [i.part for i in facts.read_by(source) if i.step.value.id == step.value.id]
                 found = [(o.value.path, o.source or o.span) for o in own]

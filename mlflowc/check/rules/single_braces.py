@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from mlflowc.check.facts import Facts, places
+from mlflowc.check.facts import AnyStep, Facts, places
 from mlflowc.diagnostic import Check, Diagnostic, Edit, Fix, Severity, explanation
 from mlflowc.span import Span
 
@@ -41,8 +41,6 @@ CHECK = Check(
 def check(facts: Facts) -> Iterator[Diagnostic]:
     """Single braces around a name that the step has, and `$` before a placeholder."""
     for step in facts.steps:
-        names = {part.value.name for part in step.inputs} | {part.value.name for part in places(step)}
-        names |= {f"params.{name}" for name in step.value.params}
         for text in step.texts:
             source = facts.typed.sources.get(text.span.file)
             if source is None:
@@ -57,7 +55,7 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
                     fix=Fix("take the `$` away", (Edit(dollar, ""),)),
                 )
             for match in _OPENED.finditer(source.text, text.span.start, text.span.end):
-                if match[1].partition(".")[0] not in {n.partition(".")[0] for n in names}:
+                if match[1].partition(".")[0] not in {n.partition(".")[0] for n in _names(step)}:
                     continue
                 end = Span(text.span.file, match.end(), match.end())
                 yield Diagnostic.of(
@@ -68,7 +66,7 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
                     fix=Fix(f"write `{{{{{match[1]}}}}}`", (Edit(end, "}" * (2 - len(match[2]))),)),
                 )
             for match in _SINGLE.finditer(source.text, text.span.start, text.span.end):
-                if match[1] not in names:
+                if match[1] not in _names(step):
                     continue
                 span = Span(text.span.file, *match.span())
                 yield Diagnostic.of(
@@ -78,3 +76,9 @@ def check(facts: Facts) -> Iterator[Diagnostic]:
                     help=f"a placeholder is `{{{{{match[1]}}}}}`",
                     fix=Fix(f"write `{{{{{match[1]}}}}}`", (Edit(span, f"{{{{{match[1]}}}}}"),)),
                 )
+
+
+def _names(step: AnyStep) -> set[str]:
+    """What a placeholder of the step may name."""
+    names = {part.value.name for part in step.inputs} | {part.value.name for part in places(step)}
+    return names | {f"params.{name}" for name in step.value.params}
