@@ -115,13 +115,8 @@ class _Reader:
                 in_word = False
                 self._between(start, char)
             elif char == "\\" and start + size < self._end:
-                # The shell's own escape: the next character as it stands; a line break goes away.
-                self._at = start + size
-                escaped, more = self._next()
-                size += more
-                if escaped not in ("\n", "{{"):
-                    in_word = True
-                    self._chars.append(escaped)
+                in_word |= self._escape(start + size)
+                size = self._at - start
             elif char == "#" and not in_word:
                 self._skip_line()
             else:
@@ -141,6 +136,17 @@ class _Reader:
         if text[at] == "\\" and at + 1 < self._end:
             return _ESCAPED.get(text[at + 1], text[at + 1]), 2
         return text[at], 1
+
+    def _escape(self, at: int) -> bool:
+        """The shell's own escape, before `at`: the next character as it stands, and whether it is part of a
+        word; a line break goes away."""
+        self._at = at
+        escaped, size = self._next()
+        self._at = at + size
+        if escaped in ("\n", "{{"):
+            return False
+        self._chars.append(escaped)
+        return True
 
     def _between(self, at: int, char: str) -> None:
         """Takes in what stands between words: a separator begins a command."""
