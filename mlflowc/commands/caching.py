@@ -10,15 +10,12 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlflowc import project
 from mlflowc.commands import sharing
 from mlflowc.errors import Failure
-from mlflowc.runtime import bundle, inuse, pins, survey
-from mlflowc.runtime import collect as collecting
-from mlflowc.runtime.bundle import Bundle, BundleError
-from mlflowc.runtime.collect import Collector, Limits
+from mlflowc.runtime import inuse, pins
 from mlflowc.runtime.plan import Action, Plan, make_plan
 from mlflowc.runtime.progress import count, size
 from mlflowc.runtime.records import Record
@@ -28,6 +25,10 @@ from mlflowc.runtime.remotes.link import Link
 from mlflowc.runtime.remotes.place import Place
 from mlflowc.runtime.remotes.transport import RemoteError
 from mlflowc.runtime.workspace import Workspace, open_workspace
+
+if TYPE_CHECKING:
+    # What only one of them needs is imported by it: a push and a pull should not wait for that.
+    from mlflowc.runtime.survey import Survey
 
 Told = tuple[list[str], dict[str, Any]]
 
@@ -108,7 +109,7 @@ def pull(file: str | None, remote: str | None, targets: Sequence[str]) -> Fetche
         try:
             ws.prepare()
             with inuse.using(ws.cache_state):
-                plan = make_plan(ws, targets)
+                plan = make_plan(ws, targets, stored=True)
                 for step in plan.steps:
                     if step.action is Action.KEEP or _stored(ws, step.outputs):
                         done.here.append(step.stage.id)
@@ -127,6 +128,8 @@ def pull(file: str | None, remote: str | None, targets: Sequence[str]) -> Fetche
 
 def collect(file: str | None, limits: tuple[float | None, float | None], *, refs: bool, dry: bool) -> Told:
     """Clears up the cache. Raises `Failure`."""
+    from mlflowc.runtime import collect as collecting
+
     keep, most = limits
     with workspace(file) as ws:
         ws.prepare()
@@ -134,9 +137,10 @@ def collect(file: str | None, limits: tuple[float | None, float | None], *, refs
             locks = [ws.lock, *(collecting.locks_of_refs(ws.root) if refs else [])]
             if ws.shared is not None:
                 locks += ws.shared.locks_of_others(ws.root)
-            collector = Collector(ws.store, ws.index, ws.fs, locks, ws.clock.now(), ws.root)
+            collector = collecting.Collector(ws.store, ws.index, ws.fs, locks, ws.clock.now(), ws.root)
             try:
-                done = collector.collect(Limits(keep, None if most is None else int(most)), dry=dry)
+                limits_now = collecting.Limits(keep, None if most is None else int(most))
+                done = collector.collect(limits_now, dry=dry)
             except OSError as e:
                 raise Failure(f"cannot clear up the cache: {e.strerror}") from e
     would = "would go" if dry else "removed"
@@ -156,6 +160,8 @@ def collect(file: str | None, limits: tuple[float | None, float | None], *, refs
 
 def verify_local(file: str | None) -> Told:
     """Hashes all of the cache again."""
+    from mlflowc.runtime import survey
+
     with workspace(file) as ws:
         found = survey.verify(ws.store)
         dropped = os.access(ws.store.root, os.W_OK)
@@ -178,7 +184,7 @@ def verify_remote(file: str | None, remote: str | None, *, drop: bool) -> Told:
     return [*doubtful, *lines], {**values, "doubtful": found.doubtful, "signed": found.signed}
 
 
-def _surveyed(found: survey.Survey, damaged: str) -> Told:
+def _surveyed(found: Survey, damaged: str) -> Told:
     lines = [f"{damaged}: {d}" for d in found.damaged]
     if found.incomplete:
         lines.append(f"without all of their content: {count(len(found.incomplete), 'result')}")
@@ -194,6 +200,8 @@ def _surveyed(found: survey.Survey, damaged: str) -> Told:
 
 def stat(file: str | None, remote: str | None) -> Told:
     """How much there is. A remote that cannot be asked is a warning."""
+    from mlflowc.runtime import survey
+
     with workspace(file) as ws:
         here = survey.stat(ws.store)
         lines = [
@@ -232,6 +240,8 @@ def _count_remote(hub: Hub) -> dict[str, dict[str, int]]:
 
 def export(file: str | None, target: Path, targets: Sequence[str], *, everything: bool) -> Told:
     """Writes results into one file. Raises `Failure`."""
+    from mlflowc.runtime import bundle
+
     with workspace(file) as ws:
         ws.prepare()
         with inuse.using(ws.cache_state):
@@ -239,8 +249,8 @@ def export(file: str | None, target: Path, targets: Sequence[str], *, everything
             whole = [r for r in found if _stored(ws, r.outputs)]
             lost = [r.stage for r in found if r not in whole]
             try:
-                written = bundle.write(Bundle("export", tuple(whole)), target.absolute(), ws.store)
-            except BundleError as e:
+                written = bundle.write(bundle.Bundle("export", tuple(whole)), target.absolute(), ws.store)
+            except bundle.BundleError as e:
                 raise Failure(f"cannot export: {e}") from e
             except OSError as e:
                 raise Failure(f"cannot write `{target}`: {e.strerror}") from e
@@ -252,6 +262,8 @@ def export(file: str | None, target: Path, targets: Sequence[str], *, everything
 
 def take_in(file: str | None, source: Path) -> Told:
     """Takes in the results of a file. Raises `Failure`."""
+    from mlflowc.runtime import bundle
+
     with workspace(file) as ws:
         if not source.is_file():
             raise Failure(f"there is no file `{source}`")
@@ -259,7 +271,7 @@ def take_in(file: str | None, source: Path) -> Told:
         with inuse.using(ws.cache_state):
             try:
                 got = bundle.read(source, ws.store, ws.fs)
-            except BundleError as e:
+            except bundle.BundleError as e:
                 raise Failure(f"`{source}` {e}", help="nothing of it was taken in") from e
             ws.store.sync()
     sharing.tell_unlike(got.unlike)
@@ -341,7 +353,8 @@ def _records(ws: Workspace, targets: Sequence[str], everything: bool) -> tuple[l
     """The results of targets that are here, and the stages without one."""
     if everything:
         return list(ws.store.records()), []
-    plan: Plan = make_plan(ws, targets)
+    # Where results stand is of no interest: they come from the cache.
+    plan: Plan = make_plan(ws, targets, stored=True)
     found, absent = [], []
     for step in plan.steps:
         good = step.action in (Action.KEEP, Action.RESTORE)

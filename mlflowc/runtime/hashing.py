@@ -19,7 +19,7 @@ def is_name(digest: object) -> bool:
     return isinstance(digest, str) and digest.isalnum() and digest.isascii()
 
 
-def hash_bytes(data: bytes) -> str:
+def hash_bytes(data: bytes | memoryview) -> str:
     """The hash of `data`."""
     return blake3(data).hexdigest()
 

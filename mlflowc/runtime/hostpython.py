@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -9,10 +10,14 @@ import sys
 from functools import cache
 from pathlib import Path
 
+from mlflowc.runtime import interpreters, venvs
+from mlflowc.runtime.hashing import hash_bytes
+from mlflowc.runtime.ports import LocalFileSystem
 from mlflowc.runtime.shell import invocations
 
 _PYTHON = re.compile(r"python(?:3(?:\.\d+)?)?")
 _VERSIONED = re.compile(r"python(3\.\d+)")
+_VERSION = re.compile(r"\d+\.\d+")
 # Programs that are Python programs, or start the `python` on PATH.
 _TOOL = re.compile(r"jupyter|papermill|ipython|torchrun|accelerate|pytest|streamlit|deepspeed")
 _HINT = re.compile(rf"python|\.py|\.sh|\./|{_TOOL.pattern}")
@@ -52,14 +57,39 @@ def _version(path: str, _pyenv: str, _folder: str) -> str:
         return f"{sys.version_info[0]}.{sys.version_info[1]}"
     settings = Path(path).parent.parent / "pyvenv.cfg"
     try:
-        found = re.search(r"^version(?:_info)?\s*=\s*(\d+\.\d+)", settings.read_text("utf-8"), re.MULTILINE)
-        if found:
-            return found[1]
+        said = re.search(r"^version(?:_info)?\s*=\s*(\d+\.\d+)", settings.read_text("utf-8"), re.MULTILINE)
+        if said:
+            return said[1]
     except (OSError, UnicodeDecodeError):
         pass
     match = _VERSIONED.fullmatch(Path(real).name)
     if match and not _is_script(real):
         return match[1]
+    looks = interpreters.looks(Path(path).name)
+    kept = venvs.cache_folder() / "interpreters" / hash_bytes(repr(looks).encode())
+    if looks is not None and (found := _kept(kept)):
+        return found
+    version = _asked(path)
+    if looks is not None and version and interpreters.looks(Path(path).name) == looks:
+        # Nobody waits for it: where it cannot be kept, it is asked again.
+        with contextlib.suppress(OSError):
+            LocalFileSystem().make_folder(kept.parent)
+            LocalFileSystem().write(kept, version.encode())
+    return version
+
+
+def _kept(path: Path) -> str:
+    """What was kept of an interpreter that looked the same: starting one through a version manager's script
+    takes longer than many a command of ours.
+    """
+    try:
+        version = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return version if _VERSION.fullmatch(version) else ""
+
+
+def _asked(path: str) -> str:
     import subprocess  # slow to import, and seldom needed
 
     try:
@@ -73,7 +103,7 @@ def _version(path: str, _pyenv: str, _folder: str) -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     version = done.stdout.strip()
-    return version if done.returncode == 0 and re.fullmatch(r"\d+\.\d+", version) else ""
+    return version if done.returncode == 0 and _VERSION.fullmatch(version) else ""
 
 
 def _is_script(path: str) -> bool:

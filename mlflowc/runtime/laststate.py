@@ -16,7 +16,6 @@ import contextlib
 import glob
 import marshal
 import os
-import shutil
 import sys
 import time
 from collections.abc import Iterable
@@ -26,6 +25,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from blake3 import blake3
 
 from mlflowc import __version__, plainfile
+from mlflowc.runtime import interpreters
 from mlflowc.runtime.kinds import kind
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def _same(prefix: str, state: dict[str, Any], keep: bool) -> bool:
         return False
     if any(os.environ.get(name) != value for name, value in state["variables"]):
         return False
-    if any(_interpreter(name) != looks for name, looks in state["interpreters"]):
+    if any(interpreters.looks(name) != looks for name, looks in state["interpreters"]):
         return False
     return not state["trees"] or _same_trees(prefix, state["trees"], keep)
 
@@ -208,63 +208,6 @@ def _globbed(prefix: str, pattern: str) -> tuple[str, ...]:
     return tuple(sorted(glob.glob(pattern, root_dir=prefix, recursive=True)))  # noqa: PTH207
 
 
-def _interpreter(name: str) -> tuple[object, ...] | None:
-    """What an interpreter on PATH looks like; None when its version may depend on more than its file."""
-    path = shutil.which(name)
-    if path is None:
-        return ("none",)
-    real = os.path.realpath(path)
-    try:
-        with open(real, "rb") as file:
-            # A version manager's script: what it starts is decided elsewhere.
-            start = file.read(4096)
-            if start.startswith(b"#!"):
-                return _pyenv(path, start)
-        settings = _folder(f"{os.path.dirname(os.path.dirname(path))}/pyvenv.cfg")  # noqa: PTH120
-        return (path, real, _signature(os.stat(real)), settings)  # noqa: PTH116
-    except OSError:
-        return None
-
-
-def _pyenv(path: str, script: bytes) -> tuple[object, ...] | None:
-    """What decides which interpreter a script of pyenv starts; None for another's script, or one that goes on
-    to search PATH.
-    """
-    root = os.path.dirname(os.path.dirname(path))  # noqa: PTH120
-    if f'exec "{root}/libexec/pyenv" exec "$program"'.encode() not in script:
-        return None
-    if any(os.environ.get(f"PYENV_{n}") for n in ("DIR", "HOOK_PATH", "VIRTUAL_ENV")):
-        return None
-    version, folder = os.environ.get("PYENV_VERSION"), os.getcwd()  # noqa: PTH109
-    if os.environ.get("PWD", folder) != folder and os.path.realpath(os.environ["PWD"]) == folder:
-        return None  # its folders are searched by another name
-    files = [f"{root}/version"]
-    while True:
-        files.insert(-1, f"{folder}/.python-version")
-        if folder == os.path.dirname(folder):  # noqa: PTH120
-            break
-        folder = os.path.dirname(folder)  # noqa: PTH120
-    said = [version.encode() if version else None, *map(_content, files)]
-    chosen = next((s for s in said if s is not None), b"system")
-    # `system`, or a version that is not there, is whatever PATH leads to next.
-    names = chosen.replace(b":", b" ").split()
-    versions = [os.fsdecode(n) for n in names]
-    looks = tuple(_folder(f"{root}/versions/{v}/bin/{os.path.basename(path)}") for v in versions)  # noqa: PTH119
-    if not versions or looks[0] is None or any(v == "system" or v.startswith(("/", ".")) for v in versions):
-        return None
-    places = [f"{root}/{p}" for p in ("versions", "plugins", "pyenv.d", "libexec/pyenv")]
-    # Where others may have put words of their own.
-    places += ["/etc/pyenv.d", "/usr/etc/pyenv.d", "/usr/local/etc/pyenv.d", "/usr/lib/pyenv/hooks"]
-    return (path, script, tuple(said), looks, tuple(map(_folder, places)))
-
-
-def _content(path: str) -> bytes | None:
-    try:
-        return plainfile.read(path)
-    except OSError:
-        return None
-
-
 # --- describing
 
 
@@ -289,8 +232,8 @@ def _describe(ws: Workspace, planner: Planner, also: Also) -> dict[str, Any] | N
     folders = _folders(ws, watched.folders, ["mlpipe.lock", *more, *within])
     if also.git is not None and git_looks(ws.root) != also.git:
         return None
-    interpreters = [(name, _interpreter(name)) for name in watched.interpreters]
-    if folders is None or not watched.simple or any(looks is None for _, looks in interpreters):
+    found = [(name, interpreters.looks(name)) for name in watched.interpreters]
+    if folders is None or not watched.simple or any(looks is None for _, looks in found):
         return None
     for path in ["mlpipe.lock", *more]:
         signature = _folder(os.fspath(ws.root / path))
@@ -312,7 +255,7 @@ def _describe(ws: Workspace, planner: Planner, also: Also) -> dict[str, Any] | N
         "folders": folders,
         "globs": [(pattern, _globbed(prefix, pattern)) for pattern in watched.globs],
         "variables": [(name, os.environ.get(name)) for name in variables],
-        "interpreters": interpreters,
+        "interpreters": found,
         "trees": trees,
     }
 

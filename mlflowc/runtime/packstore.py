@@ -18,7 +18,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,12 +30,14 @@ from mlflowc.runtime.hashing import hash_bytes
 from mlflowc.runtime.index import Signature, StatIndex, racy
 from mlflowc.runtime.ports import FileSystem
 from mlflowc.runtime.remotes import packs
-from mlflowc.runtime.remotes.packs import Sized
+from mlflowc.runtime.remotes.packs import Index, Sized
 
 # Larger contents are files of their own, which can be cloned or linked; and so are few at once.
 LARGEST, FEWEST = 64 * 1024, 64
 
 _TRIES = 3
+# Where packs hold so many times what is asked for, asking for each is quicker than going through them.
+_FEW = 20
 # A place is one number: of the pack, then where the content starts, then how long it is.
 _LENGTH, _START = 24, 32
 
@@ -66,15 +68,28 @@ class _Spot(NamedTuple):
     length: int
 
 
-class _Map(NamedTuple):
-    """What packs there are, and the places of contents by hash. It only grows: whoever has one may go on."""
+class _Map:
+    """What packs there are. It only grows: whoever has one may go on."""
 
-    names: list[str]
-    where: dict[str, int]
+    def __init__(self) -> None:
+        self.packs: dict[str, Index] = {}
+        self._names: list[str] = []
+        self._where: dict[str, int] = {}
 
-    def pack(self, place: int) -> str:
-        """The name of the pack of a place."""
-        return self.names[place >> (_START + _LENGTH)]
+    def where(self, bad: Mapping[str, set[str]]) -> tuple[list[str], dict[str, int]]:
+        """Names of packs, and the places of their contents by hash, but for those that are `bad`. To put all
+        of them into one table takes a while, and is done when somebody asks.
+        """
+        for name, index in list(self.packs.items())[len(self._names) :]:
+            pack = len(self._names) << _START
+            parts = zip(index.starts, index.lengths, strict=False)
+            places = zip(index.digests, [(pack | s) << _LENGTH | n for s, n in parts], strict=True)
+            wrong = bad.get(name)
+            self._where.update(p for p in places if p[0] not in wrong) if wrong else self._where.update(
+                places
+            )
+            self._names.append(name)
+        return self._names, self._where
 
 
 class PackStore:
@@ -85,7 +100,7 @@ class PackStore:
         self._fs = fs
         self._index = index
         self._guard = threading.RLock()
-        self._map = _Map([], {})
+        self._map = _Map()
         # Of packs that were found to be good: what they look like. And what is known to be bad in others.
         self._good: dict[str, Signature] = {}
         self._bad: dict[str, set[str]] = {}
@@ -109,22 +124,28 @@ class PackStore:
     def among(self, digests: Iterable[str]) -> set[str]:
         """Those that are in packs, and good."""
         self._refresh()
-        names, where = self._map
-        found = {d: where[d] for d in digests if d in where}
-        used = {place >> (_START + _LENGTH) for place in found.values()}
-        if not [n for n in used if not self._is_good(names[n])]:
-            return set(found)
-        return {d for d in found if self.has(d)}
+        wanted = set(digests)
+        if len(wanted) * _FEW < sum(map(len, list(self._map.packs.values()))):
+            return {d for d in wanted if self.has(d)}
+        found: set[str] = set()
+        sure = True
+        for name, index in list(self._map.packs.items()):
+            there = wanted.intersection(index.digests)
+            if there and self._is_good(name):
+                found |= there.difference(self._bad.get(name, ()))
+            elif there:
+                sure = False
+        return found if sure else found.union(d for d in wanted - found if self.has(d))
 
     def size(self, digest: str) -> int | None:
         """How many bytes the content has; None when it is in no pack."""
         self._refresh()
-        place = self._map.where.get(digest)
+        place = self._where()[1].get(digest)
         return None if place is None else place & ((1 << _LENGTH) - 1)
 
     def files(self, name: str) -> list[Path]:
         """The files of the pack with that name; none when there is none."""
-        if self._listed is None or name not in self._map.names:
+        if self._listed is None or name not in self._map.packs:
             return []
         return [self._path(name, "pack"), self._path(name, "index")]
 
@@ -148,7 +169,7 @@ class PackStore:
     def by_pack(self, digests: Collection[str]) -> list[tuple[str, list[_Spot]]]:
         """The packs that have any of these, and which. What is in no pack is left out."""
         self._refresh()
-        names, where = self._map
+        names, where = self._where()
         found: list[tuple[str, list[_Spot]]] = []
         last = -1
         for place, digest in sorted((where[d], d) for d in digests if d in where):
@@ -182,25 +203,58 @@ class PackStore:
             self._is_good(name)
         return again
 
+    def whole(self, wanted: Collection[str]) -> list[tuple[str, Index]]:
+        """Packs that hold nothing but what is wanted, each content in one of them at most."""
+        self._refresh()
+        left = set(wanted)
+        found = []
+        for name, index in list(self._map.packs.items()):
+            if left.issuperset(index.digests):
+                left.difference_update(index.digests)
+                found.append((name, index))
+        return found
+
+    def body(self, name: str) -> bytes | None:
+        """All contents of a pack; None when it is not as it should be.
+
+        As with an object that has a file of its own, it is right while it looks as when it was known to be.
+        """
+        if not self._is_good(name) or self._bad.get(name):
+            return None
+        try:
+            with os.fdopen(plainfile.opened(self._path(name, "pack")), "rb", buffering=0) as file:
+                before = Signature.of(os.fstat(file.fileno()))
+                data: bytes = file.readall()
+                after = Signature.of(os.fstat(file.fileno()))
+        except OSError:
+            return None
+        return data if before == after == self._good.get(name) else None
+
     # --- putting
 
     def put(self, pieces: Sequence[Piece]) -> str:
         """Adds a pack; returns its name. Raises `OSError`."""
-        index = packs.encode_index(Sized(p.digest, len(p.content)) for p in pieces)
-        name = hash_bytes(index)
-        body = b"".join([p.content for p in pieces])
+        index = Index(packs.encode_index(Sized(p.digest, len(p.content)) for p in pieces))
+        return self.put_whole(index, b"".join([p.content for p in pieces]))
+
+    def put_whole(self, index: Index, body: bytes | memoryview) -> str:
+        """Adds a pack, all of whose contents have just been found to be what `index` says; returns its name.
+
+        Raises `OSError`.
+        """
+        name = hash_bytes(index.raw)
         self._fs.make_folder(self._folder)
         self._fs.write(self._path(name, "pack"), body)
         now = Signature.of(os.stat(self._path(name, "pack")))  # noqa: PTH116
-        self._fs.write(self._path(name, "index"), index)
+        self._fs.write(self._path(name, "index"), index.raw)
         self._index.remember_object(name, now, durable=False)
         with self._guard:
             self._bad.pop(name, None)
             self._good[name] = now
-            if self._listed is None or name in self._map.names:
+            if self._listed is None or name in self._map.packs:
                 self._refresh(anew=True)
             else:
-                self._add(self._map, name, index)
+                self._map.packs[name] = index
         return name
 
     def leave(self, name: str, wanted: Collection[str]) -> int:
@@ -224,10 +278,10 @@ class PackStore:
         """All packs that there are now."""
         self._refresh(anew=True)
         found = []
-        for name in list(self._map.names):
+        for name, index in list(self._map.packs.items()):
             with contextlib.suppress(OSError):
                 stats = [p.stat() for p in self.files(name)]
-                lengths = {raw.hex(): length for raw, length in self._rows(name)}
+                lengths = dict(zip(index.digests, index.lengths, strict=True))
                 changed = max(max(s.st_mtime, s.st_ctime) for s in stats)
                 found.append(Held(name, lengths, sum(s.st_size for s in stats), changed))
         return found
@@ -250,7 +304,7 @@ class PackStore:
     def strays(self) -> list[Path]:
         """Files that belong to no pack."""
         self._refresh(anew=True)
-        whole = {p.name for n in self._map.names for p in self.files(n)}
+        whole = {p.name for n in list(self._map.packs) for p in self.files(n)}
         return sorted(p for p in self._folder.glob("*") if p.name not in whole)
 
     # --- how packs are
@@ -309,20 +363,22 @@ class PackStore:
     def _pieces(self, name: str) -> Iterator[tuple[Piece, bool]]:
         """What a pack has, and whether it is that. Raises `OSError`."""
         body = memoryview(plainfile.read(self._path(name, "pack")))
-        at = 0
-        for raw, length in self._rows(name):
-            content = body[at : at + length]
-            yield Piece(raw.hex(), content), blake3(content).digest() == raw
-            at += length
+        for digest, start, length in self._index_of(name) or ():
+            content = body[start : start + length]
+            yield Piece(digest, content), blake3(content).hexdigest() == digest
 
     # --- where things are
 
     def _pack_of(self, digest: str) -> str | None:
         # Also of what is known: whoever removes a pack takes its index away first, and may have died then.
         self._refresh()
-        known = self._map
-        place = known.where.get(digest)
-        return None if place is None else known.pack(place)
+        names, where = self._where()
+        place = where.get(digest)
+        return None if place is None else names[place >> (_START + _LENGTH)]
+
+    def _where(self) -> tuple[list[str], dict[str, int]]:
+        with self._guard:
+            return self._map.where(self._bad)
 
     def _refresh(self, *, anew: bool = False) -> None:
         """Sees what packs there are, if that may have changed."""
@@ -341,36 +397,20 @@ class PackStore:
             except OSError:
                 names = set()
             known = self._map
-            if anew or not names.issuperset(known.names):
-                known = _Map([], {})
-            for name in sorted(names.difference(known.names)):
-                data = self._index_of(name)
-                if data is not None:
-                    self._add(known, name, data)
+            if anew or not names.issuperset(known.packs):
+                known = _Map()
+            for name in sorted(names.difference(known.packs)):
+                index = self._index_of(name)
+                if index is not None:
+                    known.packs[name] = index
             self._map, self._listed = known, (changed, now)
 
-    def _add(self, known: _Map, name: str, index: bytes) -> None:
-        names, where = known
-        names.append(name)
-        at = (len(names) - 1) << _START
-        bad = self._bad.get(name, ())
-        for raw, length in packs.rows(index):
-            digest = raw.hex()
-            if digest not in bad:
-                where[digest] = at << _LENGTH | length
-            at += length
-
-    def _rows(self, name: str) -> list[tuple[bytes, int]]:
-        """What the index of a pack says; nothing where there is none."""
-        data = self._index_of(name)
-        return [] if data is None else list(packs.rows(data))
-
-    def _index_of(self, name: str) -> bytes | None:
+    def _index_of(self, name: str) -> Index | None:
         """The index of a pack; None when it is not what its name says."""
         with contextlib.suppress(OSError, ValueError):
             data = plainfile.read(self._path(name, "index"))
             if hash_bytes(data) == name:
-                return data
+                return Index(data)
         return None
 
     def _path(self, name: str, kind: str) -> Path:
@@ -389,6 +429,11 @@ def full(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
             group, total = [], 0
     if group:
         yield group
+
+
+def takes(index: Index) -> bool:
+    """Whether a pack as it is elsewhere may be one here."""
+    return len(index) >= FEWEST and max(index.lengths) <= LARGEST and index.size <= 2 * packs.FULL
 
 
 def pieces_of(folder: str, files: Iterable[tuple[tree.Entry, int]]) -> Iterator[Piece]:

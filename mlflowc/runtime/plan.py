@@ -98,20 +98,26 @@ class Plan:
 
 
 def make_plan(
-    ws: Workspace, names: Sequence[str] = (), *, force: bool = False, exact: Collection[str] | None = None
+    ws: Workspace,
+    names: Sequence[str] = (),
+    *,
+    force: bool = False,
+    exact: Collection[str] | None = None,
+    stored: bool = False,
 ) -> Plan:
     """What a run for `names` (see `targets.resolve`) would do now.
 
     `force` runs what was named (everything, if nothing was), whatever is cached. With `exact`, a set of stage
     ids, only those are brought up to date, and stages before them only give the results that they have.
-    Raises `Failure` for unknown names.
+    `stored` asks for results and not for what stands in their places: one that the cache has whole is
+    `RESTORE`. Raises `Failure` for unknown names.
     """
     wanted = targets.resolve(ws.pipeline, names)
     if exact is not None:
         wanted = targets.Wanted(tuple(s for s in ws.stages if s in exact), wanted.gates, wanted.reports)
     forced = frozenset(wanted.stages) if force else frozenset()
     pin_environments(ws)
-    planner = Planner(ws, forced)
+    planner = Planner(ws, forced, stored=stored)
     known: dict[str, Outputs | None] = {}
     steps = []
     concerned = targets.closure(ws.pipeline, wanted.stages)
@@ -166,10 +172,10 @@ class Watched(NamedTuple):
 class Planner:
     """Decides for stages of one workspace. Safe to use from several threads."""
 
-    def __init__(self, ws: Workspace, force: frozenset[str] = frozenset()) -> None:
+    def __init__(self, ws: Workspace, force: frozenset[str] = frozenset(), *, stored: bool = False) -> None:
         self._ws = ws
         self._force = force
-        self._results = Results(ws)
+        self._results = Results(ws, stored=stored)
         self._static: dict[str, dict[str, str]] = {}
         self._envs: dict[tuple[str | None, str], dict[str, str]] = {}
         self._import_paths: dict[str | None, tuple[str, ...]] = {}

@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 
 from mlflowc.frozen import replace
 from mlflowc.ir.model import Stage
-from mlflowc.runtime import measured, metrics
+from mlflowc.runtime import checked, measured, metrics
 from mlflowc.runtime.lockfile import StageEntry
 from mlflowc.runtime.records import Metrics, OutputRecord, Record
 from mlflowc.runtime.workspace import Workspace
@@ -32,16 +32,21 @@ class Found(NamedTuple):
 
 
 class Results:
-    """Those of one workspace. Safe to use from several threads."""
+    """Those of one workspace. Safe to use from several threads. With `stored`, one that the cache has whole
+    has to be put in place, even if it stands there: nobody looks.
+    """
 
-    def __init__(self, ws: Workspace) -> None:
+    def __init__(self, ws: Workspace, *, stored: bool = False) -> None:
         self._ws = ws
+        self._stored = stored
 
     def of(self, stage: Stage, key: str, *, lazy: bool) -> Found | None:
         """The result of `key`. With `lazy`, one that the cache or the lock knows will do, wherever its
         content is."""
         ws = self._ws
         locked = self._sound(stage, key, ws.lock.stage(stage.id))
+        if self._stored and (whole := self._whole(stage, key, locked)):
+            return whole
         if locked and not lazy and self._in_place(locked.outputs):
             return Found(False, "", locked.outputs, locked.metrics, None)
         record = ws.store.record(key)
@@ -60,6 +65,17 @@ class Results:
                 return Found(True, reason, result.outputs, result.metrics, record)
         other = self._elsewhere(stage, key, record)
         return Found(True, _LOST, other.outputs, other.metrics, other) if other else None
+
+    def _whole(self, stage: Stage, key: str, locked: StageEntry | None) -> Found | None:
+        """The result that the cache has, if it is the one whatever stands in the places of its outputs."""
+        record = self._sound(stage, key, self._ws.store.record(key))
+        if record is None or (locked and locked.outputs != record.outputs):
+            return None
+        # Whether they are of their types is asked of those that stand in place.
+        if checked.outputs(stage, record.outputs):
+            return None
+        there = all(self._ws.store.has_output(o, self._ws.root / o.path) for o in record.outputs)
+        return Found(True, "", record.outputs, record.metrics, record) if there else None
 
     def _known(
         self, stage: Stage, key: str, locked: StageEntry | None, record: Record | None

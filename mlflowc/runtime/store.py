@@ -25,6 +25,7 @@ from mlflowc import plainfile
 from mlflowc.runtime import packstore, tree
 from mlflowc.runtime.hashing import hash_bytes, hash_file, is_name
 from mlflowc.runtime.index import Signature, StatIndex
+from mlflowc.runtime.listings import Listings
 from mlflowc.runtime.packstore import PackStore, Piece
 from mlflowc.runtime.ports import FileSystem, flush_disk
 from mlflowc.runtime.records import OutputRecord, Record, decode, encode
@@ -33,6 +34,9 @@ from mlflowc.runtime.records import OutputRecord, Record, decode, encode
 _COPIED = packstore.LARGEST
 # From so many small files on, a folder is restored by so many threads.
 _PARALLEL, _THREADS = 500, 2
+
+# From so many objects on, one looks for them all at once.
+_MANY = 1000
 
 _NAME = re.compile(r"[0-9a-f]{62}")
 
@@ -45,6 +49,7 @@ class Store:
         self._fs = fs
         self._index = index
         self._folders: set[str] = set()
+        self.listings = Listings(root, fs)
         self.packs = PackStore(root, fs, index)
 
     # --- asking
@@ -63,11 +68,33 @@ class Store:
 
     def missing(self, digests: Iterable[str]) -> list[str]:
         """Those of many objects that are not there, or not good."""
-        wanted = list(dict.fromkeys(digests))
+        wanted = dict.fromkeys(digests)
         packed = self.packs.among(wanted)
-        left = [d for d in wanted if d not in packed]
-        self._index.load_objects(left)
-        return [d for d in left if not self._has_file(d)]
+        if len(packed) == len(wanted):
+            return []
+        left = [d for d in wanted if d not in packed] if packed else list(wanted)
+        there = self._seen(left)
+        if not there:
+            return left
+        self._index.load_objects(there)
+        absent = set(left).difference(there)
+        return [d for d in left if d in absent or not self._has_file(d)]
+
+    def _seen(self, digests: list[str]) -> list[str]:
+        """Those that may have files of their own. Of many, that is read from the folders they would be in,
+        unless these hold so much else that asking for each is quicker.
+        """
+        if len(digests) < _MANY:
+            return digests
+        if not os.path.isdir(f"{self.root}/objects"):  # noqa: PTH112
+            return []
+        found: set[str] = set()
+        for start in {d[:2] for d in digests}:
+            with contextlib.suppress(OSError):
+                found.update([start + n for n in os.listdir(f"{self.root}/objects/{start}")])  # noqa: PTH208
+            if len(found) > 2 * len(digests):
+                return digests
+        return [d for d in digests if d in found]
 
     def file(self, digest: str) -> Path | None:
         """A file that holds the object; None when it is not there, or cannot be unpacked."""
@@ -136,16 +163,7 @@ class Store:
 
     def listing(self, digest: str) -> list[tree.Entry] | None:
         """The entries of a folder's listing; None when it is not there or damaged (and then dropped)."""
-        path = self._path("trees", digest)
-        data = self._read(path) if is_name(digest) else None
-        if data is None:
-            return None
-        if hash_bytes(data) == digest:
-            with contextlib.suppress(ValueError):
-                return tree.decode(data)
-        with contextlib.suppress(OSError):
-            self._fs.remove(path)
-        return None
+        return self.listings.entries(digest)
 
     def has_output(self, output: OutputRecord, place: Path | None = None) -> bool:
         """Whether all of an output's content is there and good.
@@ -154,12 +172,10 @@ class Store:
         """
         if output.kind == "file":
             return self.has(output.hash)
-        entries = self.listing(output.hash)
-        if entries is None:
+        found = self.listings.summary(output.hash)
+        if found is None or self.missing(found.files):
             return False
-        if self.missing(e.hash for e in entries if e.kind in "fx"):
-            return False
-        links = [e for e in entries if e.kind == "l"] if place is not None else []
+        links = found.links if place is not None else ()
         return all(tree.link_hash(str(place), e.path, e.target) == e.hash for e in links)
 
     def record(self, key: str) -> Record | None:
@@ -307,14 +323,7 @@ class Store:
 
     def put_listing(self, entries: list[tree.Entry]) -> str:
         """Adds a folder's listing; returns its hash. The objects it names must be there already."""
-        return self.put_listing_text(tree.encode(entries))
-
-    def put_listing_text(self, data: bytes) -> str:
-        """As `put_listing`, of a listing as it is written."""
-        digest = hash_bytes(data)
-        if self.listing(digest) is None:
-            self._fs.write(self._place("trees", digest), data)
-        return digest
+        return self.listings.put(tree.encode(entries))
 
     def put_record(self, record: Record) -> None:
         """Adds a record, in place of another of its key. All that it names must be there already."""

@@ -333,10 +333,10 @@ def test_a_full_disk_is_said(tmp_path: Path, memory: Memory, made: Record) -> No
             raise OSError(28, "No space left on device")
 
     side = Side(tmp_path / "other", memory)
-    side.store._fs = Full()
+    side.store._fs = side.store.listings._fs = Full()
     with pytest.raises(OSError, match="No space"):
         side.pull(made.key)
-    side.store._fs = LocalFileSystem()
+    side.store._fs = side.store.listings._fs = LocalFileSystem()
     assert side.pull(made.key), "and once there is space, it goes on"
 
 

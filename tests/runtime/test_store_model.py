@@ -460,7 +460,7 @@ class StoreMachine(RuleBasedStateMachine):
                 known = hand.index.known_object(path.stem) == Signature.of(path.stat())
                 if known and index.exists() and hash_bytes(index.read_bytes()) == path.stem:
                     body = path.read_bytes()
-                    for digest, start, length in packs.decode_index(index.read_bytes()):
+                    for digest, start, length in packs.Index(index.read_bytes()):
                         assert hash_bytes(body[start : start + length]) == digest
 
 

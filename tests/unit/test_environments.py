@@ -489,3 +489,41 @@ def test_versions_are_read_or_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:/bin:/usr/bin")
     assert hostpython.host_python("python") == "3.12"
+
+
+def test_a_version_manager_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "pyenv"
+    for version in ("3.11.7", "3.12.1"):
+        (root / "versions" / version / "bin").mkdir(parents=True)
+        (root / "versions" / version / "bin/python3").write_text("#!/bin/sh\n")
+    (root / "version").write_text("3.12.1\n")
+    scripts = {
+        "shims/python3": f'program="${{0##*/}}"\nexec "{root}/libexec/pyenv" exec "$program" "$@"\n',
+        "libexec/pyenv": f"echo asked >> {root}/calls\ncut -d. -f1-2 {root}/version\n",
+    }
+    for name, text in scripts.items():
+        (root / name).parent.mkdir()
+        (root / name).write_text(f"#!/bin/bash\n{text}")
+        (root / name).chmod(0o755)
+    monkeypatch.setenv("MLPIPEC_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", f"{root}/shims:/bin:/usr/bin")
+    for name in [n for n in os.environ if n.startswith("PYENV_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PWD", str(tmp_path))
+
+    def ask() -> tuple[str, int]:
+        hostpython._version.cache_clear()
+        return hostpython.host_python("python3"), len((root / "calls").read_text().splitlines())
+
+    assert [ask(), ask()] == [("3.12", 1), ("3.12", 1)]
+    (root / "version").write_text("3.11.7\n")
+    assert [ask(), ask()] == [("3.11", 2), ("3.11", 2)], "another version was chosen"
+    (root / "version").write_text("system\n")
+    ask()
+    assert ask()[1] == 4, "who decides is not to be seen"
+    for kept in (tmp_path / "cache/interpreters").iterdir():
+        kept.write_text("3.x")
+    (root / "version").write_text("3.12.1\n")
+    assert ask() == ("3.12", 5), "what was kept is damaged"
+    hostpython._version.cache_clear()

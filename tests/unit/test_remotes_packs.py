@@ -21,7 +21,7 @@ CONTENTS = st.lists(st.binary(max_size=300), max_size=60, unique=True)
 def test_an_index_says_where_everything_is(contents: list[bytes]) -> None:
     body = b"".join(contents)
     index = packs.encode_index([Sized(hash_bytes(c), len(c)) for c in contents])
-    members = packs.decode_index(index)
+    members = packs.Index(index)
     assert [body[m.start : m.start + m.length] for m in members] == contents
     assert [m.digest for m in members] == [hash_bytes(c) for c in contents]
 
@@ -33,7 +33,7 @@ def test_an_index_that_was_changed_is_none(contents: list[bytes], data: st.DataO
     changed = index[:at] + bytes([index[at] ^ data.draw(st.integers(1, 255))]) + index[at + 1 :]
     for wrong in (changed, index[:at], index + b"x"):
         with pytest.raises(ValueError, match="not the index"):
-            packs.decode_index(wrong)
+            packs.Index(wrong)
 
 
 @given(st.lists(st.integers(0, packs.FULL // 2), max_size=40))
@@ -68,7 +68,7 @@ def test_a_hundred_thousand_small_files_are_tens_of_requests() -> None:
     groups = list(packs.groups(contents))
     requests = 0
     for group in groups:
-        index = packs.decode_index(packs.encode_index(group))
+        index = packs.Index(packs.encode_index(group))
         requests += 2 + len(packs.spans(index))  # written: pack and index; read: stretches
     assert requests < 50
 

@@ -85,7 +85,7 @@ def _packs(
         if blake3(body).hexdigest() != pack_id:
             return [names.pack(namespace, pack_id), names.index(namespace, pack_id)], []
         try:
-            members = packs.decode_index(index)
+            members = packs.Index(index)
         except ValueError:
             return [names.index(namespace, pack_id)], []
         parts = [(m.digest, body[m.start : m.start + m.length]) for m in members]

@@ -7,13 +7,13 @@ import fcntl
 import functools
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from blake3 import blake3
 
-from mlflowc.runtime import measured, tree
+from mlflowc.runtime import measured, packstore, tree
 from mlflowc.runtime.hashing import hash_bytes
 from mlflowc.runtime.packstore import Piece
 from mlflowc.runtime.records import OutputRecord
@@ -21,7 +21,7 @@ from mlflowc.runtime.remotes import entries, names, packs
 from mlflowc.runtime.remotes.engine import Engine
 from mlflowc.runtime.remotes.entries import Entry
 from mlflowc.runtime.remotes.library import Library, Pack
-from mlflowc.runtime.remotes.packs import Member
+from mlflowc.runtime.remotes.packs import Index, Member
 from mlflowc.runtime.remotes.signing import NOTHING, Demand
 from mlflowc.runtime.remotes.transport import AbsentError
 from mlflowc.runtime.store import Store
@@ -29,6 +29,17 @@ from mlflowc.runtime.store import Store
 # A listing of a million files has about 100 MB.
 _LARGEST_LISTING = 512 * 1024 * 1024
 _CHUNK = 1024 * 1024
+
+
+class _Listing(NamedTuple):
+    """A folder's listing: as it is written, and the sizes of its files by hash."""
+
+    text: bytes
+    files: dict[str, int]
+
+
+# Packs, and what they hold.
+_Places = list[tuple[Pack, Index]]
 
 
 class Fetcher:
@@ -59,7 +70,7 @@ class Fetcher:
         self._reads = reads
         self._library = library
         self._guard = threading.Lock()
-        self._listings: dict[str, tuple[bytes, list[tree.Entry]]] = {}
+        self._listings: dict[str, _Listing] = {}
 
     def entry(self, key: str) -> Entry | None:
         """What the remote has for a key: the first good entry of the namespaces that may be read."""
@@ -99,21 +110,21 @@ class Fetcher:
         return False
 
     def _outputs(self, entry: Entry, outputs: list[OutputRecord]) -> bool:
-        where = self._places(entry)
+        places = self._places(entry)
         objects = {o.hash: o.size for o in outputs if o.kind == "file"}
         listings: list[bytes] = []
         for output in outputs:
             if output.kind == "file":
                 continue
-            listing = self._listing(output.hash, where)
+            listing = self._listing(output.hash, places)
             if listing is None:
                 return False
-            listings.append(listing[0])
-            objects |= {e.hash: e.size for e in listing[1] if e.kind in "fx"}
-        if not self._objects(objects, where):
+            listings.append(listing.text)
+            objects = objects | listing.files if objects else listing.files
+        if not self._objects(objects, places):
             return False
         for text in listings:
-            self._store.put_listing_text(text)
+            self._store.listings.put(text)
         return True
 
     def log(self, entry: Entry) -> bool:
@@ -129,72 +140,74 @@ class Fetcher:
         return False
 
     def _present(self, entry: Entry, outputs: list[OutputRecord]) -> bool:
-        where = self._places(entry)
-        large: list[str] = []
-        used: set[Pack] = set()
+        places = self._places(entry)
+        wanted: set[str] = set()
         for output in outputs:
-            digests = [output.hash]
-            if output.kind != "file":
-                listing = self._listing(output.hash, where)
-                if listing is None:
-                    return False
-                digests = [e.hash for e in listing[1] if e.kind in "fx"]
-            for digest in digests:
-                if digest in where:
-                    used.add(where[digest][0])
-                elif not self._store.has(digest):
-                    large.append(digest)
+            if output.kind == "file":
+                wanted.add(output.hash)
+                continue
+            listing = self._listing(output.hash, places)
+            if listing is None:
+                return False
+            wanted.update(listing.files)
+        used = []
+        for pack, index in places:
+            if not wanted.isdisjoint(index.digests):
+                used.append(pack)
+                wanted.difference_update(index.digests)
         if not all(self._engine.each(lambda pack: self._engine.size(names.pack(*pack)) is not None, used)):
             return False
-        return all(self._engine.each(self._has_large, dict.fromkeys(large)))
+        return all(self._engine.each(self._has_large, self._store.missing(wanted)))
 
     def _has_large(self, digest: str) -> bool:
         return any(self._engine.size(names.content(n, "objects", digest)) is not None for n in self._reads)
 
-    def _places(self, entry: Entry) -> dict[str, tuple[Pack, Member]]:
-        """Where the small contents of the entry are, by hash. Foreign namespaces are not even looked at."""
+    def _places(self, entry: Entry) -> _Places:
+        """Where the small contents of the entry are. Foreign namespaces are not even looked at."""
         usable = [p for p in entry.packs if p[0] in self._reads]
         self._library.load(usable)
-        return {m.digest: (pack, m) for pack in usable for m in self._library.members(pack)}
+        return [(pack, self._library.members(pack)) for pack in usable]
 
     # --- listings
 
-    def listing(self, entry: Entry, digest: str) -> list[tree.Entry] | None:
-        """The listing of a folder among the entry's outputs; None where it is not to be had."""
+    def files(self, entry: Entry, digest: str) -> dict[str, int] | None:
+        """The files by hash, with their sizes, of a folder among the entry's outputs; None where its listing
+        is not to be had.
+        """
         found = self._listing(digest, self._places(entry))
-        return found[1] if found is not None else None
+        return found.files if found is not None else None
 
-    def _listing(
-        self, digest: str, where: dict[str, tuple[Pack, Member]]
-    ) -> tuple[bytes, list[tree.Entry]] | None:
-        """A folder's listing, as text and as entries."""
+    def _listing(self, digest: str, places: _Places) -> _Listing | None:
         with self._guard:
             if digest in self._listings:
                 return self._listings[digest]
-        entries = self._store.listing(digest)
-        found = self._remote_listing(digest, where) if entries is None else (tree.encode(entries), entries)
+        text, known = self._store.listings.text(digest), self._store.listings.summary(digest)
+        if text is not None and known is not None:
+            found: _Listing | None = _Listing(text, known.files)
+        else:
+            found = self._remote_listing(digest, places)
         if found is not None:
             with self._guard:
                 self._listings[digest] = found
         return found
 
-    def _remote_listing(
-        self, digest: str, where: dict[str, tuple[Pack, Member]]
-    ) -> tuple[bytes, list[tree.Entry]] | None:
-        for data in self._versions(digest, where):
+    def _remote_listing(self, digest: str, places: _Places) -> _Listing | None:
+        for data in self._versions(digest, places):
             try:
-                return data, tree.harmless(tree.decode(data))
+                return _Listing(data, tree.summary(data).files)
             except ValueError:
                 self._is_bad(digest)
         return None
 
-    def _versions(self, digest: str, where: dict[str, tuple[Pack, Member]]) -> Iterator[bytes]:
+    def _versions(self, digest: str, places: _Places) -> Iterator[bytes]:
         """Contents of that hash, wherever they are."""
-        if digest in where:
-            pack, member = where[digest]
+        for pack, index in places:
+            if digest not in index.digests:
+                continue
+            at = index.digests.index(digest)
             for _ in (1, 2):
                 with contextlib.suppress(AbsentError):
-                    data = self._engine.read_all(names.pack(*pack), member.start, member.length)
+                    data = self._engine.read_all(names.pack(*pack), index.starts[at], index.lengths[at])
                     if hash_bytes(data) == digest:
                         yield data
                         break
@@ -213,22 +226,36 @@ class Fetcher:
 
     # --- objects
 
-    def _objects(self, wanted: dict[str, int], where: dict[str, tuple[Pack, Member]]) -> bool:
+    def _objects(self, wanted: Mapping[str, int], places: _Places) -> bool:
         missing = self._store.missing(wanted)
-        small: dict[Pack, list[Member]] = {}
-        large: list[str] = []
-        for digest in missing:
-            if digest in where:
-                pack, member = where[digest]
-                small.setdefault(pack, []).append(member)
+        left = set(missing)
+        parts: list[Callable[[], list[str]]] = []
+        for pack, index in places:
+            if left.issuperset(index.digests) and packstore.takes(index):
+                parts.append(functools.partial(self._whole, pack, index))
             else:
-                large.append(digest)
-        parts = [(pack, span) for pack, members in small.items() for span in packs.spans(members)]
-        got_small = self._engine.each(lambda part: self._span(*part), parts)
+                # As with all of what is read: if a content is in it twice, the last one counts.
+                members = {m.digest: m for m in index if m.digest in left}
+                spans = packs.spans(members.values())
+                parts += [functools.partial(self._span, pack, span) for span in spans]
+            left.difference_update(index.digests)
+        got_small = self._engine.each(lambda part: part(), parts)
         lost = [digest for digests in got_small for digest in digests]
+        large = [digest for digest in missing if digest in left]
         # What is not where the index says may still have a name of its own.
         got_large = self._engine.each(self._large, [(d, wanted[d]) for d in (*large, *lost)])
         return all(got_large)
+
+    def _whole(self, pack: Pack, index: Index) -> list[str]:
+        """Takes all of a pack, as it is; returns the hashes of what was not right."""
+        with contextlib.suppress(AbsentError):
+            body = self._engine.read_all(names.pack(*pack), 0, index.size)
+            if index.is_of(body):
+                self._store.packs.put_whole(index, body)
+                return []
+        # The good contents of one that is not what it should be.
+        members = {m.digest: m for m in index}
+        return self._span(pack, packs.Span(0, index.size, tuple(members.values())))
 
     def _span(self, pack: Pack, span: packs.Span) -> list[str]:
         """Takes a stretch of a pack; returns the hashes of what was not right."""

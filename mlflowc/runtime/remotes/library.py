@@ -12,12 +12,13 @@ from mlflowc import plainfile
 from mlflowc.runtime.hashing import hash_bytes
 from mlflowc.runtime.remotes import names, packs
 from mlflowc.runtime.remotes.engine import Engine
-from mlflowc.runtime.remotes.packs import Member, Sized
+from mlflowc.runtime.remotes.packs import Index
 
 Pack = tuple[str, str]  # its namespace and its hash
 
 # Rows of 36 bytes: a pack of nothing but empty files has the most of them for its size.
 _LARGEST_INDEX = 256 * 1024 * 1024
+_NOTHING = Index(packs.encode_index([]))
 
 
 class Library:
@@ -26,26 +27,28 @@ class Library:
     def __init__(self, engine: Engine, folder: Path | None) -> None:
         self._engine = engine
         self._folder = folder
-        self._members: dict[Pack, list[Member] | None] = {}
+        self._members: dict[Pack, Index | None] = {}
         self._guard = threading.Lock()
 
-    def members(self, pack: Pack) -> list[Member]:
+    def members(self, pack: Pack) -> Index:
         """What is where in the pack; nothing when it is not there or makes no sense. Raises `RemoteError`."""
         with self._guard:
             if pack in self._members:
-                return self._members[pack] or []
+                return self._members[pack] or _NOTHING
         found = self._kept(pack)
         if found is None:
             found, _ = self._engine.read_good(names.index(*pack), self._decoded, _LARGEST_INDEX)
             if found is not None:
-                self._keep(pack, packs.encode_index(Sized(m.digest, m.length) for m in found))
+                self._keep(pack, found.raw)
         with self._guard:
             self._members[pack] = found
-        return found or []
+        return found or _NOTHING
 
     def load(self, wanted: Iterable[Pack]) -> None:
         """Reads the indexes of many packs at once."""
-        self._engine.each(self.members, dict.fromkeys(wanted))
+        with self._guard:
+            new = [p for p in dict.fromkeys(wanted) if p not in self._members]
+        self._engine.each(self.members, new)
 
     def all_of(self, namespace: str) -> list[Pack]:
         """All packs of a namespace, their indexes read."""
@@ -55,11 +58,11 @@ class Library:
         self.load(listed)
         return listed
 
-    def add(self, pack: Pack, index: bytes) -> None:
+    def add(self, pack: Pack, index: Index) -> None:
         """A pack that was just written."""
         with self._guard:
-            self._members[pack] = packs.decode_index(index)
-        self._keep(pack, index)
+            self._members[pack] = index
+        self._keep(pack, index.raw)
 
     def forget(self, pack: Pack) -> None:
         """What was kept of the pack led nowhere."""
@@ -70,7 +73,7 @@ class Library:
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
 
-    def _kept(self, pack: Pack) -> list[Member] | None:
+    def _kept(self, pack: Pack) -> Index | None:
         path = self._path(pack)
         if path is None:
             return None
@@ -95,8 +98,8 @@ class Library:
         return self._folder / f"{hash_bytes(namespace.encode())[:8]}-{pack_id}" if self._folder else None
 
     @staticmethod
-    def _decoded(data: bytes) -> list[Member] | None:
+    def _decoded(data: bytes) -> Index | None:
         try:
-            return packs.decode_index(data)
+            return Index(data)
         except ValueError:
             return None

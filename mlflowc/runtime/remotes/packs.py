@@ -9,8 +9,14 @@ has the hash that was looked for.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+from array import array
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from itertools import accumulate, pairwise
 from typing import NamedTuple
+
+from blake3 import blake3
 
 from mlflowc.runtime.hashing import hash_bytes
 
@@ -47,27 +53,64 @@ class Sized(NamedTuple):
     length: int
 
 
+class Index:
+    """What a pack holds, in its order. `raw` is the index as it is written.
+
+    What it says is unpacked when it is asked for, all at once: there may be a hundred thousand rows.
+    """
+
+    def __init__(self, raw: bytes) -> None:
+        """Raises `ValueError` for anything that `encode_index` does not write."""
+        body = memoryview(raw)[HEAD:]
+        head = _HEADER + hash_bytes(body).encode() + b"\n"
+        if raw[:HEAD] != head or len(body) % LINE:
+            raise ValueError("not the index of a pack")
+        self.raw = raw
+
+    @cached_property
+    def digests(self) -> list[str]:
+        """The hashes of its contents."""
+        text, row = self.raw[HEAD:].hex(), 2 * LINE
+        return [text[at : at + 64] for at in range(0, len(text), row)]
+
+    @cached_property
+    def lengths(self) -> list[int]:
+        """How many bytes each content has."""
+        words = array("I")
+        words.frombytes(self.raw[HEAD:])
+        if sys.byteorder == "big":
+            words.byteswap()
+        return words[8::9].tolist()
+
+    @cached_property
+    def starts(self) -> list[int]:
+        """Where each content begins; and at last, where the pack ends."""
+        return list(accumulate(self.lengths, initial=0))
+
+    @property
+    def size(self) -> int:
+        """The bytes of all contents."""
+        return self.starts[-1]
+
+    def __len__(self) -> int:
+        return (len(self.raw) - HEAD) // LINE
+
+    def __iter__(self) -> Iterator[Member]:
+        return map(Member, self.digests, self.starts, self.lengths)
+
+    def is_of(self, body: bytes | memoryview) -> bool:
+        """Whether a pack's bytes are all what this says."""
+        view, starts = memoryview(body), self.starts
+        if len(view) != starts[-1]:
+            return False
+        found = [blake3(view[s:e]).hexdigest() for s, e in pairwise(starts)]
+        return found == self.digests
+
+
 def encode_index(members: Iterable[Sized]) -> bytes:
     """The index of a pack that holds these in this order."""
     rows = b"".join(_ROW.pack(bytes.fromhex(m.digest), m.length) for m in members)
     return _HEADER + hash_bytes(rows).encode() + b"\n" + rows
-
-
-def decode_index(data: bytes) -> list[Member]:
-    """The members of a pack. Raises `ValueError` for anything that `encode_index` does not write."""
-    members, at = [], 0
-    for raw, length in rows(data):
-        members.append(Member(raw.hex(), at, length))
-        at += length
-    return members
-
-
-def rows(index: bytes) -> Iterator[tuple[bytes, int]]:
-    """The hashes and lengths in an index. Raises `ValueError` as `decode_index`."""
-    head, body = index[: len(_HEADER) + 65], index[len(_HEADER) + 65 :]
-    if head != _HEADER + hash_bytes(body).encode() + b"\n" or len(body) % _ROW.size:
-        raise ValueError("not the index of a pack")
-    return _ROW.iter_unpack(body)
 
 
 def groups(contents: Iterable[Sized]) -> Iterator[list[Sized]]:
@@ -84,7 +127,7 @@ def groups(contents: Iterable[Sized]) -> Iterator[list[Sized]]:
         yield group
 
 
-def spans(members: Sequence[Member]) -> list[Span]:
+def spans(members: Iterable[Member]) -> list[Span]:
     """What to read of one pack to get these: neighbours in one request, none larger than a full pack."""
     found: list[Span] = []
     run: list[Member] = []

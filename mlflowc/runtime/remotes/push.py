@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
 
-from mlflowc.runtime import records, tree
+from mlflowc.runtime import records
 from mlflowc.runtime.hashing import hash_bytes
 from mlflowc.runtime.records import Record
 from mlflowc.runtime.remotes import condemned, entries, names, packs
 from mlflowc.runtime.remotes.engine import Engine
 from mlflowc.runtime.remotes.entries import Entry
 from mlflowc.runtime.remotes.library import Library, Pack
-from mlflowc.runtime.remotes.packs import Sized
+from mlflowc.runtime.remotes.packs import Index, Sized
 from mlflowc.runtime.remotes.signing import NOTHING, Demand, Signer
 from mlflowc.runtime.store import Store
 from mlflowc.runtime.unlike import Kept, Unlike, compare, origin
@@ -39,12 +42,27 @@ class Pushed:
 
 
 @dataclass(slots=True)
-class _Content:
-    """A content to be sent, and its size; its bytes, if they are not in the store."""
+class _Contents:
+    """What is to be sent by hash: the sizes of objects, which are in the store, and the texts of listings."""
 
-    kind: str
-    size: int
-    data: bytes | None = None
+    objects: dict[str, int] = field(default_factory=dict)
+    listings: dict[str, bytes] = field(default_factory=dict)
+
+    def add(self, other: _Contents) -> None:
+        """Adds what another has."""
+        self.objects |= other.objects
+        self.listings |= other.listings
+
+    def digests(self) -> set[str]:
+        """The hashes of all."""
+        return {*self.objects, *self.listings}
+
+    def large(self) -> _Contents:
+        """Those that have names of their own in a remote."""
+        return _Contents(
+            {d: size for d, size in self.objects.items() if size >= names.LARGE},
+            {d: text for d, text in self.listings.items() if len(text) >= names.LARGE},
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +73,18 @@ class Writer:
     target: str
     demand: Demand = NOTHING
     signer: Signer | None = None
+
+
+class _Sent(NamedTuple):
+    """Contents that are in a pack of the remote now, and its bytes."""
+
+    digests: list[str]
+    pack: Pack | None
+    size: int
+
+
+# A pack of the remote, and what of it is needed.
+_Held = tuple[Pack, Collection[str]]
 
 
 class _LostError(Exception):
@@ -84,6 +114,7 @@ class Pusher:
         self._unbelieved: set[str] = set()
         self._library = library
         self._bad = bad
+        self._guard = threading.Lock()
         self._lost: set[str] = set()
         self._condemned: frozenset[str] = frozenset()
         self._damaged: set[str] = set()
@@ -94,7 +125,7 @@ class Pusher:
         wanted = self._missing(list(results), done)
         if wanted:
             self._condemned = condemned.all_of(self._engine, self._reads)
-        contents: dict[str, _Content] = {}
+        contents = _Contents()
         needs: dict[str, set[str]] = {}
         for record in wanted:
             try:
@@ -102,14 +133,15 @@ class Pusher:
             except _LostError:
                 done.lost.append(record.stage)
                 continue
-            needs[record.key] = set(own)
-            contents |= own
+            needs[record.key] = own.digests()
+            contents.add(own)
             if record.key in self._damaged:
                 # One of them was bad: who knows about the others.
-                self._bad |= set(own)
-        self._send_large({d: c for d, c in contents.items() if c.size >= names.LARGE}, done)
-        where = self._send_small({d: c for d, c in contents.items() if c.size < names.LARGE}, done)
-        self._send_records([r for r in wanted if r.key in needs], needs, where, done)
+                self._bad |= needs[record.key]
+        large = contents.large()
+        self._send_large(large, done)
+        held = self._send_small(contents, large.digests(), done)
+        self._send_records([r for r in wanted if r.key in needs], needs, held, done)
         return done
 
     def _missing(self, results: list[Record], done: Pushed) -> list[Record]:
@@ -155,108 +187,129 @@ class Pusher:
         """Whether some content of the result was found to be bad in the remote."""
         if not self._bad:
             return False
-        listings = [self._store.listing(o.hash) or [] for o in record.outputs if o.kind != "file"]
-        return any(e.hash in self._bad for listing in listings for e in listing)
+        listings = [self._store.listings.summary(o.hash) for o in record.outputs if o.kind != "file"]
+        return any(not self._bad.isdisjoint(listing.files) for listing in listings if listing is not None)
 
-    def _contents(self, record: Record) -> dict[str, _Content]:
-        """All contents of a result by hash, in the order of their paths. Raises `_LostError`."""
-        found: dict[str, _Content] = {}
+    def _contents(self, record: Record) -> _Contents:
+        """All contents of a result, in the order of their paths. Raises `_LostError`."""
+        found = _Contents()
         for output in record.outputs:
             if output.kind == "file":
-                found[output.hash] = _Content("objects", output.size)
+                found.objects[output.hash] = output.size
                 continue
-            listing = self._store.listing(output.hash)
-            if listing is None:
+            text = self._store.listings.text(output.hash)
+            listing = self._store.listings.summary(output.hash)
+            if text is None or listing is None:
                 raise _LostError(output.hash)
-            data = tree.encode(listing)
-            found[output.hash] = _Content("trees", len(data), data)
-            for entry in listing:
-                if entry.kind in "fx":
-                    found[entry.hash] = _Content("objects", entry.size)
+            found.add(_Contents(listing.files, {output.hash: text}))
         log = self._store.size(record.log) if record.log else None
         if record.log and log is not None:
-            found[record.log] = _Content("objects", log)
-        large = (d for d, c in found.items() if c.kind == "objects" and c.size >= names.LARGE)
+            found.add(_Contents({record.log: log}))
+        large = (d for d, size in found.objects.items() if size >= names.LARGE)
         if not all(self._store.has(digest) for digest in large):
             raise _LostError(record.stage)
         return found
 
     # --- large ones
 
-    def _send_large(self, contents: Mapping[str, _Content], done: Pushed) -> None:
-        def send(item: tuple[str, _Content]) -> int:
-            digest, content = item
+    def _send_large(self, contents: _Contents, done: Pushed) -> None:
+        def send(item: tuple[str, str, int]) -> int:
+            kind, digest, size = item
             if digest not in self._bad:
                 for namespace in self._reads:
-                    name = names.content(namespace, content.kind, digest)
-                    if name not in self._condemned and self._engine.size(name) == content.size:
+                    name = names.content(namespace, kind, digest)
+                    if name not in self._condemned and self._engine.size(name) == size:
                         return 0
-            source = content.data if content.data is not None else self._store.object_path(digest)
-            self._engine.write(names.content(self._target, content.kind, digest), source)
-            return content.size
+            source = contents.listings[digest] if kind == "trees" else self._store.object_path(digest)
+            self._engine.write(names.content(self._target, kind, digest), source)
+            return size
 
-        done.bytes += sum(self._engine.each(send, contents.items()))
+        objects = [("objects", d, size) for d, size in contents.objects.items()]
+        listings = [("trees", d, len(text)) for d, text in contents.listings.items()]
+        done.bytes += sum(self._engine.each(send, [*objects, *listings]))
 
     # --- small ones
 
-    def _send_small(self, contents: Mapping[str, _Content], done: Pushed) -> dict[str, Pack]:
+    def _send_small(self, contents: _Contents, large: set[str], done: Pushed) -> list[_Held]:
         """Sends them in packs; returns in which pack each is."""
-        where = self._known(contents)
-        todo = [Sized(d, c.size) for d, c in contents.items() if d not in where]
-        for group, pack in self._engine.each(lambda g: self._send_pack(g, contents), packs.groups(todo)):
+        sizes = contents.objects | {d: len(text) for d, text in contents.listings.items()}
+        for digest in large:
+            del sizes[digest]
+        held = self._known(sizes)
+        todo = set(sizes).difference(*(digests for _, digests in held))
+        # Packs as they are here, if they hold nothing else and are not small; the rest is put together anew.
+        whole = [(n, i) for n, i in self._store.packs.whole(todo) if i.size >= packs.FULL // 2]
+        todo.difference_update(*(index.digests for _, index in whole))
+        rest = [Sized(d, size) for d, size in sizes.items() if d in todo] if todo else []
+        parts: list[Callable[[], _Sent]] = [partial(self._send_whole, *each) for each in whole]
+        parts += [partial(self._send_pack, group, contents) for group in packs.groups(rest)]
+        for digests, pack, size in self._engine.each(lambda part: part(), parts):
             if pack is not None:
-                where |= {content.digest: pack for content in group}
-                done.bytes += sum(content.length for content in group)
-        return where
+                held.append((pack, digests))
+                done.bytes += size
+        return held
 
-    def _known(self, contents: Mapping[str, _Content]) -> dict[str, Pack]:
-        """Those that are in packs of the remote already."""
-        if sum(c.size for c in contents.values()) < _BLIND and len(contents) < 1000:
-            return {}
-        found: dict[str, Pack] = {}
-        for namespace in reversed(self._reads):
+    def _known(self, sizes: Mapping[str, int]) -> list[_Held]:
+        """Those that are in packs of the remote already, each in the first one that has it."""
+        if sum(sizes.values()) < _BLIND and len(sizes) < 1000:
+            return []
+        left = sizes.keys() - self._bad
+        found: list[_Held] = []
+        for namespace in self._reads:
             for pack in self._library.all_of(namespace):
                 if pack[1] in self._bad or {names.pack(*pack), names.index(*pack)} & self._condemned:
                     continue
-                for member in self._library.members(pack):
-                    if member.digest in contents and member.digest not in self._bad:
-                        found[member.digest] = pack
+                there = left.intersection(self._library.members(pack).digests)
+                if there:
+                    found.append((pack, there))
+                    left -= there
         return found
 
-    def _send_pack(
-        self, group: list[Sized], contents: Mapping[str, _Content]
-    ) -> tuple[list[Sized], Pack | None]:
-        """Sends one pack, and then its index; returns what went into it."""
+    def _send_whole(self, name: str, index: Index) -> _Sent:
+        """Sends a pack of the store as it is."""
+        body = self._store.packs.body(name)
+        if body is None or len(body) != index.size:
+            # It is not what it was a moment ago: what is good of it is somewhere else now, or lost.
+            group = [Sized(m.digest, m.length) for m in index]
+            return self._send_pack(group, _Contents())
+        return self._write(index, body)
+
+    def _send_pack(self, group: list[Sized], contents: _Contents) -> _Sent:
+        """Puts one pack together, and sends it."""
         parts: list[tuple[str, bytes | memoryview]] = []
         stored: list[str] = []
         for digest, _ in group:
-            data = contents[digest].data
-            if data is None:
+            text = contents.listings.get(digest)
+            if text is None:
                 stored.append(digest)
             else:
-                parts.append((digest, data))
+                parts.append((digest, text))
         parts += self._store.contents(stored)
-        sent = [Sized(digest, len(data)) for digest, data in parts]
-        if len(sent) < len(group):
-            self._lost |= {c.digest for c in group}.difference(c.digest for c in sent)
-        if not sent:
-            return [], None
+        if len(parts) < len(group):
+            lost = {c.digest for c in group}.difference(digest for digest, _ in parts)
+            with self._guard:
+                self._lost |= lost
+        if not parts:
+            return _Sent([], None, 0)
         body = b"".join([data for _, data in parts])
-        index = packs.encode_index(sent)
+        return self._write(Index(packs.encode_index(Sized(d, len(data)) for d, data in parts)), body)
+
+    def _write(self, index: Index, body: bytes) -> _Sent:
+        """Sends a pack, and then its index."""
         pack = (self._target, hash_bytes(body))
         self._engine.write(names.pack(*pack), body)
-        self._engine.write(names.index(*pack), index)
+        self._engine.write(names.index(*pack), index.raw)
         self._library.add(pack, index)
-        return sent, pack
+        return _Sent(index.digests, pack, len(body))
 
     # --- records
 
     def _send_records(
-        self, pushed: list[Record], needs: Mapping[str, set[str]], where: Mapping[str, Pack], done: Pushed
+        self, pushed: list[Record], needs: Mapping[str, set[str]], held: Sequence[_Held], done: Pushed
     ) -> None:
         def send(record: Record) -> bool:
             own = needs[record.key]
-            used = dict.fromkeys(where[d] for d in sorted(own) if d in where)
+            used = sorted(pack for pack, digests in held if not own.isdisjoint(digests))
             text, signer = records.encode(record), self._writer.signer
             made = {signer.public: signer.sign(self._target, record.key, text)} if signer else {}
             data = entries.encode(Entry(record, tuple(used), self._target, made, text))

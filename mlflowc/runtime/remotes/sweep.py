@@ -24,7 +24,7 @@ from mlflowc.runtime.remotes.engine import Engine
 from mlflowc.runtime.remotes.entries import Entry
 from mlflowc.runtime.remotes.fetch import Fetcher
 from mlflowc.runtime.remotes.library import Library, Pack
-from mlflowc.runtime.remotes.packs import Sized
+from mlflowc.runtime.remotes.packs import Index, Sized
 from mlflowc.runtime.remotes.transport import AbsentError, Found
 
 _CONTENTS = ("objects", "trees", "packs", "index")
@@ -136,8 +136,7 @@ class Sweeper:
         for output in record.outputs:
             result.needs[output.hash] = 0 if output.kind != "file" else output.size
             if output.kind != "file":
-                listing = self._fetcher.listing(result.entry, output.hash) or []
-                result.needs |= {e.hash: e.size for e in listing if e.kind in "fx"}
+                result.needs |= self._fetcher.files(result.entry, output.hash) or {}
         if record.log:
             result.needs[record.log] = 0
 
@@ -213,9 +212,9 @@ class Sweeper:
     def _write(self, namespace: str, contents: dict[str, bytes]) -> dict[str, Pack]:
         def send(group: list[Sized]) -> Pack:
             body = b"".join(contents[c.digest] for c in group)
-            pack, index = (namespace, hash_bytes(body)), packs.encode_index(group)
+            pack, index = (namespace, hash_bytes(body)), Index(packs.encode_index(group))
             self._engine.write(names.pack(*pack), body)
-            self._engine.write(names.index(*pack), index)
+            self._engine.write(names.index(*pack), index.raw)
             self._library.add(pack, index)
             return pack
 
