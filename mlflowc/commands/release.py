@@ -60,7 +60,14 @@ class _Made(NamedTuple):
 @click.option("--despite-gates", is_flag=True, help="Release though a gate does not hold; the card says so.")
 @click.option("--push", is_flag=True, help="Push the tags to the remote `origin`.")
 @click.option("--publish", is_flag=True, help="Push, and make a release of the service with the files.")
-@click.option("--dry", is_flag=True, help="Check all, say what it would do, and do nothing.")
+@click.option(
+    "-n",
+    "--dry",
+    "--dry-run",
+    "dry",
+    is_flag=True,
+    help="Check all, say what it would do, and do nothing.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 @file_option
 def command(

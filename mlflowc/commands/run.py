@@ -75,6 +75,9 @@ def command(
     TARGET is a stage (by name: all its instances; by id: one, as in 'train[de]'), a sweep, a gate or a
     report. Without targets, all stages are brought up to date, sweeps only where something reads them, and
     all gates are decided.
+
+    With --set, outputs and mlpipe.lock are those of these values, until a run without it takes the others
+    back from the cache.
     """
     given = overrides(settings)
     if not (names or event or force or dry or as_json or junit or fix or sandbox != "off"):

@@ -165,7 +165,7 @@ def test_a_result_that_is_only_in_the_cache_is_released_and_one_that_is_nowhere_
     project: Checkout, tmp_path: Path
 ) -> None:
     (project.path / "out/model.txt").unlink()
-    project.mlpipec("release", "train.model", "--dry")
+    project.mlpipec("release", "train.model", "-n")
     clone = project.clone(tmp_path / "clone")
     said = clone.mlpipec("release", "train.model", code=1).err
     assert "`out/model.txt` is not here, and not in the cache" in said
