@@ -193,6 +193,10 @@ def restored(
 ) -> Unlike | None:
     """What is different in a result that was just put in place, and whose `record` may be that of others."""
     first = ws.store.record(key)
+    if first is None and record is not None:
+        # It came with the plan, and the disk would not have it then.
+        with contextlib.suppress(OSError):
+            ws.store.put_record(record)
     if first is not None and record is not None and record.outputs == outputs:
         changed = compare(first.outputs, first.metrics, outputs, metrics)
         if changed:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from mlflowc.commands import sharing
+from mlflowc.project import load
 from mlflowc.runtime import bundle, records
 from mlflowc.runtime.bundle import Bundle
+from mlflowc.runtime.execute import run
 from mlflowc.runtime.index import StatIndex
 from mlflowc.runtime.ports import LocalFileSystem
 from mlflowc.runtime.records import Record
 from mlflowc.runtime.remotes import entries, names
 from mlflowc.runtime.store import Store
+from mlflowc.runtime.workspace import open_workspace
 from tests.support.remote_project import Checkout
 
 PIPELINE = """\
@@ -140,3 +145,35 @@ def test_a_push_puts_numbers_right(tmp_path: Path) -> None:
     path.write_bytes(entries.encode(replace(entry, record=lying, text=records.encode(lying))))
     one("cache", "push")
     assert path.read_bytes() == good
+
+
+class FullOnce(LocalFileSystem):
+    """The first record does not fit on the disk."""
+
+    full = True
+
+    def write(self, path: Path, data: bytes | memoryview, *, sync: bool = False) -> None:
+        if self.full and "/records/" in str(path):
+            self.full = False
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        super().write(path, data, sync=sync)
+
+
+def test_a_result_whose_record_did_not_fit_gets_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = checkout(tmp_path / "one"), checkout(tmp_path / "two")
+    one("run", "score")
+    one("cache", "push", "--remote", "../remote")
+    assert one.ran == ["score"]
+    monkeypatch.chdir(two.root)
+    loaded = load(None)
+    fs = FullOnce()
+    ws = open_workspace(loaded.root, loaded.pipeline, fs=fs)
+    sharing.attach(ws, "../remote")
+    try:
+        assert run(ws, sharing.plan(ws, ["score"])).ok
+    finally:
+        ws.close()
+    assert not fs.full
+    shutil.rmtree(two.root / "out")
+    assert "1 restored" in two("run", "score", "--no-remote")
+    assert two.ran == []
