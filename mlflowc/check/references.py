@@ -288,8 +288,8 @@ class References:
         if selected is None:
             return None
         instances, many, links = selected
-        outputs = ", ".join(f"`{signature.name}.{o}`" for o in signature.offers)
         if not links:
+            outputs = _outputs(signature)
             has = f"write {outputs}" if outputs else "it has no outputs"
             related = self._declared(signature)
             self._ctx.report(
@@ -306,7 +306,7 @@ class References:
         offer = signature.offers.get(names[0].text)
         if offer is None:
             if signature.items or signature.component:
-                guess = nearest(names[0].text, signature.offers)
+                guess, outputs = nearest(names[0].text, signature.offers), _outputs(signature)
                 self._ctx.report(
                     scopes.UNKNOWN,
                     f"`{signature.name}` has no output `{names[0].text}`",
@@ -366,6 +366,10 @@ class References:
 
     def _declared(self, signature: Signature) -> tuple[Label, ...]:
         return (Label(signature.entry.span, "declared here"),)
+
+
+def _outputs(signature: Signature) -> str:
+    return ", ".join(f"`{signature.name}.{o}`" for o in signature.offers)
 
 
 def all_match(point: list[Scalar | None], candidate: tuple[Scalar, ...]) -> bool:
