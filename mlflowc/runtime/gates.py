@@ -24,7 +24,7 @@ from statistics import stdev
 from typing import TYPE_CHECKING
 
 from mlflowc.ir import model as ir
-from mlflowc.runtime import baseline, gate_better, tables
+from mlflowc.runtime import baseline, gate_better, measured, tables
 from mlflowc.runtime.baseline import Snapshot
 from mlflowc.runtime.gate_data import figures
 from mlflowc.runtime.gate_result import GateResult, Row
@@ -101,7 +101,7 @@ def evaluate(gate: ir.Gate, facts: Facts) -> GateResult:
 
 def check(ws: Workspace, gate: ir.Gate) -> GateResult:
     """Decides `gate` on what the workspace's lock holds now, and on baselines from git."""
-    now = Snapshot(stages=ws.lock.stages())
+    now = Snapshot(stages={**ws.lock.stages(), **measured.entries(ws, gate.stages)})
     kinds = {(s.id, o.name): o.type.kind for s in ws.pipeline.stages for o in s.outputs}
 
     def rows(stage: str, output: str) -> int:

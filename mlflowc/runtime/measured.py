@@ -12,9 +12,11 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from mlflowc import plainfile
+from mlflowc.frozen import replace
 from mlflowc.ir.model import Stage
 from mlflowc.runtime import metrics
 from mlflowc.runtime.hashing import hash_bytes
+from mlflowc.runtime.lockfile import StageEntry
 from mlflowc.runtime.metrics import UnreadableError
 from mlflowc.runtime.records import Metrics, Number, OutputRecord, Record
 from mlflowc.runtime.store import Store
@@ -42,6 +44,16 @@ def of_result(
     kinds = {o.name for o in stage.outputs if o.type.kind == "metrics"}
     found = {o.name: _known(ws, key, o) for o in outputs if o.name in kinds}
     return {**said, **{name: numbers for name, numbers in found.items() if numbers is not None}}
+
+
+def entries(ws: Workspace, stages: Iterable[str]) -> dict[str, StageEntry]:
+    """The lock's lines of these stages, with the numbers of `of_result`."""
+    found = {s: ws.lock.stage(s) for s in stages if s in ws.stages}
+    return {
+        s: replace(e, metrics=of_result(ws, ws.stage(s), e.key, e.outputs, e.metrics))
+        for s, e in found.items()
+        if e is not None
+    }
 
 
 def unfounded(ws: Workspace, record: Record) -> str | None:

@@ -11,7 +11,7 @@ import pytest
 
 from mlflowc.commands import sharing
 from mlflowc.project import load
-from mlflowc.runtime import bundle, records
+from mlflowc.runtime import bundle, gates, records
 from mlflowc.runtime.bundle import Bundle
 from mlflowc.runtime.execute import run
 from mlflowc.runtime.index import StatIndex
@@ -65,6 +65,19 @@ def test_a_lock_that_was_edited(project: Checkout) -> None:
     assert "0.3" in project("run", "good", code=1)
     assert '"acc":0.3' in lock.read_text()
     assert project.ran == ["score"]
+
+
+def test_gates_of_those_who_read_the_lock_alone(project: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
+    project("run", "score")
+    lock = project.root / "mlpipe.lock"
+    lock.write_text(lock.read_text().replace('"acc":0.3', '"acc":0.99'))
+    monkeypatch.chdir(project.root)
+    loaded = load(None)
+    ws = open_workspace(loaded.root, loaded.pipeline)
+    try:
+        assert not gates.check(ws, loaded.pipeline.gates[0]).passed
+    finally:
+        ws.close()
 
 
 def test_a_record_of_the_cache(project: Checkout) -> None:
