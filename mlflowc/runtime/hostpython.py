@@ -10,7 +10,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from mlflowc.runtime import interpreters, venvs
+from mlflowc.runtime import interpreters
 from mlflowc.runtime.hashing import hash_bytes
 from mlflowc.runtime.ports import LocalFileSystem
 from mlflowc.runtime.shell import invocations
@@ -66,6 +66,9 @@ def _version(path: str, _pyenv: str, _folder: str) -> str:
     if match and not _is_script(real):
         return match[1]
     looks = interpreters.looks(Path(path).name)
+    # Only where a version manager has to be asked: it brings `platform` and others along.
+    from mlflowc.runtime import venvs
+
     kept = venvs.cache_folder() / "interpreters" / hash_bytes(repr(looks).encode())
     if looks is not None and (found := _kept(kept)):
         return found
