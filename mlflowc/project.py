@@ -26,7 +26,7 @@ from mlflowc.garbage import no_collecting
 if TYPE_CHECKING:
     from mlflowc.compile import Compiled
     from mlflowc.ir import model as ir
-    from mlflowc.resolve.loader import Asked, Unreadable
+    from mlflowc.resolve.loader import Unreadable
 
 DEFAULT = "pipeline.mlpipe"
 STATE = ".mlpipe"
@@ -91,6 +91,18 @@ def fingerprint(file: str | None = None, *, overrides: Mapping[str, str] = _NONE
     cached = root / STATE / "compiled" / _cache_name(name, overrides)
     data = _current(cached, root, _text(root, name))
     return None if data is None else (root, f"{cached.name} {blake3(data).hexdigest()}")
+
+
+def clean(file: str | None = None, *, overrides: Mapping[str, str] = _NONE) -> ir.Pipeline | None:
+    """The pipeline, where `load` compiled it without a single finding and all is as it was; else None.
+
+    Findings depend on nothing but what the pipeline depends on. Raises Failure where there is no such file.
+    """
+    root, name = locate(file)
+    text = read_text(root / name)
+    if not isinstance(text, str):
+        return None
+    return _fresh(root / STATE / "compiled" / _cache_name(name, overrides), root, text, clean=True)
 
 
 def compile_file(file: str | None = None, *, overrides: Mapping[str, str] = _NONE) -> Compiled:
@@ -331,9 +343,9 @@ def _digest(text: str) -> str:
     return blake3(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _fresh(cached: Path, root: Path, text: str) -> ir.Pipeline | None:
-    """The kept pipeline, if all that it was made of is as it was."""
-    packed = _current(cached, root, text)
+def _fresh(cached: Path, root: Path, text: str, *, clean: bool = False) -> ir.Pipeline | None:
+    """The kept pipeline, if all that it was made of is as it was; with `clean`, if nothing was found, too."""
+    packed = _current(cached, root, text, clean=clean)
     if packed is None:
         return None
     from mlflowc.ir import codec  # its dataclasses take longer to make than a fingerprint
@@ -344,7 +356,7 @@ def _fresh(cached: Path, root: Path, text: str) -> ir.Pipeline | None:
         return None
 
 
-def _current(cached: Path, root: Path, text: str) -> bytes | None:
+def _current(cached: Path, root: Path, text: str, *, clean: bool = False) -> bytes | None:
     """The packed pipeline, if all that it was made of is as it was."""
     try:
         # Views: the compiled form of a large pipeline is not copied more often than it has to be.
@@ -353,6 +365,8 @@ def _current(cached: Path, root: Path, text: str) -> bytes | None:
         if blake3(content[32:]).digest() != content[:32]:
             return None
         asked, packed = marshal.loads(content[32:])
+        if clean and not asked["clean"]:
+            return None
         if asked["main"] != _digest(text) or not _same(asked, root) or not isinstance(packed, bytes):
             return None
         return packed
@@ -384,7 +398,7 @@ def _keep(cached: Path, compiled: Compiled, text: str) -> None:
     assert compiled.pipeline is not None
     from mlflowc.ir import codec
 
-    data = marshal.dumps((_questions(compiled.asked, text), codec.pack(compiled.pipeline)))
+    data = marshal.dumps((_questions(compiled, text), codec.pack(compiled.pipeline)))
     folder = cached.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -403,8 +417,10 @@ def _keep(cached: Path, compiled: Compiled, text: str) -> None:
         return
 
 
-def _questions(asked: Asked, text: str) -> dict[str, Any]:
+def _questions(compiled: Compiled, text: str) -> dict[str, Any]:
+    asked = compiled.asked
     return {
+        "clean": not compiled.diagnostics,
         "main": _digest(text),
         "texts": {p: None if t is None else _digest(t) for p, t in asked.texts.items()},
         "kinds": dict(asked.kinds),

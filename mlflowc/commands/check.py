@@ -50,22 +50,29 @@ def command(
     mlpipec check
     mlpipec check --format sarif > mlpipec.sarif
     """
-    # The compiler is loaded here, so that --help is quick.
-    from mlflowc.diagnostic import Severity
-    from mlflowc.render.order import in_order
-
     if named is not None and file is not None:
         raise Failure("the pipeline file is given twice", help="write one: `mlpipec check FILE`", code=2)
     file = file or named
     values = overrides(settings)
+    if form == "text" and not fix and (known := project.clean(file, overrides=values)) is not None:
+        return _ok(known)
+    # The compiler is loaded here, so that --help is quick.
+    from mlflowc.diagnostic import Severity
+    from mlflowc.render.order import in_order
+
     compiled = project.compile_file(file, overrides=values)
     if fix:
         compiled = _fixed(file, values, compiled)
     shown = in_order(compiled.diagnostics, tuple(compiled.sources))
     sys.stdout.write(_rendered(form, shown, compiled, _prefix(project.locate(file)[0])))
     if form == "text" and compiled.pipeline is not None:
-        click.echo(terminal.style("ok", "bold", "green") + f": {summary(compiled.pipeline)}")
+        _ok(compiled.pipeline)
     return int(any(d.severity is Severity.ERROR or strict for d in shown))
+
+
+def _ok(pipeline: Pipeline) -> int:
+    click.echo(terminal.style("ok", "bold", "green") + f": {summary(pipeline)}")
+    return 0
 
 
 def summary(pipeline: Pipeline) -> str:

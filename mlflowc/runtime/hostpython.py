@@ -65,8 +65,6 @@ def _version(path: str, _pyenv: str, _folder: str) -> str:
     match = _VERSIONED.fullmatch(Path(real).name)
     if match and not _is_script(real):
         return match[1]
-    from mlflowc.runtime import venvs  # slow to import, and seldom needed
-
     looks = interpreters.looks(Path(path).name)
     # Only where a version manager has to be asked: it brings `platform` and others along.
     from mlflowc.runtime import venvs

@@ -209,3 +209,52 @@ def test_what_is_no_text_is_a_finding_with_a_place(
     assert done.returncode == 1
     (found,) = json.loads(done.stdout)["diagnostics"]
     assert (found["range"]["start"]["line"], found["range"]["start"]["column"]) == (line, column)
+
+
+def compiled_anew(project: Path, *args: str) -> tuple[bool, str]:
+    """Whether `mlpipec check` compiled the pipeline, and what it said."""
+    script = (
+        "import sys\nfrom mlflowc import cli\n"
+        "try: cli.main()\nfinally: print('mlflowc.compile' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, "check", *args],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    *said, compiled = done.stdout.splitlines()
+    return compiled == "True", "\n".join(said)
+
+
+OK = "ok: 2 stages, 1 data source, 1 gate, 1 event"
+
+
+def test_what_was_found_good_and_is_unchanged_is_not_compiled_again(project: Path) -> None:
+    assert compiled_anew(project) == (True, OK)
+    # `check` itself leaves nothing behind.
+    assert compiled_anew(project) == (True, OK)
+    assert not (project / ".mlpipe").exists()
+    assert mlpipec(project, "ir").returncode == 0
+    assert compiled_anew(project) == (False, OK)
+    assert compiled_anew(project, "--fix") == (True, OK)
+    assert compiled_anew(project, "--format", "json")[0]
+    assert compiled_anew(project, "--set", "a.b=1")[0]
+
+
+def test_a_change_that_a_lint_sees_is_found_after_all(project: Path) -> None:
+    assert mlpipec(project, "ir").returncode == 0
+    (project / "raw.csv").unlink()
+    compiled, said = compiled_anew(project)
+    assert compiled
+    assert "raw.csv" in said
+
+
+def test_warnings_are_said_each_time(project: Path) -> None:
+    rewrite(project, "wc -l <", "pip install x; wc -l <")
+    assert mlpipec(project, "ir").returncode == 0
+    for _ in range(2):
+        compiled, said = compiled_anew(project)
+        assert compiled
+        assert "installs packages" in said
