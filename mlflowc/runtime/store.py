@@ -173,7 +173,7 @@ class Store:
         if output.kind == "file":
             return self.has(output.hash)
         found = self.listings.summary(output.hash)
-        if found is None or self.missing(found.files):
+        if found is None or self.missing(found.digests):
             return False
         links = found.links if place is not None else ()
         return all(tree.link_hash(str(place), e.path, e.target) == e.hash for e in links)

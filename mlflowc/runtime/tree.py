@@ -18,7 +18,8 @@ import json
 import os
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 from mlflowc.errors import Failure
@@ -30,8 +31,8 @@ _HEADER = "mlpipe-tree 1"
 _quoted = json.encoder.encode_basestring_ascii
 # A string that JSON writes as it is.
 _PLAIN = re.compile(r'"[ !#-\[\]-~]*"')
-# The line of a file with such a name, and the end of the one before.
-_FILE = re.compile(r'\n([fx]) ([0-9a-f]{64}) ([0-9]{1,18}) "([ !#-\[\]-~]*)"(?=\n)')
+# A listing of nothing but files with such names.
+_FILES = re.compile(_HEADER + r'\n(?:[fx] [0-9a-f]{64} [0-9]{1,18} "[ !#-\[\]-~]*+"\n)++')
 # What no path has, with a slash before and behind it.
 _WRONG = ("//", "/./", "/../")
 
@@ -46,11 +47,20 @@ class Entry(NamedTuple):
     target: str = ""
 
 
-class Summary(NamedTuple):
-    """What a listing says of contents: how many bytes each file has, by hash, and which links there are."""
+class Summary:
+    """What a listing says of contents: the hashes of its files in their order, and which links there are."""
 
-    files: dict[str, int]
-    links: tuple[Entry, ...] = ()
+    def __init__(
+        self, digests: list[str], sizes: Callable[[], Iterable[int]], links: tuple[Entry, ...] = ()
+    ) -> None:
+        self.digests = digests
+        self.links = links
+        self._sizes = sizes
+
+    @cached_property
+    def files(self) -> dict[str, int]:
+        """How many bytes each file has, by hash. Seldom asked for where there are many."""
+        return dict(zip(self.digests, self._sizes(), strict=True))
 
 
 def encode(entries: list[Entry]) -> bytes:
@@ -97,9 +107,9 @@ def encode_walk(folder: str, found: Sequence[Plain], hashes: Mapping[str, str], 
 def decode(data: bytes) -> list[Entry]:
     """The entries of a listing. Raises `ValueError` for anything that `encode` does not write."""
     text = data.decode()
-    rows = _plain_rows(text)
-    if rows is not None:
-        return [Entry(path, kind, digest, int(size)) for kind, digest, size, path in rows]
+    found = _plain(text)
+    if found is not None:
+        return [Entry(path, h[1], h[3:67], int(h[68:])) for h, path in zip(*found, strict=True)]
     lines = text.split("\n")
     if lines[0] != _HEADER or lines[-1] != "":
         raise ValueError("not a listing")
@@ -126,28 +136,30 @@ def decode(data: bytes) -> list[Entry]:
     return entries
 
 
-def _plain_rows(text: str) -> list[tuple[str, str, str, str]] | None:
-    """Kinds, hashes, sizes and paths, if there are nothing but files with plain names that are safe. All are
-    looked at together: a folder may have a hundred thousand.
+def _plain(text: str) -> tuple[list[str], list[str]] | None:
+    """What stands before each path (a line's end, `f HASH SIZE` and spaces), and the paths, if there are
+    nothing but files with plain names that are safe. All are looked at at once: there may be a hundred
+    thousand.
     """
-    rows: list[tuple[str, str, str, str]] = _FILE.findall(text)
-    if not text.startswith(f"{_HEADER}\n") or not text.endswith("\n") or len(rows) != text.count("\n") - 1:
+    if not _FILES.fullmatch(text):
         return None
-    joined = "/" + "/\n/".join([path for _, _, _, path in rows]) + "/"
-    return None if any(wrong in joined for wrong in _WRONG) else rows
+    parts = text.split('"')
+    heads, paths = parts[:-1:2], parts[1::2]
+    heads[0] = heads[0][len(_HEADER) :]
+    joined = "/" + "/\n/".join(paths) + "/"
+    return None if any(wrong in joined for wrong in _WRONG) else (heads, paths)
 
 
 def summary(data: bytes) -> Summary:
     """Of a listing, without all of its entries. Raises `ValueError` as `decode` and `harmless` do."""
-    rows = _plain_rows(data.decode())
-    if rows:
-        _, digests, sizes, paths = zip(*rows, strict=True)
-        if len({*paths}) == len(paths):
-            return Summary(dict(zip(digests, map(int, sizes), strict=True)))
+    found = _plain(data.decode())
+    if found is not None and len({*found[1]}) == len(found[1]):
+        heads = found[0]
+        return Summary([h[3:67] for h in heads], lambda: [int(h[68:]) for h in heads])
     entries = harmless(decode(data))
-    return Summary(
-        {e.hash: e.size for e in entries if e.kind in "fx"}, tuple(e for e in entries if e.kind == "l")
-    )
+    files = [e for e in entries if e.kind in "fx"]
+    links = tuple(e for e in entries if e.kind == "l")
+    return Summary([e.hash for e in files], lambda: [e.size for e in files], links)
 
 
 def harmless(entries: list[Entry]) -> list[Entry]:

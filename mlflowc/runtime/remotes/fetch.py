@@ -7,7 +7,7 @@ import fcntl
 import functools
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -32,10 +32,10 @@ _CHUNK = 1024 * 1024
 
 
 class _Listing(NamedTuple):
-    """A folder's listing: as it is written, and the sizes of its files by hash."""
+    """A folder's listing: as it is written, and what it says of contents."""
 
     text: bytes
-    files: dict[str, int]
+    says: tree.Summary
 
 
 # Packs, and what they hold.
@@ -111,26 +111,32 @@ class Fetcher:
 
     def _outputs(self, entry: Entry, outputs: list[OutputRecord]) -> bool:
         places = self._places(entry)
-        objects = {o.hash: o.size for o in outputs if o.kind == "file"}
-        listings: list[bytes] = []
+        single = {o.hash: o.size for o in outputs if o.kind == "file"}
+        wanted = list(single)
+        listings: list[_Listing] = []
         for output in outputs:
             if output.kind == "file":
                 continue
             listing = self._listing(output.hash, places)
             if listing is None:
                 return False
-            listings.append(listing.text)
-            objects = objects | listing.files if objects else listing.files
-        if not self._objects(objects, places):
+            listings.append(listing)
+            wanted += listing.says.digests
+
+        def size(digest: str) -> int:
+            tables = (single, *(listing.says.files for listing in listings))
+            return next(t[digest] for t in tables if digest in t)
+
+        if not self._objects(wanted, size, places):
             return False
-        for text in listings:
-            self._store.listings.put(text)
+        for listing in listings:
+            self._store.listings.put(listing.text)
         return True
 
     def log(self, entry: Entry) -> bool:
         """Brings the record's log into the store."""
         log = entry.record.log
-        return log is None or self._objects({log: 0}, self._places(entry))
+        return log is None or self._objects([log], lambda _: 0, self._places(entry))
 
     def present(self, entry: Entry, outputs: Iterable[OutputRecord]) -> bool:
         """Whether the remote seems to have all content of outputs; fetches listings, no data."""
@@ -149,7 +155,7 @@ class Fetcher:
             listing = self._listing(output.hash, places)
             if listing is None:
                 return False
-            wanted.update(listing.files)
+            wanted.update(listing.says.digests)
         used = []
         for pack, index in places:
             if not wanted.isdisjoint(index.digests):
@@ -175,7 +181,7 @@ class Fetcher:
         is not to be had.
         """
         found = self._listing(digest, self._places(entry))
-        return found.files if found is not None else None
+        return found.says.files if found is not None else None
 
     def _listing(self, digest: str, places: _Places) -> _Listing | None:
         with self._guard:
@@ -183,7 +189,7 @@ class Fetcher:
                 return self._listings[digest]
         text, known = self._store.listings.text(digest), self._store.listings.summary(digest)
         if text is not None and known is not None:
-            found: _Listing | None = _Listing(text, known.files)
+            found: _Listing | None = _Listing(text, known)
         else:
             found = self._remote_listing(digest, places)
         if found is not None:
@@ -194,7 +200,7 @@ class Fetcher:
     def _remote_listing(self, digest: str, places: _Places) -> _Listing | None:
         for data in self._versions(digest, places):
             try:
-                return _Listing(data, tree.summary(data).files)
+                return _Listing(data, tree.summary(data))
             except ValueError:
                 self._is_bad(digest)
         return None
@@ -226,7 +232,7 @@ class Fetcher:
 
     # --- objects
 
-    def _objects(self, wanted: Mapping[str, int], places: _Places) -> bool:
+    def _objects(self, wanted: Iterable[str], size: Callable[[str], int], places: _Places) -> bool:
         missing = self._store.missing(wanted)
         left = set(missing)
         parts: list[Callable[[], list[str]]] = []
@@ -243,7 +249,7 @@ class Fetcher:
         lost = [digest for digests in got_small for digest in digests]
         large = [digest for digest in missing if digest in left]
         # What is not where the index says may still have a name of its own.
-        got_large = self._engine.each(self._large, [(d, wanted[d]) for d in (*large, *lost)])
+        got_large = self._engine.each(self._large, [(d, size(d)) for d in (*large, *lost)])
         return all(got_large)
 
     def _whole(self, pack: Pack, index: Index) -> list[str]:

@@ -188,7 +188,7 @@ class Pusher:
         if not self._bad:
             return False
         listings = [self._store.listings.summary(o.hash) for o in record.outputs if o.kind != "file"]
-        return any(not self._bad.isdisjoint(listing.files) for listing in listings if listing is not None)
+        return any(not self._bad.isdisjoint(listing.digests) for listing in listings if listing is not None)
 
     def _contents(self, record: Record) -> _Contents:
         """All contents of a result, in the order of their paths. Raises `_LostError`."""
