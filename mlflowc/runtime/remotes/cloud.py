@@ -166,6 +166,17 @@ class Cloud:
         except (exceptions.BaseError, OSError, ValueError) as e:
             raise self._error("read", e) from None
 
+    def at_once(self, name: str, start: int, length: int) -> memoryview | None:
+        """See `AtOnce`."""
+        try:
+            return memoryview(obstore.get_range(self._store, name, start=start, length=length))
+        except (exceptions.NotFoundError, FileNotFoundError):
+            raise AbsentError(name) from None
+        except exceptions.NotSupportedError:
+            return None
+        except (exceptions.BaseError, OSError, ValueError) as e:
+            raise self._error("read", e) from None
+
     @property
     def client(self) -> Any:
         """The store of obstore, for what is no part of `Transport`."""

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol, TypeVar, cast
 
-from mlflowc.runtime.remotes.transport import AbsentError, Found, RemoteError, Transport
+from mlflowc.runtime.remotes.transport import AbsentError, AtOnce, Found, RemoteError, Transport
 
 _TRIES = 5
 _FIRST_PAUSE = 0.2
@@ -117,6 +117,25 @@ class Engine:
                 raise RemoteError(f"`{name}` is larger than it can be")
             parts.append(chunk)
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def read_stretch(self, name: str, start: int, length: int) -> memoryview:
+        """As `read_all`, of so little that it is not bad to begin again; without copying it where that can
+        be.
+        """
+        if length and isinstance(self.transport, AtOnce):
+            self._go_on()
+            try:
+                found = self.transport.at_once(name, start, length)
+            except RemoteError as e:
+                if not e.transient:
+                    raise
+                found = None
+            self._go_on()
+            if found is not None and len(found) == length:
+                self.meter.moved(length)
+                return found
+        # Piece by piece: each try goes on where the last one broke off.
+        return memoryview(self.read_all(name, start, length))
 
     def read_or_none(self, name: str, limit: int | None = None) -> bytes | None:
         """All of it, None where nothing has the name."""

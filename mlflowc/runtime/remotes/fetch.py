@@ -255,7 +255,7 @@ class Fetcher:
     def _whole(self, pack: Pack, index: Index) -> list[str]:
         """Takes all of a pack, as it is; returns the hashes of what was not right."""
         with contextlib.suppress(AbsentError):
-            body = self._engine.read_all(names.pack(*pack), 0, index.size)
+            body = self._engine.read_stretch(names.pack(*pack), 0, index.size)
             if index.is_of(body):
                 self._store.packs.put_whole(index, body)
                 return []
@@ -268,10 +268,9 @@ class Fetcher:
         left = list(span.members)
         for _ in (1, 2):
             try:
-                data = self._engine.read_all(names.pack(*pack), span.start, span.length)
+                view = self._engine.read_stretch(names.pack(*pack), span.start, span.length)
             except AbsentError:
                 break
-            view = memoryview(data)
             again: list[Member] = []
             good: list[Piece] = []
             for member in left:

@@ -6,7 +6,7 @@ import importlib
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from mlflowc import extras
 from mlflowc.errors import Failure
@@ -72,6 +72,15 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """Ends all connections."""
+        ...
+
+
+@runtime_checkable
+class AtOnce(Protocol):
+    """A transport that can give a stretch in one piece, without copying it."""
+
+    def at_once(self, name: str, start: int, length: int) -> memoryview | None:
+        """The bytes, or as many as there are; None where only `read` can. Raises as `read` does."""
         ...
 
 
