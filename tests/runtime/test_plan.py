@@ -54,6 +54,28 @@ def test_an_exact_plan_whose_upstream_content_is_gone_says_so(chain: Lab) -> Non
     assert "`data/rows.txt`, made by another stage, is neither in place nor in the cache" in failed.message
 
 
+def test_a_plan_for_results_does_not_look_at_their_places(chain: Lab) -> None:
+    chain.run()
+    chain.write("data/rows.txt", "edited\n")
+    ws = chain.open()
+    stored = make_plan(ws, stored=True)
+    looked = {path for path, _, _ in ws.checkout.all_seen()}
+    assert {s.action for s in stored.steps} <= {Action.KEEP, Action.RESTORE}
+    assert stored.step("load").action is Action.RESTORE  # type: ignore[union-attr]
+    assert "raw.txt" in looked
+    assert not looked & {"data/rows.txt", "data/best.txt", "greeting.txt"}
+    assert [(s.key, s.outputs) for s in stored.steps] == [(s.key, s.outputs) for s in make_plan(ws).steps]
+    # What the cache has lost may still stand in its place.
+    ws.store.drop(stored.step("other").outputs[0].hash)  # type: ignore[union-attr]
+    again = make_plan(ws, stored=True)
+    assert again.step("other").action is Action.KEEP  # type: ignore[union-attr]
+    ws.close()
+    (chain.root / "greeting.txt").unlink()
+    ws = chain.open()
+    assert make_plan(ws, stored=True).step("other").action is Action.RUN  # type: ignore[union-attr]
+    ws.close()
+
+
 def test_deep_keys_are_known_before_anything_ran(chain: Lab) -> None:
     before = deep_keys(chain.open())
     assert all(before.values())

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import unicodedata
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mlflowc.errors import Failure
+from mlflowc.runtime import tree
 from mlflowc.runtime.hashing import hash_bytes, hash_file, hash_files
-from mlflowc.runtime.tree import Entry, decode, encode, scan, total_size
+from mlflowc.runtime.tree import Entry, decode, encode, harmless, scan, summary, total_size
 from mlflowc.runtime.walking import DROPPINGS, walk
 
 names = st.text(
@@ -31,6 +33,38 @@ listings = st.lists(entries, max_size=6, unique_by=lambda e: e.path)
 @given(listings)
 def test_there_and_back(listing: list[Entry]) -> None:
     assert decode(encode(listing)) == sorted(listing)
+
+
+plain_names = st.text(st.characters(codec="ascii", categories=("L", "N", "P", "Zs")), max_size=4)
+plain_files = st.builds(
+    Entry,
+    st.lists(plain_names, min_size=1, max_size=3).map("/".join),
+    st.sampled_from("fx"),
+    digests,
+    st.integers(0, 2**50),
+    st.just(""),
+)
+
+
+@given(st.lists(plain_files, max_size=5) | listings, st.binary(max_size=3), st.integers(0, 400))
+def test_a_summary_says_what_the_entries_say(listing: list[Entry], noise: bytes, at: int) -> None:
+    lines = [encode([e]).partition(b"\n")[2] for e in listing]
+    good = b"mlpipe-tree 1\n" + b"".join(lines)
+    for data in (good, good[:at] + noise + good[at + len(noise) :]):
+        try:
+            with mock.patch.object(tree, "_plain", return_value=None):
+                entries = decode(data)
+            assert decode(data) == entries
+            found = harmless(entries)
+        except ValueError:
+            with pytest.raises(ValueError):
+                summary(data)
+            continue
+        said = summary(data)
+        files = [e for e in found if e.kind in "fx"]
+        assert said.files == {e.hash: e.size for e in files}
+        assert said.digests == [e.hash for e in files]
+        assert said.links == tuple(e for e in found if e.kind == "l")
 
 
 @given(listings, listings)
