@@ -244,6 +244,10 @@ class PackStore:
         """
         name = hash_bytes(index.raw)
         self._fs.make_folder(self._folder)
+        for kind in ("pack", "index"):
+            # The one thing that a rename does not replace.
+            if self._path(name, kind).is_dir():
+                self._fs.remove(self._path(name, kind))
         self._fs.write(self._path(name, "pack"), body)
         now = Signature.of(os.stat(self._path(name, "pack")))  # noqa: PTH116
         self._fs.write(self._path(name, "index"), index.raw)
@@ -320,7 +324,7 @@ class PackStore:
                 self._good[name] = now
                 return True
             bad = {piece.digest for piece, good in self._pieces(name) if not good}
-        except FileNotFoundError:
+        except (FileNotFoundError, IsADirectoryError):
             self._discard(name)
             return False
         except OSError:

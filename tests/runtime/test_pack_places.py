@@ -37,15 +37,8 @@ def _to_itself(path: Path) -> None:
     path.symlink_to(path.name)
 
 
-# A folder there is not removed before the pack is put: `os.replace` refuses, and the stage fails for ever.
-_IN_THE_WAY = pytest.mark.xfail(reason="a folder in the place of a pack is in the way", strict=True)
 # Each is what a backup, a sync tool or a hand may leave.
-THINGS = (
-    pytest.param(Path.mkdir, marks=_IN_THE_WAY),
-    pytest.param(_full_folder, marks=_IN_THE_WAY),
-    os.mkfifo,
-    _to_itself,
-)
+THINGS = (Path.mkdir, _full_folder, os.mkfifo, _to_itself)
 
 
 @pytest.mark.parametrize("thing", THINGS)
