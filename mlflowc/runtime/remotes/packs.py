@@ -103,8 +103,8 @@ class Index:
         view, starts = memoryview(body), self.starts
         if len(view) != starts[-1]:
             return False
-        found = [blake3(view[s:e]).hexdigest() for s, e in pairwise(starts)]
-        return found == self.digests
+        found = [blake3(view[s:e]).digest() for s, e in pairwise(starts)]
+        return b"".join(found) == bytes.fromhex("".join(self.digests))
 
 
 def encode_index(members: Iterable[Sized]) -> bytes:
