@@ -13,9 +13,14 @@ from typing import NamedTuple
 
 from mlflowc import plainfile
 from mlflowc.errors import Failure
-from mlflowc.runtime import tree, walking
-from mlflowc.runtime.hashing import hash_bytes, hash_file, hash_files
-from mlflowc.runtime.index import Signature, StatIndex, TreeRow
+from mlflowc.runtime import tree, treerow, walking
+from mlflowc.runtime.hashing import hash_below, hash_file
+from mlflowc.runtime.index import Signature, StatIndex
+from mlflowc.runtime.treerow import TreeRow
+from mlflowc.runtime.walking import Walk
+
+# A walk of so many seconds ago is not done again before a command starts.
+_MOMENT = 5.0
 
 
 class Seen(NamedTuple):
@@ -48,7 +53,8 @@ class Checkout:
         self._globs: dict[str, tuple[str, ...]] = {}
         # Folders (and whether as a source) with links that lead out of them: their stat does not say all.
         self._outward: set[tuple[str, bool]] = set()
-        self._marks: dict[tuple[str, bool], str] = {}
+        # Folders that were walked since a command started: when, the walk's hash, and its mark.
+        self._fresh: dict[tuple[str, bool], tuple[float, str, str]] = {}
         self._guard = threading.Lock()
 
     def look(self, path: str, *, source: bool = True, ours: bool = False) -> Seen | None:
@@ -71,7 +77,10 @@ class Checkout:
     def same(self, seen: Seen, *, source: bool = True, mark: bool = False) -> bool:
         """Whether it looks as it did, by stat alone; False for a folder with links that lead out of it.
 
-        With `mark`, what it is marked with now is kept for the next `taken_mark`: one walk does for both.
+        With `mark` that is asked before a command starts, and by the same walk what it is marked with is kept
+        for `taken_mark`. Then a folder that was walked a moment ago, when no command of ours had started
+        since, is not walked again: what changes in between shows after the command, as everything does that
+        changes while it runs.
         """
         if (seen.path, source) in self._outward:
             return False
@@ -79,20 +88,21 @@ class Checkout:
         try:
             if seen.kind == "file":
                 return Signature.of(os.stat(full)) == seen.looks  # noqa: PTH116
-            found = walking.walk_plain(full, _ignored(source))
-            same = walking.walk_hash(found) == seen.looks
+            if mark and self._fresh_mark(seen, source) is not None:
+                return True
+            walk = walking.look_through(full, _ignored(source))
         except OSError:
             return False
-        if mark and same:
-            with self._guard:
-                self._marks[seen.path, source] = walking.mark_hash(found)
-        return same
+        if walk.hash != seen.looks:
+            return False
+        if mark:
+            self._just_walked(seen.path, source, walk)
+        return True
 
-    def taken_mark(self, path: str, *, source: bool = True) -> str:
-        """The `mark` that was kept; that of now, where none was. It is kept no longer."""
-        with self._guard:
-            kept = self._marks.pop((path, source), None)
-        return self.mark(path, source=source) if kept is None else kept
+    def taken_mark(self, seen: Seen, *, source: bool = True) -> str:
+        """The `mark` of what was seen, from a moment ago where one was kept; else that of now."""
+        fresh = self._fresh_mark(seen, source)
+        return self.mark(seen.path, source=source) if fresh is None else fresh
 
     def mark(self, path: str, *, source: bool = True) -> str:
         """What changes with every write to what is at `path`, but not when a link is made to it; "" where
@@ -103,9 +113,24 @@ class Checkout:
             st = os.stat(full)  # noqa: PTH116
             if not stat.S_ISDIR(st.st_mode):
                 return f"{st.st_size} {st.st_mtime_ns} {st.st_ino}"
-            return walking.mark_hash(walking.walk_plain(full, _ignored(source)))
+            return walking.look_through(full, _ignored(source)).mark()
         except OSError:
             return ""
+
+    def disturb(self) -> None:
+        """A command is about to start, which may write anywhere: what was walked has to be walked again."""
+        with self._guard:
+            self._fresh.clear()
+
+    def _just_walked(self, path: str, source: bool, walk: Walk) -> None:
+        mark = walk.mark()
+        with self._guard:
+            self._fresh[path, source] = time.monotonic(), walk.hash, mark
+
+    def _fresh_mark(self, seen: Seen, source: bool) -> str | None:
+        with self._guard:
+            when, looked, mark = self._fresh.get((seen.path, source), (0.0, "", ""))
+        return mark if looked == seen.looks and time.monotonic() - when < _MOMENT else None
 
     def forget(self, path: str) -> None:
         """The next `look` looks again."""
@@ -113,8 +138,9 @@ class Checkout:
         with self._guard:
             self._seen.pop((path, True), None)
             self._seen.pop((path, False), None)
-            self._marks.clear()
             walking.kept.clear()
+            for fresh in [f for f in self._fresh if f"{path}/".startswith(f[0] + "/")]:
+                del self._fresh[fresh]
             # A folder that is an input may hold it.
             for folder in [f for f in self._folders if path.startswith(f[0] + "/")]:
                 self._folders.discard(folder)
@@ -163,55 +189,30 @@ class Checkout:
 
     def _look_folder(self, path: str, full: str, source: bool, ours: bool) -> Seen:
         kept = walking.kept.pop((full, _ignored(source)), None)
-        started, found = kept or (time.time_ns(), walking.walk_plain(full, _ignored(source)))
-        walk = walking.walk_hash(found)
+        started, walk = kept or (time.time_ns(), walking.look_through(full, _ignored(source)))
+        self._just_walked(path, source, walk)
         row_name = path if source else path + "/"
-        leads_out = self._leads_out(path, source, full, found)
-        if not leads_out and (known := self._index.tree_head(row_name)) and known.walk == walk:
-            return Seen(path, "dir", known.hash, known.size, False, walk)
-        files, size = self._hash_files(full, found, self._index.tree(row_name))
-        listing = tree.encode_walk(
-            full, found, {p: digest for p, (_, digest) in files.items()}, exact=not source
-        )
-        row = TreeRow(walk, hash_bytes(listing), size, files)
-        changed = max((f[4] for f in found), default=0)
-        self._index.remember_tree(row_name, row, changed, started, ours=ours)
-        return Seen(path, "dir", row.hash, size, False, walk)
+        leads_out = self._leads_out(path, source, full, walk)
+        if not leads_out and (known := self._index.tree_head(row_name)) and known.walk == walk.hash:
+            return Seen(path, "dir", known.hash, known.size, False, walk.hash)
+        row = self._row(full, walk, row_name, exact=not source)
+        self._index.remember_tree(row_name, row, walk.changed(), started, ours=ours)
+        return Seen(path, "dir", row.hash, row.size, False, walk.hash)
 
-    def _hash_files(
-        self, full: str, found: Sequence[walking.Plain], row: TreeRow | None
-    ) -> tuple[dict[str, tuple[tuple[int, int, int, int], str]], int]:
-        """Signature and hash of each file by path, those of `row` where a file looks as it did; their bytes
-        in all.
-        """
-        known = row.files if row else {}
-        files: dict[str, tuple[tuple[int, int, int, int], str]] = {}
-        missing: list[walking.Plain] = []
-        total = 0
-        for f in found:
-            path, kind, size, mtime, ctime, inode, _ = f
-            if kind not in "fx":
-                continue
-            total += size
-            before = known.get(path)
-            if before is not None and before[0] == (size, mtime, ctime, inode):
-                files[path] = before
-            else:
-                missing.append(f)
-        hashes = hash_files([f"{full}/{f[0]}" for f in missing])
-        for (path, _, size, mtime, ctime, inode, _), digest in zip(missing, hashes, strict=True):
-            files[path] = ((size, mtime, ctime, inode), digest)
-        return files, total
+    def _row(self, full: str, walk: Walk, row_name: str, *, exact: bool) -> TreeRow:
+        """What is known of a folder with what was walked; hashes files that do not look as they did."""
 
-    def measure(self, path: str) -> tuple[list[walking.Found], list[tree.Entry]]:
-        """An output's folder: what is in it, and its listing, in the same order; hashes what it must."""
+        def hashed(numbers: Sequence[int]) -> list[bytes]:
+            names, sizes = walk.paths(), walk.sizes()
+            return hash_below(full, [(names[n], sizes[n]) for n in numbers])
+
+        return treerow.of_walk(full, walk, self._index.tree(row_name), hashed, exact=exact)
+
+    def measure(self, path: str) -> tuple[Walk, TreeRow]:
+        """An output's folder: what is in it, and what is known of that; hashes what it must."""
         full = self._prefix + path
-        found = walking.walk(full)
-        files, _ = self._hash_files(full, found, self._index.tree(path + "/"))
-        entries = [
-            tree.to_entry(full, f, files[f.path][1] if f.path in files else "", exact=True) for f in found
-        ]
-        return found, entries
+        walk = walking.look_through(full)
+        return walk, self._row(full, walk, path + "/", exact=True)
 
     def learn_file(self, path: str, digest: str, before: os.stat_result | None = None) -> bool:
         """The file at `path` has that content: its writer has ended, and it was hashed just now.
@@ -226,26 +227,24 @@ class Checkout:
         self._learn(Seen(path, "file", digest, st.st_size, bool(st.st_mode & 0o100), now))
         return True
 
-    def learn_folder(
-        self, path: str, digest: str, entries: list[tree.Entry], before: list[walking.Found] | None = None
-    ) -> bool:
-        """As `learn_file`, for a folder with those entries."""
-        found = walking.walk(self._prefix + path)
-        self._leads_out(path, False, self._prefix + path, found)
-        if before is not None and [f._replace(ctime_ns=0) for f in before] != [
-            f._replace(ctime_ns=0) for f in found
-        ]:
+    def learn_folder(self, path: str, row: TreeRow, before: Walk | None = None) -> bool:
+        """As `learn_file`, for a folder in which there is what `row` says; how it looks is looked up."""
+        full = self._prefix + path
+        walk = walking.look_through(full)
+        self._leads_out(path, False, full, walk)
+        if before is not None and before.hash != walk.hash and before.mark() != walk.mark():
             return False
-        hashes = {e.path: e.hash for e in entries}
-        files = {
-            f.path: ((f.size, f.mtime_ns, f.ctime_ns, f.inode), hashes[f.path])
-            for f in found
-            if f.kind in "fx" and f.path in hashes
-        }
-        row = TreeRow(walking.walk_hash(found), digest, tree.total_size(entries), files)
-        self._index.remember_tree(path + "/", row, max((f.ctime_ns for f in found), default=0), 0, ours=True)
-        self._learn(Seen(path, "dir", digest, row.size, False, row.walk))
+        row = row._replace(walk=walk.hash, names=walk.names, looks=walk.looks)
+        self._index.remember_tree(path + "/", row, walk.changed(), 0, ours=True)
+        self._learn(Seen(path, "dir", row.hash, row.size, False, row.walk))
         return True
+
+    def learn_restored(self, path: str, digest: str, entries: list[tree.Entry]) -> bool:
+        """The folder at `path` was just made of the entries of the listing with that hash. False, learning
+        nothing, when there is something else in it.
+        """
+        row = treerow.of_entries(digest, entries, walking.look_through(self._prefix + path))
+        return row is not None and self.learn_folder(path, row)
 
     def all_seen(self) -> list[tuple[str, bool, Seen | None]]:
         """Everything that was looked at: path, whether as a source, and what was there."""
@@ -261,8 +260,9 @@ class Checkout:
             return row is not None and row.walk == seen.looks and (path, source) not in self._outward
         return self._index.file(path, seen.looks) is not None
 
-    def _leads_out(self, path: str, source: bool, full: str, found: Sequence[walking.Plain]) -> bool:
-        if any(f[1] == "l" and tree.link_hash(full, f[0], f[6]) for f in found):
+    def _leads_out(self, path: str, source: bool, full: str, walk: Walk) -> bool:
+        paths = walk.paths() if walk.targets else []
+        if any(tree.link_hash(full, os.fsdecode(paths[n]), os.fsdecode(t)) for n, t in walk.targets):
             self._outward.add((path, source))
             return True
         self._outward.discard((path, source))

@@ -57,3 +57,47 @@ def hash_files(paths: Sequence[str]) -> list[str]:
     batches = [paths[i : i + batch] for i in range(0, len(paths), batch)]
     with ThreadPoolExecutor(workers) as pool:
         return [h for hashes in pool.map(lambda b: [hash_file(p) for p in b], batches) for h in hashes]
+
+
+def hash_below(folder: str, files: Sequence[tuple[bytes, int]]) -> list[bytes]:
+    """The hashes, of 32 bytes, of files in a folder: their relative paths, and sizes that they had a moment
+    ago. In their order, several at a time. Raises the first `OSError`.
+    """
+    if not files:
+        return []
+    root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if len(files) < 64:
+            return _hashed(folder, root, files)
+        # Brings `logging` along: only where there are many files.
+        from concurrent.futures import ThreadPoolExecutor
+
+        workers = min(8, os.cpu_count() or 1)
+        batch = max(16, min(2048, len(files) // (workers * 4)))
+        batches = [files[i : i + batch] for i in range(0, len(files), batch)]
+        with ThreadPoolExecutor(workers) as pool:
+            return [h for hashes in pool.map(lambda b: _hashed(folder, root, b), batches) for h in hashes]
+    except OSError as e:
+        if isinstance(e.filename, bytes):
+            e.filename = os.path.join(folder, os.fsdecode(e.filename))  # noqa: PTH118
+        raise
+    finally:
+        os.close(root)
+
+
+def _hashed(folder: str, root: int, files: Sequence[tuple[bytes, int]]) -> list[bytes]:
+    found: list[bytes] = []
+    add, start, read, close, hashed = found.append, os.open, os.read, os.close, blake3
+    for name, size in files:
+        if size < _CHUNK:
+            fd = start(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=root)
+            try:
+                # One byte more than there should be: whatever has another size now is read with more care.
+                data = read(fd, size + 1)
+            finally:
+                close(fd)
+            if len(data) == size:
+                add(hashed(data).digest())
+                continue
+        add(bytes.fromhex(hash_file(os.path.join(folder, os.fsdecode(name)))))  # noqa: PTH118
+    return found

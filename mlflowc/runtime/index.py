@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import marshal
 import os
 import sqlite3
 import sys
@@ -26,8 +25,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mlflowc.runtime import treerow
 from mlflowc.runtime.facttable import FactTable
 from mlflowc.runtime.hashing import hash_bytes
+from mlflowc.runtime.ports import LocalFileSystem
+from mlflowc.runtime.treerow import TreeRow
 
 _TICK = 20_000_000
 _COARSE_TICK = 2_000_000_000
@@ -65,17 +67,6 @@ class Signature(NamedTuple):
     def of(cls, st: os.stat_result) -> Signature:
         """From `os.stat`."""
         return cls(st.st_size, st.st_mtime_ns, st.st_ctime_ns, st.st_ino)
-
-
-class TreeRow(NamedTuple):
-    """A folder as last seen: hash of the walk, of the listing, bytes, and `path -> (signature, hash)` of
-    files.
-    """
-
-    walk: str
-    hash: str
-    size: int
-    files: dict[str, tuple[tuple[int, int, int, int], str]]
 
 
 class TreeHead(NamedTuple):
@@ -183,17 +174,23 @@ class StatIndex:
     # --- folders
 
     def tree(self, path: str) -> TreeRow | None:
-        """The folder as last seen."""
+        """The folder as last seen, if its file says so: it is a statement of its own, and may be younger or
+        older than the head.
+        """
         with self._guard:
             if path in self._new_trees:
                 return self._new_trees[path]
-            rows = self._read("SELECT walk, hash, size, files FROM tree WHERE path = ?", (path,))
-        for walk, digest, size, blob in rows:
-            with contextlib.suppress(Exception):
-                check, data = blob[:64].decode(), blob[64:]
-                if hash_bytes(data) == check:
-                    return TreeRow(walk, digest, size, marshal.loads(data))
+        place = self._tree_place(path)
+        if place is not None:
+            with contextlib.suppress(OSError, ValueError, EOFError, TypeError):
+                return treerow.decode(place.read_bytes())
         return None
+
+    def _tree_place(self, path: str) -> Path | None:
+        if self._path is None:
+            return None
+        name = hash_bytes(path.encode("utf-8", "surrogateescape"))
+        return self._path.parent / "folders" / name[:32]
 
     def tree_head(self, path: str) -> TreeHead | None:
         """What `tree` says of the folder as a whole; its files need not be read for that."""
@@ -335,6 +332,7 @@ class StatIndex:
             wait = self._settled_ns + tick - time.time_ns()
             if self._settled_ns and 0 < wait <= tick:
                 time.sleep(wait / 1e9)
+            self._write_trees()
             db = self._connect(create=True)
             if db is None:
                 return
@@ -362,19 +360,25 @@ class StatIndex:
                 self._db.close()
             self._db, self._opened = None, True
 
+    def _write_trees(self) -> None:
+        """What is known of each file in folders, a file a folder. One that is torn does not count."""
+        for path, row in self._new_trees.items():
+            place = self._tree_place(path)
+            if place is not None:
+                with contextlib.suppress(OSError):
+                    os.makedirs(place.parent, exist_ok=True)  # noqa: PTH103
+                    LocalFileSystem().write(place, row.encode())
+
     def _write(self, db: sqlite3.Connection) -> None:
         db.execute("BEGIN IMMEDIATE")
         db.executemany(
             "INSERT OR REPLACE INTO stat VALUES (?, ?, ?, ?, ?, ?)",
             [(p, *signature, digest) for p, (signature, digest) in self._new_stats.items() if _storable(p)],
         )
-        trees = []
-        for path, row in self._new_trees.items():
-            if not _storable(path):
-                continue
-            data = marshal.dumps(row.files)
-            trees.append((path, row.walk, row.hash, row.size, hash_bytes(data).encode() + data))
-        db.executemany("INSERT OR REPLACE INTO tree VALUES (?, ?, ?, ?, ?)", trees)
+        db.executemany(
+            "INSERT OR REPLACE INTO tree VALUES (?, ?, ?, ?, NULL)",
+            [(p, row.walk, row.hash, row.size) for p, row in self._new_trees.items() if _storable(p)],
+        )
         db.executemany(
             "INSERT OR REPLACE INTO object VALUES (?, ?, ?, ?, ?, ?)",
             [(h, *signature, boot) for h, (signature, boot) in self._new_objects.items()],

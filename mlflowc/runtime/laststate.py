@@ -41,7 +41,7 @@ _HARMLESS = frozenset(
         *("EDITOR", "SEQUENCE_EDITOR", "PAGER", "ASKPASS", "TERMINAL_PROMPT", "OPTIONAL_LOCKS"),
     )
 )
-_MAGIC = f"3 {__version__} {sys.version_info.major}.{sys.version_info.minor}"
+_MAGIC = f"4 {__version__} {sys.version_info.major}.{sys.version_info.minor}"
 
 _Signature = tuple[int, int, int, int]
 
@@ -170,10 +170,10 @@ def _walked(path: str, ignore: frozenset[str], keep: bool = False) -> str:
     from mlflowc.runtime import walking
 
     started = time.time_ns()
-    found = walking.walk_plain(path, ignore)
+    walk = walking.look_through(path, ignore)
     if keep:
-        walking.kept[path, ignore] = (started, found)
-    return walking.walk_hash(found)
+        walking.kept[path, ignore] = (started, walk)
+    return walk.hash
 
 
 def git_looks(root: Path) -> tuple[object, ...] | None:

@@ -267,15 +267,16 @@ def _store(ws: Workspace, output: Output) -> OutputRecord:
         if not stored or not ws.checkout.learn_file(path, digest, before):
             raise _still_written(output)
         return OutputRecord(output.name, path, "file", digest, before.st_size, executable)
-    found, entries = ws.checkout.measure(path)
+    walk, row = ws.checkout.measure(path)
+    entries = tree.entries(str(full), walk, row.digests, exact=True)
     _refuse_links(ws, output, full, entries)
-    files = [(e, f.mtime_ns) for f, e in zip(found, entries, strict=True) if e.kind in "fx"]
+    files = [(e, t) for e, t in zip(entries, walk.modified(), strict=True) if e.kind in "fx"]
     if not ws.store.put_output_files(str(full), files):
         raise _still_written(output)
-    digest = ws.store.put_listing(entries)
-    if not ws.checkout.learn_folder(path, digest, entries, found):
+    digest = ws.store.put_listing_text(row.listing)
+    if not ws.checkout.learn_folder(path, row, walk):
         raise _still_written(output)
-    return OutputRecord(output.name, path, "dir", digest, tree.total_size(entries))
+    return OutputRecord(output.name, path, "dir", digest, row.size)
 
 
 def _refuse_links(ws: Workspace, output: Output, full: Path, entries: list[tree.Entry]) -> None:
@@ -293,7 +294,7 @@ def _learn(ws: Workspace, output: OutputRecord) -> None:
     if output.kind == "file":
         ws.checkout.learn_file(output.path, output.hash)
     else:
-        ws.checkout.learn_folder(output.path, output.hash, ws.store.listing(output.hash) or [])
+        ws.checkout.learn_restored(output.path, output.hash, ws.store.listing(output.hash) or [])
 
 
 def _still_written(output: Output) -> Failure:

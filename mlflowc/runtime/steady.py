@@ -22,7 +22,7 @@ class Steady:
             if there is not None:
                 seen[made.path, False] = there
         self._seen = [
-            (s, source, ws.checkout.taken_mark(s.path, source=source)) for (_, source), s in seen.items()
+            (s, source, ws.checkout.taken_mark(s, source=source)) for (_, source), s in seen.items()
         ]
 
     def changed(self) -> list[str]:

@@ -18,13 +18,13 @@ import json
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import NamedTuple
 
 from mlflowc.errors import Failure
 from mlflowc.runtime.hashing import hash_bytes, hash_file, is_name
-from mlflowc.runtime.walking import DROPPINGS, Found, Plain, walk
+from mlflowc.runtime.walking import DROPPINGS, KINDS, Found, Walk, walk
 
 _HEADER = "mlpipe-tree 1"
 # What `json.dumps` does with a string, without all that it asks first.
@@ -35,6 +35,8 @@ _PLAIN = re.compile(r'"[ !#-\[\]-~]*"')
 _FILES = re.compile(_HEADER + r'\n(?:[fx] [0-9a-f]{64} [0-9]{1,18} "[ !#-\[\]-~]*+"\n)++')
 # What no path has, with a slash before and behind it.
 _WRONG = ("//", "/./", "/../")
+# The same, and what stands behind each name of a walk.
+_AS_THEY_ARE = bytes(c for c in range(0x20, 0x7F) if c not in b'"\\') + b"\0"
 
 
 class Entry(NamedTuple):
@@ -83,25 +85,48 @@ def encode(entries: list[Entry]) -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
-def encode_walk(folder: str, found: Sequence[Plain], hashes: Mapping[str, str], *, exact: bool) -> bytes:
-    """The listing of what a walk found, given the hashes of its files by path: what `encode` says of the
-    entries that `to_entry` makes of it. Raises `Failure` as that.
+def line(kind: str, digest: bytes, size: int, path: str) -> bytes:
+    """The line of a file or an empty folder."""
+    words = f"{kind} {digest.hex()} {size}" if kind in "fx" else kind
+    return f"{words} {_quoted(path)}\n".encode()
+
+
+def encode_walk(folder: str, walk: Walk, digests: bytes, *, exact: bool) -> bytes:
+    """The listing of what a walk found, given the digests of all of it, one after the other: what `encode`
+    says of `entries`. Raises `Failure` as that.
     """
-    # `found` is in order, but normalised names may stand elsewhere.
-    if not exact and not all(f[0].isascii() for f in found):
-        return encode([to_entry(folder, Found(*f), hashes.get(f[0], "")) for f in found])
-    lines = [_HEADER]
-    add, quoted = lines.append, _quoted
-    for path, kind, size, _, _, _, target in found:
+    # What was found is in order, but normalised names may stand elsewhere, and those that are not UTF-8.
+    try:
+        names = walk.names.decode() if exact else walk.names.decode("ascii")
+    except UnicodeDecodeError:
+        return encode(entries(folder, walk, digests, exact=exact))
+    plain = not walk.names.translate(None, _AS_THEY_ARE)
+    quoted = [f'"{p}"' for p in names.split("\0")] if plain else list(map(_quoted, names.split("\0")))
+    quoted.pop()
+    kinds, sizes, hashes = walk.kinds(), walk.sizes(), digests.hex()
+    each = zip(map(KINDS.__getitem__, kinds), range(0, len(hashes), 64), sizes, quoted, strict=True)
+    if max(kinds, default=0) <= 1:
+        lines = [f"{kind} {hashes[at : at + 64]} {size} {path}" for kind, at, size, path in each]
+        return "\n".join([_HEADER, *lines, ""]).encode()
+    lines, targets = [_HEADER], dict(walk.targets)
+    for n, (kind, at, size, path) in enumerate(each):
         if kind in "fx":
-            add(f"{kind} {hashes[path]} {size} {quoted(path)}")
+            lines.append(f"{kind} {hashes[at : at + 64]} {size} {path}")
         elif kind == "l":
-            digest = link_hash(folder, path, target)
-            add(" ".join(["l", quoted(target), *([digest] if digest else []), quoted(path)]))
+            target = os.fsdecode(targets[n])
+            digest = link_hash(folder, json.loads(path), target)
+            lines.append(" ".join(["l", _quoted(target), *([digest] if digest else []), path]))
         else:
-            add(f"d {quoted(path)}")
-    add("")
-    return "\n".join(lines).encode()
+            lines.append(f"d {path}")
+    return "\n".join([*lines, ""]).encode()
+
+
+def entries(folder: str, walk: Walk, digests: bytes, *, exact: bool) -> list[Entry]:
+    """What a walk found as entries, in its order, given the digests of all of it, one after the other."""
+    return [
+        to_entry(folder, f, digests[32 * n : 32 * (n + 1)].hex() if f.kind in "fx" else "", exact=exact)
+        for n, f in enumerate(walk.found())
+    ]
 
 
 def decode(data: bytes) -> list[Entry]:

@@ -205,6 +205,7 @@ def _restore(shared: Shared, step: Step) -> StageResult | None:
     ws = shared.ws
     began = ws.clock.monotonic()
     wanted = tuple(o for o in step.outputs if step.only is None or o.name in step.only)
+    ws.checkout.disturb()
     if not placing.bring(ws, wanted):
         return None
     if checked.unfit(ws, checked.outputs(step.stage, wanted), step.record, step.key):
@@ -264,6 +265,7 @@ def _run(
     checked.demand(ws, read)
     assets.provide(ws, stage)
     steady = Steady(ws, step, inputs)
+    ws.checkout.disturb()
     variables = _variables(shared, stage, gpus) if _reads(stage) else {}
     started = ws.clock.now()
     publish.move_aside(shared.at, stage)

@@ -33,24 +33,29 @@ def test_a_listing_of_a_walk_is_that_of_its_entries(files: dict[str, str]) -> No
                     place.chmod(0o755 if content == "exec" else 0o644)
             except (FileExistsError, NotADirectoryError, IsADirectoryError):
                 continue
-        plain = walking.walk_plain(folder)
+        walk = walking.look_through(folder)
         found = walking.walk(folder)
-        assert found == plain
-        assert walking.walk_hash(found) == walking.walk_hash(plain)
-        hashes = {f.path: hash_file(Path(folder, f.path)) for f in found if f.kind in "fx"}
+        assert sorted(walk.found()) == found
+        assert len(walk) == len(found)
+        assert walk.hash == walking.look_through(folder).hash
+        digests = b"".join(
+            bytes.fromhex(hash_file(Path(folder, f.path))) if f.kind in "fx" else bytes(32)
+            for f in walk.found()
+        )
         for exact in (True, False):
-            entries = [tree.to_entry(folder, f, hashes.get(f.path, ""), exact=exact) for f in found]
+            entries = tree.entries(folder, walk, digests, exact=exact)
             if len({e.path for e in entries}) == len(entries):
-                assert tree.encode_walk(folder, plain, hashes, exact=exact) == tree.encode(entries)
+                assert tree.encode_walk(folder, walk, digests, exact=exact) == tree.encode(entries)
 
 
 def test_a_mark_does_not_mind_a_link_to_a_file(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "a").write_text("1")
-    before = walking.walk_plain(str(folder))
+    before = walking.look_through(str(folder))
     os.link(folder / "a", tmp_path / "b")
-    after = walking.walk_plain(str(folder))
-    assert walking.mark_hash(before) == walking.mark_hash(after)
+    after = walking.look_through(str(folder))
+    assert before.mark() == after.mark()
+    assert before.hash != after.hash
     (folder / "a").write_text("22")
-    assert walking.mark_hash(walking.walk_plain(str(folder))) != walking.mark_hash(after)
+    assert walking.look_through(str(folder)).mark() != after.mark()
