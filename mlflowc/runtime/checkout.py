@@ -190,21 +190,21 @@ class Checkout:
     def _look_folder(self, path: str, full: str, source: bool, ours: bool) -> Seen:
         kept = walking.kept.pop((full, _ignored(source)), None)
         started, walk = kept or (time.time_ns(), walking.look_through(full, _ignored(source)))
-        self._just_walked(path, source, walk)
         row_name = path if source else path + "/"
         leads_out = self._leads_out(path, source, full, walk)
         if not leads_out and (known := self._index.tree_head(row_name)) and known.walk == walk.hash:
+            self._just_walked(path, source, walk)
             return Seen(path, "dir", known.hash, known.size, False, walk.hash)
         row = self._row(full, walk, row_name, exact=not source)
         self._index.remember_tree(row_name, row, walk.changed(), started, ours=ours)
+        self._just_walked(path, source, walk)
         return Seen(path, "dir", row.hash, row.size, False, walk.hash)
 
     def _row(self, full: str, walk: Walk, row_name: str, *, exact: bool) -> TreeRow:
         """What is known of a folder with what was walked; hashes files that do not look as they did."""
 
-        def hashed(numbers: Sequence[int]) -> list[bytes]:
-            names, sizes = walk.paths(), walk.sizes()
-            return hash_below(full, [(names[n], sizes[n]) for n in numbers])
+        def hashed(files: Sequence[tuple[bytes, int]]) -> list[bytes]:
+            return hash_below(full, files)
 
         return treerow.of_walk(full, walk, self._index.tree(row_name), hashed, exact=exact)
 

@@ -364,7 +364,7 @@ class StatIndex:
         """What is known of each file in folders, a file a folder. One that is torn does not count."""
         for path, row in self._new_trees.items():
             place = self._tree_place(path)
-            if place is not None:
+            if place is not None and row.worth:
                 with contextlib.suppress(OSError):
                     os.makedirs(place.parent, exist_ok=True)  # noqa: PTH103
                     LocalFileSystem().write(place, row.encode())

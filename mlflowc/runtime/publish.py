@@ -268,7 +268,7 @@ def _store(ws: Workspace, output: Output) -> OutputRecord:
             raise _still_written(output)
         return OutputRecord(output.name, path, "file", digest, before.st_size, executable)
     walk, row = ws.checkout.measure(path)
-    entries = tree.entries(str(full), walk, row.digests, exact=True)
+    entries = tree.entries(str(full), walk, bytes(row.digests), exact=True)
     _refuse_links(ws, output, full, entries)
     files = [(e, t) for e, t in zip(entries, walk.modified(), strict=True) if e.kind in "fx"]
     if not ws.store.put_output_files(str(full), files):

@@ -85,7 +85,7 @@ def encode(entries: list[Entry]) -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
-def line(kind: str, digest: bytes, size: int, path: str) -> bytes:
+def line(kind: str, digest: bytes | bytearray, size: int, path: str) -> bytes:
     """The line of a file or an empty folder."""
     words = f"{kind} {digest.hex()} {size}" if kind in "fx" else kind
     return f"{words} {_quoted(path)}\n".encode()

@@ -390,3 +390,29 @@ def test_a_name_that_is_no_text_is_shown(tmp_path: Path) -> None:
         )
         assert done.returncode == 0, done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_a_file_in_a_folder_edited_between_planning_and_start(lab: Lab) -> None:
+    """The folder is not walked again before the command; the walk behind it sees it, and nothing is kept."""
+    lab.write("in/x", "one")
+    lab.stages = [stage("s", "cat {i:i}/x > {o:o}", reads={"i": "./in"}, writes={"o": "o"})]
+    ws = lab.open()
+    plan = make_plan(ws)
+    lab.write("in/x", "two")
+    result = run(ws, plan)
+    ws.close()
+    assert not result.ok or lab.read("o") == "two"
+    if not result.ok:
+        assert not list((lab.root / ".mlpipe/cache").glob("records/??/*"))
+    assert lab.run().ok
+    assert lab.read("o") == "two"
+    assert lab.plan().idle
+
+
+def test_a_folder_that_an_earlier_stage_changed_is_looked_at_again(lab: Lab) -> None:
+    lab.write("in/x", "one")
+    first = stage("a", "echo 1 > {o:o}; sleep 0.05; printf two > in/x", writes={"o": "a.txt"})
+    second = stage("b", "cat {i:i}/x > {o:o}", reads={"i": "./in", "a": "a.o"}, writes={"o": "b.txt"})
+    lab.stages = [first, second]
+    assert lab.run().ok
+    assert lab.read("b.txt") == "two"
