@@ -89,8 +89,9 @@ def _hashed(folder: str, root: int, files: Sequence[tuple[bytes, int]]) -> list[
     found: list[bytes] = []
     add, start, read, close, hashed = found.append, os.open, os.read, os.close, blake3
     for name, size in files:
-        if size < _CHUNK:
-            fd = start(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=root)
+        if 0 < size < _CHUNK:
+            # Without waiting: see `plainfile`. Of what is no file any more there is nothing to read.
+            fd = start(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=root)
             try:
                 # One byte more than there should be: whatever has another size now is read with more care.
                 data = read(fd, size + 1)

@@ -273,7 +273,7 @@ def _store(ws: Workspace, output: Output) -> OutputRecord:
     files = [(e, t) for e, t in zip(entries, walk.modified(), strict=True) if e.kind in "fx"]
     if not ws.store.put_output_files(str(full), files):
         raise _still_written(output)
-    digest = ws.store.put_listing_text(row.listing)
+    digest = ws.store.listings.put(row.listing)
     if not ws.checkout.learn_folder(path, row, walk):
         raise _still_written(output)
     return OutputRecord(output.name, path, "dir", digest, row.size)

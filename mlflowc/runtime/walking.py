@@ -12,6 +12,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import compress
+from operator import itemgetter
 from typing import NamedTuple
 
 from blake3 import blake3
@@ -187,34 +188,46 @@ def _mixed(
 ) -> None:
     """A folder in which there are not only files: these go in between, in the order of the paths."""
     files, of_files = [], array("Q")
-    others: list[tuple[bytes, int]] = []
+    others: list[tuple[bytes, _Collected]] = []
     start = 0
     for n, kind in enumerate(looks[_KIND::WORDS]):
         if kind > _EXECUTABLE:
-            others.append((names[n] + b"/" if kind == _FOLDER else names[n], n))
+            others.append(_other(folder, prefix, ignore, names[n], looks[WORDS * n : WORDS * (n + 1)]))
             files += names[start:n]
             of_files += looks[WORDS * start : WORDS * n]
             start = n + 1
     files += names[start:]
     of_files += looks[WORDS * start :]
     start = 0
-    for key, n in sorted(others):
+    for key, found in sorted(others, key=itemgetter(0)):
         end = bisect_left(files, key, start)
         _add(into, prefix, files[start:end], of_files[WORDS * start : WORDS * end])
         start = end
-        kind, name = looks[WORDS * n], names[n]
-        if kind == _FOLDER:
-            _walk(folder + b"/" + name, prefix + key, ignore, into)
-        elif kind == _LINK:
-            look = looks[WORDS * n : WORDS * (n + 1)]
-            look[_SIZE] = 0
-            into.targets.append((len(into.looks) // WORDS, os.readlink(folder + b"/" + name)))  # noqa: PTH115
-            _add(into, prefix, [name], look)
-        else:
-            path = os.fsdecode(folder + b"/" + name)
-            what = kind_of(os.lstat(path).st_mode)
-            raise StrangeError(f"`{path}` is {what}, neither a file, a folder nor a link")
+        before = len(into.looks) // WORDS
+        into.names.extend(found.names)
+        into.looks.extend(found.looks)
+        into.targets.extend((before + n, target) for n, target in found.targets)
     _add(into, prefix, files[start:], of_files[WORDS * start :])
+
+
+def _other(
+    folder: bytes, prefix: bytes, ignore: frozenset[bytes], name: bytes, look: array[int]
+) -> tuple[bytes, _Collected]:
+    """A link, or what is in a folder; and the name by which it has its place among others."""
+    found = _Collected([], array("Q"), [])
+    if look[_KIND] == _FOLDER:
+        _walk(folder + b"/" + name, prefix + name + b"/", ignore, found)
+        # Paths in it begin with a slash behind its name, its own has none.
+        return name if found.looks == _EMPTY and found.names == [
+            prefix + name + b"\0"
+        ] else name + b"/", found
+    if look[_KIND] == _LINK:
+        look[_SIZE] = 0
+        found.targets.append((0, os.readlink(folder + b"/" + name)))  # noqa: PTH115
+        _add(found, prefix, [name], look)
+        return name, found
+    path = os.fsdecode(folder + b"/" + name)
+    raise StrangeError(f"`{path}` is {kind_of(os.lstat(path).st_mode)}, neither a file, a folder nor a link")
 
 
 def _hash(names: bytes, looks: bytes, targets: tuple[tuple[int, bytes], ...]) -> str:

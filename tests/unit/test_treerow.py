@@ -91,9 +91,7 @@ def test_differences(one: bytes, width: int, data: st.DataObject) -> None:
     other = bytearray(one)
     for n in data.draw(st.lists(st.integers(0, max(0, len(one) - 1)), max_size=5)) if one else ():
         other[n] ^= 1
-    expected = [
-        n for n in range(len(one) // width) if one[n * width :][:width] != other[n * width :][:width]
-    ]
+    expected = [n for n in range(len(one) // width) if one[n * width :][:width] != other[n * width :][:width]]
     assert list(treerow.differences(one, bytes(other), width)) == expected
 
 
