@@ -21,6 +21,8 @@ from mlflowc.runtime.walking import Walk
 
 # A walk of so many seconds ago is not done again before a command starts.
 _MOMENT = 5.0
+# How often a file that changes meanwhile is read.
+_LOOKS = 3
 
 
 class Seen(NamedTuple):
@@ -159,7 +161,7 @@ class Checkout:
             self._globs[pattern] = tuple(sorted(files))
         return self._globs[pattern]
 
-    def _look(self, path: str, source: bool, ours: bool) -> Seen:
+    def _look(self, path: str, source: bool, ours: bool, looks: int = _LOOKS) -> Seen:
         full = self._prefix + path
         st = os.stat(full) if source else os.lstat(full)  # noqa: PTH116
         if stat.S_ISDIR(st.st_mode):
@@ -183,6 +185,9 @@ class Checkout:
             after = Signature.of(os.stat(full))  # noqa: PTH116
             if after == now:
                 self._index.remember_file(path, now, digest, started, ours=ours)
+            elif looks > 1:
+                # Another process here may publish it right now: linked or put in place, it is what it was.
+                return self._look(path, source, ours, looks - 1)
             elif not ours:
                 raise Failure(f"`{path}` changed while it was read", help="run again when its writer is done")
         return Seen(path, "file", digest, st.st_size, bool(st.st_mode & 0o100), now)
