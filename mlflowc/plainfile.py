@@ -35,14 +35,16 @@ def read(path: str | os.PathLike[str]) -> bytes:
     """The content of a file. Raises `OSError` as `opened` does."""
     fd = opened(path)
     try:
-        parts = []
         size = os.fstat(fd).st_size
-        # One byte more than there should be: then there need not be another read to see the end.
-        while part := os.read(fd, max(size + 1, _CHUNK) if size else _CHUNK):
+        # One byte more than there should be: then there need not be another read to see the end. And not
+        # much more: that has to be made room for, which takes longer than reading a small file.
+        data = os.read(fd, size + 1 if size else _CHUNK)
+        if len(data) == size:
+            return data
+        parts = [data]
+        while part := os.read(fd, _CHUNK):
             parts.append(part)
-            if len(part) == size and len(parts) == 1:
-                break
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return b"".join(parts)
     finally:
         os.close(fd)
 

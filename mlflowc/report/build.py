@@ -30,7 +30,7 @@ from mlflowc.report.model import (
 )
 from mlflowc.report.stagerows import states
 from mlflowc.report.words import literal
-from mlflowc.runtime import baseline, commits, metrics, tables
+from mlflowc.runtime import baseline, commits, measured, metrics, tables
 from mlflowc.runtime.baseline import Snapshot
 from mlflowc.runtime.gate_table import number
 from mlflowc.runtime.gates import GateResult
@@ -51,7 +51,7 @@ def build(
     gates: Sequence[GateResult] = (),
     states: Mapping[str, StageRow] | None = None,
 ) -> Document:
-    """The document of `report` on what the lock file holds now.
+    """The document of `report` on what the lock file holds now; numbers are those of content that is here.
 
     `vs` takes the place of every revision that the report names, and of none. `gates` are results to show on
     top. `states` says what the run that reports did; other stages are `current`, `changed` or `missing`.
@@ -62,7 +62,7 @@ def build(
     rows = stagerows.rows(ws, report.stages, states or {}, snapshot if snapshot and snapshot.found else None)
     facts = Facts(
         ws,
-        Snapshot(stages=ws.lock.stages()),
+        Snapshot(stages={**ws.lock.stages(), **measured.entries(ws, report.stages)}),
         before,
         rows,
         sum(item.kind == "metrics" for item in report.items) > 1,

@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mlflowc.runtime import closure, gitcalls
+from mlflowc import plainfile
+from mlflowc.runtime import closure, gitcalls, pyimports
 from mlflowc.runtime.explain import Change
 from mlflowc.runtime.gitcalls import GitError
 from mlflowc.runtime.hashing import hash_bytes
@@ -35,8 +36,11 @@ def text(root: Path, change: Change, commit: str | None) -> str:
     try:
         if before is None:
             return change.text
-        changed = list(_changed(ast.parse(before), ast.parse((root / path).read_bytes())))
-    except (OSError, SyntaxError, ValueError, RecursionError):
+        was, now = pyimports.parsed(before), pyimports.parsed(plainfile.read(root / path))
+        if was is None or now is None:
+            return change.text
+        changed = list(_changed(was, now))
+    except (OSError, RecursionError):
         return change.text
     if not changed:
         return f"{change.text}: comments and layout alone"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlflowc.runtime import pins, targets
+from mlflowc.runtime import measured, pins, targets
 from mlflowc.runtime.explain import nearest_record, reason_to_run
 from mlflowc.runtime.plan import Action, Outputs, Planner, Step, pin_environments
 from mlflowc.runtime.sincelock import SinceLock
@@ -22,7 +22,9 @@ def deep_keys(ws: Workspace) -> dict[str, str | None]:
 
 
 def verify(ws: Workspace) -> dict[str, str]:
-    """Where `mlpipe.lock` and the checkout disagree: stage id -> in what. Reads no output of any stage."""
+    """Where `mlpipe.lock` and the checkout disagree: stage id -> in what. Reads no output of any
+    stage but the files of metrics that are here.
+    """
     planner = Planner(ws)
     problems: dict[str, str] = {}
     known: dict[str, Outputs | None] = {}
@@ -43,6 +45,8 @@ def verify(ws: Workspace) -> dict[str, str]:
             problems[stage.id] = step.reason
         elif step.key and ws.values(stage) != locked.params:
             problems[stage.id] = "the lock holds other values of its parameters"
+        elif path := measured.misstated(ws, stage, locked):
+            problems[stage.id] = f"the lock says other numbers of `{path}` than are in it"
     for kind, name in ws.lock.entries:
         if kind == "stage" and name not in ws.stages:
             problems[name] = "the lock has an entry for it, and the pipeline has no such stage"

@@ -22,6 +22,9 @@ from mlflowc.runtime.records import Metrics, Number, OutputRecord, Record
 from mlflowc.runtime.store import Store
 from mlflowc.runtime.workspace import Workspace
 
+# Counts the ways of reading metrics: what was kept by another one is not believed.
+_FORMAT = 1
+
 
 def stated(record: Record) -> list[OutputRecord]:
     """The outputs of which a record states numbers."""
@@ -46,6 +49,13 @@ def of_result(
     return {**said, **{name: numbers for name, numbers in found.items() if numbers is not None}}
 
 
+def misstated(ws: Workspace, stage: Stage, locked: StageEntry) -> str | None:
+    """The path of a file of which the lock states other numbers than are in it; None where there is none."""
+    found = of_result(ws, stage, locked.key, locked.outputs, locked.metrics)
+    said = locked.metrics
+    return next((o.path for o in locked.outputs if found.get(o.name) != said.get(o.name)), None)
+
+
 def entries(ws: Workspace, stages: Iterable[str]) -> dict[str, StageEntry]:
     """The lock's lines of these stages, with the numbers of `of_result`."""
     found = {s: ws.lock.stage(s) for s in stages if s in ws.stages}
@@ -65,7 +75,7 @@ def _known(ws: Workspace, key: str, output: OutputRecord) -> dict[str, Number] |
     """By content and form, so that no file is read twice."""
     if output.kind != "file":
         return None
-    name = f"metrics {output.hash} {_form(output)}"
+    name = f"metrics {_FORMAT} {output.hash} {_form(output)}"
     kept = ws.index.facts.get(name)
     if isinstance(kept, dict):
         return kept

@@ -36,7 +36,7 @@ _UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 def facts(source: bytes) -> list[Fact]:
     """The facts of a Python file; none for one that is not Python (its bytes count all the same)."""
-    tree = _tree(source)
+    tree = parsed(source)
     return [] if tree is None else _unique(_Facts(tree).collect())
 
 
@@ -72,7 +72,7 @@ def normalised(source: bytes) -> bytes:
     Docstrings are kept, since programs read them (`argparse`, `__doc__`). The same on every supported
     Python. A source that does not parse is returned as it is.
     """
-    tree = _tree(source)
+    tree = parsed(source)
     if tree is None:
         return source
     try:
@@ -89,7 +89,8 @@ def normalised_notebook(source: bytes) -> bytes:
         return source
 
 
-def _tree(source: bytes) -> ast.Module | None:
+def parsed(source: bytes) -> ast.Module | None:
+    """The syntax tree; None for what is no Python. Says nothing of what else is odd about it."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -80,6 +80,22 @@ def test_gates_of_those_who_read_the_lock_alone(project: Checkout, monkeypatch: 
         ws.close()
 
 
+def test_an_edited_lock_is_verified_and_reported(project: Checkout) -> None:
+    pipeline = project.root / "pipeline.mlpipe"
+    pipeline.write_text(pipeline.read_text() + "report all { metrics score.scores }\n")
+    project("run", "score")
+    assert "agrees" in project("verify")
+    lock = project.root / "mlpipe.lock"
+    lock.write_text(lock.read_text().replace('"acc":0.3', '"acc":0.99'))
+    said = project("report")
+    assert "0.3" in said and "0.99" not in said
+    assert "other numbers of `out/scores.json` than are in it" in project("verify", code=1)
+    # Without the file there is nothing to compare with.
+    project.forget()
+    assert "0.99" in project("report")
+    assert "agrees" in project("verify")
+
+
 def test_a_record_of_the_cache(project: Checkout) -> None:
     project("run", "score")
     store = a_store(project.root)

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from mlflowc.runtime import codechange
+from mlflowc.runtime.explain import Change
+from mlflowc.runtime.hashing import hash_bytes
 from tests.support.git_repos import commit, git
 
 HELP = """\
@@ -101,3 +104,12 @@ def test_a_clone_without_a_cache_is_told_what_changed(tmp_path: Path) -> None:
         "s: would run; different from the lock:",
         f"  `x.txt` changed since {made[:9]}",
     ]
+
+
+def test_code_with_an_odd_escape_is_no_warning(tmp_path: Path) -> None:
+    """Here warnings are errors; from Python 3.12 on they would be printed."""
+    text = "def one(x):\n    return '\\d'\n"
+    commit(tmp_path, {"aid.py": text})
+    (tmp_path / "aid.py").write_text(text.replace("return", "return x,"))
+    change = Change("code:aid.py", hash_bytes(text.encode()), "another")
+    assert codechange.text(tmp_path, change, None).endswith(": function `one`")
