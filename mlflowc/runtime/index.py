@@ -454,10 +454,13 @@ class StatIndex:
                 raise ValueError("an index of another version")
             there = {row[1] for row in db.execute("PRAGMA table_info(history)")}
             if not there.issuperset(_YOUNGER):
-                with contextlib.suppress(sqlite3.OperationalError):  # another process was faster
-                    for name in (n for n in _YOUNGER if n not in there):
-                        db.execute(f"ALTER TABLE history ADD COLUMN {name} {_YOUNGER[name]}")
-                    db.execute("CREATE INDEX IF NOT EXISTS history_run ON history (run)")
+                added = [
+                    f"ALTER TABLE history ADD COLUMN {n} {_YOUNGER[n]}" for n in _YOUNGER if n not in there
+                ]
+                for statement in (*added, "CREATE INDEX IF NOT EXISTS history_run ON history (run)"):
+                    # Another process may be faster, with this one and not yet with the next.
+                    with contextlib.suppress(sqlite3.OperationalError):
+                        db.execute(statement)
             db.execute("PRAGMA synchronous = NORMAL")
         except BaseException:
             db.close()

@@ -84,10 +84,10 @@ class _Map:
             pack = len(self._names) << _START
             parts = zip(index.starts, index.lengths, strict=False)
             places = zip(index.digests, [(pack | s) << _LENGTH | n for s, n in parts], strict=True)
-            wrong = bad.get(name)
-            self._where.update(p for p in places if p[0] not in wrong) if wrong else self._where.update(
-                places
-            )
+            if wrong := bad.get(name):
+                self._where.update(p for p in places if p[0] not in wrong)
+            else:
+                self._where.update(places)
             self._names.append(name)
         return self._names, self._where
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
@@ -84,7 +84,7 @@ class _Sent(NamedTuple):
 
 
 # A pack of the remote, and what of it is needed.
-_Held = tuple[Pack, Collection[str]]
+_Held = tuple[Pack, Set[str]]
 
 
 class _LostError(Exception):
@@ -245,7 +245,7 @@ class Pusher:
         parts += [partial(self._send_pack, group, contents) for group in packs.groups(rest)]
         for digests, pack, size in self._engine.each(lambda part: part(), parts):
             if pack is not None:
-                held.append((pack, digests))
+                held.append((pack, frozenset(digests)))
                 done.bytes += size
         return held
 
