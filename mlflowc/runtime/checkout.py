@@ -239,17 +239,25 @@ class Checkout:
         self._leads_out(path, False, full, walk)
         if before is not None and before.hash != walk.hash and before.mark() != walk.mark():
             return False
-        row = row._replace(walk=walk.hash, names=walk.names, looks=walk.looks)
-        self._index.remember_tree(path + "/", row, walk.changed(), 0, ours=True)
-        self._learn(Seen(path, "dir", row.hash, row.size, False, row.walk))
+        self._learn_walk(path, row, walk)
         return True
 
     def learn_restored(self, path: str, digest: str, entries: list[tree.Entry]) -> bool:
         """The folder at `path` was just made of the entries of the listing with that hash. False, learning
         nothing, when there is something else in it.
         """
-        row = treerow.of_entries(digest, entries, walking.look_through(self._prefix + path))
-        return row is not None and self.learn_folder(path, row)
+        full = self._prefix + path
+        walk = walking.look_through(full)
+        self._leads_out(path, False, full, walk)
+        row = treerow.of_entries(digest, entries, walk)
+        if row is not None:
+            self._learn_walk(path, row, walk)
+        return row is not None
+
+    def _learn_walk(self, path: str, row: TreeRow, walk: Walk) -> None:
+        row = row._replace(walk=walk.hash, names=walk.names, looks=walk.looks)
+        self._index.remember_tree(path + "/", row, walk.changed(), 0, ours=True)
+        self._learn(Seen(path, "dir", row.hash, row.size, False, row.walk))
 
     def all_seen(self) -> list[tuple[str, bool, Seen | None]]:
         """Everything that was looked at: path, whether as a source, and what was there."""
