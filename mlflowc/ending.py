@@ -33,7 +33,9 @@ def code_of(call: Callable[[], _Code]) -> _Code | int:
         _drop_output()
         return 0
     except OSError as e:
-        return _disk_error(e) if e.errno in _OF_THE_DISK else _internal_error()
+        if e.errno in _OF_THE_DISK:
+            return _disk_error(e)
+        return _nowhere() or _internal_error()
     except Exception:
         return _internal_error()
 
@@ -48,6 +50,19 @@ def _disk_error(e: OSError) -> int:
     where = f"`{e.filename}`" if e.filename else "the output"
     terminal.error(f"cannot write {where}: {e.strerror}")
     return 1
+
+
+def _nowhere() -> int | None:
+    """1 where the working folder is gone, and told about."""
+    try:
+        os.getcwd()  # noqa: PTH109
+    except FileNotFoundError:
+        terminal.error(
+            "the folder that this was called in is gone",
+            "`cd` to it again, where another one is at its place now",
+        )
+        return 1
+    return None
 
 
 def _internal_error() -> int:

@@ -29,6 +29,7 @@ from mlflowc.runtime.lockfile import LockFile
 from mlflowc.runtime.logs import Log
 from mlflowc.runtime.plan import Action, make_plan
 from tests.runtime.lab import DIR, Lab, stage
+from tests.support.project import MLPIPEC
 
 # --- several at once
 
@@ -353,6 +354,14 @@ def test_a_file_where_an_output_needs_a_folder(lab: Lab) -> None:
 
 
 # --- streams
+
+
+@pytest.mark.parametrize("command", ["run", "exec s", "status", "check"])
+def test_in_a_folder_that_is_gone(tmp_path: Path, command: str) -> None:
+    program = f"mkdir gone; cd gone; rmdir ../gone; {MLPIPEC} {command}"
+    done = subprocess.run(["bash", "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1, done
+    assert "the folder that this was called in is gone" in done.stderr
 
 
 @pytest.mark.parametrize(
