@@ -12,13 +12,15 @@ import pytest
 from mlflowc.commands import sharing
 from mlflowc.project import load
 from mlflowc.runtime import bundle, gates, records
-from mlflowc.runtime.bundle import Bundle
+from mlflowc.runtime.bundle import Bundle, BundleError
 from mlflowc.runtime.execute import run
 from mlflowc.runtime.index import StatIndex
+from mlflowc.runtime.metrics import LARGEST
 from mlflowc.runtime.ports import LocalFileSystem
 from mlflowc.runtime.records import Record
 from mlflowc.runtime.remotes import entries, names
 from mlflowc.runtime.store import Store
+from mlflowc.runtime.tree import Entry
 from mlflowc.runtime.workspace import open_workspace
 from tests.support.remote_project import Checkout
 
@@ -118,6 +120,29 @@ def test_a_bundle(project: Checkout) -> None:
     assert "other numbers of `out/scores.json` than are in it; it is left out" in said
     assert "the job `score` makes it" in said
     assert "passed" not in said
+
+
+def test_a_bundle_that_says_the_file_is_too_large_to_be_read(project: Checkout) -> None:
+    project("exec", "score", "--on", "pull-request")
+    store = a_store(project.root)
+    (record,) = store.records()
+    outputs = tuple(replace(o, size=LARGEST + 1) for o in record.outputs)
+    path = project.root / "made-up.tar"
+    bundle.write(Bundle("score", (replace(forged(record), outputs=outputs),), (), {}), path, store)
+    with pytest.raises(BundleError, match="other numbers"):
+        bundle.read(path, store, LocalFileSystem())
+
+
+def test_a_bundle_that_says_numbers_of_a_folder(project: Checkout) -> None:
+    project("exec", "score", "--on", "pull-request")
+    store = a_store(project.root)
+    (record,) = store.records()
+    listing = store.put_listing([Entry("a", "f", record.outputs[0].hash, record.outputs[0].size)])
+    outputs = tuple(replace(o, kind="dir", hash=listing) for o in record.outputs)
+    path = project.root / "made-up.tar"
+    bundle.write(Bundle("score", (replace(forged(record), outputs=outputs),), (), {}), path, store)
+    with pytest.raises(BundleError, match=r"says numbers of `out/scores.json`, and that is no file"):
+        bundle.read(path, store, LocalFileSystem())
 
 
 @pytest.mark.parametrize("whole", [False, True])
