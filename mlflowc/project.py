@@ -120,6 +120,18 @@ def compile_file(file: str | None = None, *, overrides: Mapping[str, str] = _NON
     return _no_text(name, (root / name).read_bytes(), text)
 
 
+def compile_with(
+    texts: Mapping[str, str], file: str | None = None, *, overrides: Mapping[str, str] = _NONE
+) -> Compiled:
+    """What would come of compiling if the files named in `texts`, relative to the project, had these texts.
+
+    Raises as `compile_file`.
+    """
+    root, name = locate(file)
+    text = texts.get(name) or _text(root, name)
+    return _compile(root, name, text, overrides, texts)
+
+
 def _no_text(name: str, data: bytes, found: Unreadable) -> Compiled:
     """What there is to say of a file that holds bytes which are no text, shown where they stand."""
     import dataclasses
@@ -246,14 +258,17 @@ def _reason(error: OSError) -> str:
 
 
 class Disk:
-    """The loader of a real project folder."""
+    """The loader of a real project folder; what is in `texts` has that text instead."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, texts: Mapping[str, str] = _NONE) -> None:
         self._root = root
         self._prefix = os.fspath(root)
+        self._texts = texts
 
     def read(self, path: str) -> str | Unreadable:
         """See `mlflowc.resolve.loader.Loader`."""
+        if path in self._texts:
+            return self._texts[path]
         return read_text(self._root / path)
 
     def kind(self, path: str) -> str:
@@ -293,11 +308,13 @@ def kind_of(path: str) -> str:
         return "missing"
 
 
-def _compile(root: Path, name: str, text: str, overrides: Mapping[str, str]) -> Compiled:
+def _compile(
+    root: Path, name: str, text: str, overrides: Mapping[str, str], texts: Mapping[str, str] = _NONE
+) -> Compiled:
     from mlflowc.compile import compile_text  # lark and yaml: not on the fast path
 
     with no_collecting():
-        return compile_text(name, text, Disk(root), overrides)
+        return compile_text(name, text, Disk(root, texts), overrides)
 
 
 def _print(compiled: Compiled) -> None:

@@ -22,6 +22,7 @@ from mlflowc.resolve import scope as scopes
 from mlflowc.resolve.scope import Entry, Scope
 from mlflowc.span import Span
 from mlflowc.syntax import ast
+from mlflowc.syntax.template import RESERVED
 
 
 def _code(ctx: Context, expr: ast.Expr) -> Any:
@@ -193,7 +194,7 @@ def names(ctx: Context, items: tuple[ast.Item, ...], variables: tuple[ast.Name, 
                 pass
             case _:
                 continue
-        if name.text in seen or name.text in ("params", "stage"):
+        if name.text in seen or name.text in RESERVED:
             related = (Label(seen[name.text], "first declared here"),) if name.text in seen else ()
             why = "is declared twice in this step" if related else "has a meaning of its own in `{{…}}`"
             ctx.report(scopes.DUPLICATE, f"`{name.text}` {why}", name.span, related=related, help="rename it")

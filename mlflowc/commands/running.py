@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from mlflowc.frozen import dataclass
 from mlflowc.ir.model import Data, Pipeline, Rows
 from mlflowc.runtime import execute, laststate, progress, targets
 from mlflowc.runtime.baseline import Snapshot
-from mlflowc.runtime.events import Listener, RunResult, StageResult
+from mlflowc.runtime.events import Listener, Outcome, RunResult, StageResult
 from mlflowc.runtime.gates import GateResult, check, kinds_of
 from mlflowc.runtime.plan import Action, Plan
 from mlflowc.runtime.sweeping import foresee, show
@@ -24,6 +25,9 @@ from mlflowc.runtime.workspace import Workspace, open_workspace
 
 if TYPE_CHECKING:
     from mlflowc.runtime.sandbox.guard import Guard
+
+# So many stages are named in a line.
+_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,7 @@ def bring_up_to_date(asked: Asked) -> int:
         result = execute.run(ws, plan, options, courier)
         git = laststate.git_looks(ws.root) if ws.pipeline.gates else None
         gates = _gates(ws, plan) if result.ok else []
+        undecided = _undecided(ws, plan, result)
         if result.ok and len(plan.steps) == len(targets.plain(ws.pipeline)) and not asked.force:
             _keep_state(ws, plan, asked, gates, git)
         shared = courier.finish(result)
@@ -84,6 +89,8 @@ def bring_up_to_date(asked: Asked) -> int:
         junit.write(asked.junit, pipeline.name, [*junit.of_run(pipeline, result), *junit.of_gates(gates)])
     if asked.as_json:
         shown = _as_json(plan, result, gates)
+        if undecided:
+            shown["undecided"] = undecided
         if ws.pipeline.sweeps:
             shown["sweeps"] = [show.as_json(t) for t in show.told(ws, result, names)]
         if asked.sandbox == "audit":
@@ -92,7 +99,7 @@ def bring_up_to_date(asked: Asked) -> int:
     else:
         for trials in show.told(ws, result, names):
             progress.write(sys.stdout, "".join(f"{line}\n" for line in show.text(trials, terminal.style)))
-        _show(ws, result, gates)
+        _show(ws, result, gates, undecided)
         for name in plan.wanted.actions:
             print(f"action {name} was not run: the job of an event does that, `mlpipec exec JOB --on EVENT`")
         for line in shared:
@@ -167,7 +174,8 @@ def _guard(ws: Workspace, asked: Asked) -> Guard | None:
 def _audit(ws: Workspace, result: RunResult, asked: Asked) -> list[dict[str, Any]]:
     from mlflowc.commands import sandboxing  # most runs have none
 
-    return sandboxing.as_json(sandboxing.report(ws.root, ws.pipeline, result, fix=asked.fix))
+    fix = sandboxing.objecting(asked.file, asked.settings or {}) if asked.fix else None
+    return sandboxing.as_json(sandboxing.report(ws.root, ws.pipeline, result, fix))
 
 
 def _listener(plan: Plan, as_json: bool) -> Listener:
@@ -186,11 +194,32 @@ def _gates(ws: Workspace, plan: Plan) -> list[GateResult]:
     return [check(ws, g) for g in ws.pipeline.gates if g.name in wanted]
 
 
-def _show(ws: Workspace, result: RunResult, gates: list[GateResult]) -> None:
+def _undecided(ws: Workspace, plan: Plan, result: RunResult) -> dict[str, str]:
+    """The gates that were asked for and could not be decided, with why."""
+    if result.ok:
+        return {}
+    wanted = set(plan.wanted.gates)
+    return {g.name: _lacking(result, g.stages) for g in ws.pipeline.gates if g.name in wanted}
+
+
+def _lacking(result: RunResult, stages: Sequence[str]) -> str:
+    """Of these stages those without a result, in words."""
+    of_these = [r for r in result.stages if r.stage in stages and not r.outcome.good]
+    failed = [r.stage for r in of_these if r.outcome is Outcome.FAILED]
+    lacking = failed or [r.stage for r in of_these]
+    if not lacking:
+        return "the run was interrupted" if result.interrupted else "another stage failed"
+    names = ", ".join(lacking[:_NAMED]) + (f" and {len(lacking) - _NAMED} more" if lacking[_NAMED:] else "")
+    return f"{names} {'failed' if failed else 'did not run'}"
+
+
+def _show(ws: Workspace, result: RunResult, gates: list[GateResult], undecided: dict[str, str]) -> None:
     def left(r: StageResult) -> str:
         return str(r.left.relative_to(ws.root)) if r.left else ""
 
     _show_gates(gates)
+    for gate, why in undecided.items():
+        progress.write(sys.stdout, f"gate {gate}: not decided ({why})\n")
     for line in progress.summary(result):
         progress.write(sys.stdout, terminal.style(line, "bold") + "\n")
     for message, help in progress.failures(result, left):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mlflowc import terminal
+from mlflowc import project, terminal
+from mlflowc.diagnostic import Severity
 from mlflowc.errors import Failure
 from mlflowc.ir.model import Pipeline
 from mlflowc.runtime.events import Outcome, RunResult
@@ -30,8 +31,14 @@ def guard(ws: Workspace, sandbox: str, *, fix: bool = False) -> Guard | None:
     return None if sandbox == Mode.OFF else Guard(ws, Mode(sandbox))
 
 
-def report(root: Path, pipeline: Pipeline, result: RunResult, *, fix: bool = False) -> list[Mend]:
-    """Says on stderr what an audit found, and mends it if asked; what was found."""
+def report(
+    root: Path, pipeline: Pipeline, result: RunResult, fix: Callable[[str, str], str] | None = None
+) -> list[Mend]:
+    """Says on stderr what an audit found; what was found.
+
+    With `fix` the lines are written, too: it says what is wrong with the pipeline when the file of that name
+    has that text (see `objecting`).
+    """
     found = mends(pipeline, (f for r in result.stages for f in r.findings))
     ran = sum(r.outcome in (Outcome.RAN, Outcome.FAILED) for r in result.stages)
     for mend in found:
@@ -45,8 +52,8 @@ def report(root: Path, pipeline: Pipeline, result: RunResult, *, fix: bool = Fal
     if len(result.stages) > ran:
         words += " (--force runs them)"
     _print(terminal.style(words, "bold", stream=sys.stderr))
-    if fix:
-        _fix(root, found)
+    if fix is not None:
+        _fix(root, found, fix)
     elif any(m.line for m in found):
         _print("  = help: `--sandbox audit --fix` writes the `in` lines into the pipeline file")
     return found
@@ -81,11 +88,22 @@ def _say(mend: Mend) -> None:
         _print(f"  = help: {mend.help}")
 
 
-def _fix(root: Path, found: list[Mend]) -> None:
+def objecting(file: str | None, overrides: Mapping[str, str]) -> Callable[[str, str], str]:
+    """The `fix` of `report` for that pipeline file: its first error, with the code."""
+
+    def objection(name: str, text: str) -> str:
+        compiled = project.compile_with({name: text}, file, overrides=overrides)
+        errors = (d for d in compiled.diagnostics if d.severity is Severity.ERROR)
+        return next((f"{d.message} ({d.code})" for d in errors), "")
+
+    return objection
+
+
+def _fix(root: Path, found: list[Mend], objection: Callable[[str, str], str]) -> None:
     # The parser: only where a file is to be changed.
     from mlflowc.runtime.sandbox import fix
 
-    done, left = fix.write(root, found)
+    done, left = fix.write(root, found, objection)
     for file in dict.fromkeys(m.place.file for m in done):
         lines = [m for m in done if m.place.file == file]
         _print(

@@ -13,6 +13,11 @@ _ESCAPE = re.compile(r"\\(u\{[0-9a-fA-F]{1,6}\}|u[0-9a-fA-F]{4}|\r\n|[\s\S])")
 _SIMPLE = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", '"': '"', "'": "'", "0": "\0", "\n": "", "\r\n": ""}
 _PLACEHOLDER = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 
+# What has a meaning of its own in a command's `{{…}}`: nothing of a step may be called so.
+RESERVED = frozenset({"params", "stage"})
+# What stands for all that a step declares, unless something of the step is called so.
+TOGETHER = frozenset({"inputs", "outputs", "params"})
+
 
 class Placeholder(NamedTuple):
     """`{{text}}`; `span` is that of the text between the braces, without the space around it."""

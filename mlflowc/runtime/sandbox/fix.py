@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mlflowc.check import fixes
@@ -16,11 +17,15 @@ from mlflowc.syntax.decode import decode
 from mlflowc.syntax.format import format_source
 from mlflowc.syntax.parser import parse
 
+# What is wrong with the pipeline when the file of that name has that text; empty when nothing is.
+Objection = Callable[[str, str], str]
 
-def write(root: Path, mends: Iterable[Mend]) -> tuple[list[Mend], list[Mend]]:
+
+def write(root: Path, mends: Iterable[Mend], objection: Objection) -> tuple[list[Mend], list[Mend]]:
     """Adds the lines of `mends` to the files below `root`; those that were added, and those that were not.
 
-    A stage that is not declared in a file of the project (one of a component of the library) is left alone.
+    A stage that is not declared in a file of the project (one of a component of the library) is left alone,
+    and so is a line with which the pipeline would not compile: its `help` then says why.
     Raises `Failure` when a file cannot be read or written.
     """
     by_file: dict[str, list[Mend]] = {}
@@ -30,19 +35,46 @@ def write(root: Path, mends: Iterable[Mend]) -> tuple[list[Mend], list[Mend]]:
         (by_file.setdefault(mend.place.file, []) if known else left).append(mend)
     done: list[Mend] = []
     for file, wanted in by_file.items():
-        source = _read(root, file)
-        parsed = parse(source)
-        text, added = source.text, list[Mend]()
-        if not has_errors(parsed.diagnostics):
-            text, added = _with_lines(source, parsed.file, wanted)
-        formatted = format_source(Source(file, text)) if added else ()
-        if not isinstance(formatted, str):
-            left += wanted
-            continue
-        overwrite(root / file, formatted.encode())
+        added, text, refused = _sound(_read(root, file), wanted, objection)
+        if added:
+            overwrite(root / file, text.encode())
         done += added
-        left += [m for m in wanted if m not in added]
+        left += [m for m in wanted if m not in added and m not in refused]
+        left += [replace(m, help=why) for m, why in refused.items()]
     return done, left
+
+
+def _sound(
+    source: Source, wanted: Sequence[Mend], objection: Objection
+) -> tuple[list[Mend], str, dict[Mend, str]]:
+    """Those of the lines with which the pipeline compiles, the text with them, and why not the others."""
+    added, text = _tried(source, wanted)
+    why = objection(source.name, text) if added else ""
+    if not why:
+        return added, text, {}
+    if len(added) == 1:
+        return [], source.text, {added[0]: f"with `{added[0].line}` the pipeline would not compile: {why}"}
+    # Some are in order and some are not: one after another.
+    good: list[Mend] = []
+    refused: dict[Mend, str] = {}
+    for mend in added:
+        made, with_it = _tried(source, [*good, mend])
+        why = objection(source.name, with_it)
+        if why:
+            refused[mend] = f"with `{mend.line}` the pipeline would not compile: {why}"
+        else:
+            good, text = made, with_it
+    return good, text, refused
+
+
+def _tried(source: Source, wanted: Sequence[Mend]) -> tuple[list[Mend], str]:
+    """The lines that find their stage, and the formatted text with them; none when it cannot be read."""
+    parsed = parse(source)
+    if has_errors(parsed.diagnostics):
+        return [], source.text
+    text, added = _with_lines(source, parsed.file, wanted)
+    formatted = format_source(Source(source.name, text)) if added else ()
+    return (added, formatted) if isinstance(formatted, str) else ([], source.text)
 
 
 def _with_lines(source: Source, file: ast.File, mends: Sequence[Mend]) -> tuple[str, list[Mend]]:

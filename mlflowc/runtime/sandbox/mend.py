@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from mlflowc.ir.model import Pipeline, Place, Stage
 from mlflowc.runtime import targets
 from mlflowc.runtime.sandbox.model import Finding
+from mlflowc.syntax.template import RESERVED, TOGETHER
 
 # From so many files of one folder on, the folder is what a stage reads.
 _MANY = 4
@@ -109,16 +110,18 @@ def _line(pipeline: Pipeline, stage: Stage, path: str, names: _Names) -> tuple[s
         if declared and _below(path, declared):
             name = names.free(stage, data.name, data.name)
             return (f"in {name}" if name == data.name else f"in {name} = {data.name}"), ""
-    help = ""
-    if path in {p.file for p in pipeline.params}:
-        help = (
-            "it holds parameters: better declare `param` and pass `{{params.…}}`, so that others do not count"
-        )
     shown = path
     for variable, value in stage.each:
         if isinstance(value, str) and len(value) > 1:
             shown = re.sub(rf"(?<![^\W_]){re.escape(value)}(?![^\W_])", f"{{{{{variable}}}}}", shown)
-    return f"in {names.free(stage, shown, _word(path if shown == path else shown))} = {_quoted(shown)}", help
+    line = f"in {names.free(stage, shown, _word(path if shown == path else shown))} = {_quoted(shown)}"
+    if path in {p.file for p in pipeline.params}:
+        # As an input all of it would count, and every change of a parameter would run the stage.
+        return "", (
+            "it holds parameters: declare `param NAME` in the stage and pass `{{params.NAME}}`, so that "
+            f"others do not count; where all of them count, `{line}`"
+        )
+    return line, ""
 
 
 class _Names:
@@ -132,9 +135,11 @@ class _Names:
         """A name for the input `source` of the stage."""
         if (stage.name, source) in self._given:
             return self._given[stage.name, source]
-        taken = self._taken.setdefault(stage.name, set())
+        taken = self._taken.setdefault(stage.name, set(RESERVED | TOGETHER))
         taken |= {i.name for i in stage.inputs} | {o.name for o in stage.outputs}
         taken |= {k.name for k in stage.keeps} | {v for v, _ in stage.each}
+        if wish in RESERVED | TOGETHER:
+            wish = f"{wish}_file"
         name, number = wish, 2
         while name in taken:
             name, number = f"{wish}_{number}", number + 1
