@@ -17,6 +17,7 @@ _BETWEEN = _SEPARATORS | frozenset(" \t\r<>")
 _PLAIN = re.compile(r"[A-Za-z0-9_./,:=+@%^~!-]+")
 # A whole word of such characters, or one placeholder alone, with what ends it: most of what commands are.
 _WORD = re.compile(r"[ \t]*(([A-Za-z0-9_./,:=+@%^~!-]+)|\{\{[a-z0-9_. ]+\}\})(?=[ \t\n;|()]|\Z)")
+_ESCAPED_QUOTED = frozenset('"\\$`\n')
 _ESCAPED = {"\n": " ", "n": "\n", "t": "\t", '"': '"', "'": "'", "\\": "\\"}
 
 
@@ -105,6 +106,9 @@ class _Reader:
             elif quote:
                 if char == quote:
                     quote = ""
+                elif char == "\\" and quote == '"' and start + size < self._end:
+                    self._escape_quoted(start + size)
+                    size = self._at - start
                 else:
                     self._open |= char in "$`" and quote == '"'
                     self._chars.append(char)
@@ -147,6 +151,17 @@ class _Reader:
             return False
         self._chars.append(escaped)
         return True
+
+    def _escape_quoted(self, at: int) -> None:
+        """An escape between `"`: it is one before what means something there, else the backslash stays."""
+        self._at = at
+        escaped, size = self._next()
+        if escaped not in _ESCAPED_QUOTED:
+            self._chars.append("\\")
+            return
+        self._at = at + size
+        if escaped != "\n":
+            self._chars.append(escaped)
 
     def _between(self, at: int, char: str) -> None:
         """Takes in what stands between words: a separator begins a command."""

@@ -86,6 +86,12 @@ def test_warnings_pass_unless_strict(project: Path) -> None:
     assert mlpipec(project, "check", "--strict").returncode == 1
 
 
+def test_an_escaped_quote_of_the_shell_is_no_second_quoting(project: Path) -> None:
+    rewrite(project, "{{raw}}", r"{{raw}}; echo \"{\\\"lines\\\": 1}\" > {{raw}}")
+    done = mlpipec(project, "check", "--strict")
+    assert (done.returncode, done.stdout) == (0, "ok: 2 stages, 1 data source, 1 gate, 1 event\n")
+
+
 def test_set_is_checked_too(project: Path) -> None:
     rewrite(project, "gate enough", "param least: int = 0\ngate enough")
     rewrite(project, "lines > 0", "lines > params.least")

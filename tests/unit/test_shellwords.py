@@ -27,6 +27,11 @@ def command(literal: str) -> tuple[Source, Command]:
         ('"""\n  a b\n  # not c\n  d\n"""', ["a", "b", "d"]),
         ("\"echo 'a;b' x#y\"", ["echo", "a;b", "x#y"]),
         ('"a 2>&1 &> f >> g"', ["a", "2", "1", "f", "g"]),
+        (r'"echo \"{\\\"auc\\\": 1}\" > f"', ["echo", '{"auc": 1}', "f"]),
+        (r'"a \"b\\\\c \\$d \\`e \\x\" f"', ["a", r"b\c $d `e \x", "f"]),
+        (r'"a \"b\\\\\" c"', ["a", "b\\", "c"]),
+        (r'''"a 'b\\' c"''', ["a", "b\\", "c"]),
+        ('"""\n  a "b \\\\\n  c" d\n"""', ["a", "b   c", "d"]),
         ('""', []),
         ('"""\n  a b \\\n    --c\n  d\n"""', ["a", "b", "--c", "d"]),
         ('"""\n  a b \\\\\n    --c\n"""', ["a", "b", "--c"]),
@@ -72,6 +77,12 @@ def test_placeholders_between_quotes() -> None:
         ("{{x}}", "'"),
         ("{{z}}", '"'),
     ]
+
+
+def test_an_escaped_quote_does_not_end_the_quotes() -> None:
+    _, found = command(r'"echo \"{\\\"auc\\\": 1}\" > {{o}}; echo \"a \\\" {{p}}\""')
+    assert [q.quote for q in found.quoted] == ['"']
+    assert not any(w.open for w in command(r'"echo \"\\$x \\`y\""')[1].words)
 
 
 @given(st.lists(st.text("abc./-_=09 ;'", min_size=1, max_size=8), max_size=6))
