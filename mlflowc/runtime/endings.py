@@ -34,14 +34,12 @@ def failure(end: Exit, limit: int | None) -> Failure | None:
         return Failure(f"it was preempted (exit code {PREEMPTED})")
     if end.code == 128 + signal.SIGPIPE:
         return Failure(
-            f"it ended with exit code {end.code}: what reads a pipe in its command stopped reading (SIGPIPE)",
+            f"exit code {end.code}: what reads a pipe in its command stopped reading (SIGPIPE)",
             help="under `pipefail` that is a failure, as in `yes | head`; let the reader read to the end",
         )
     if end.code == 127:
-        return Failure(
-            "it ended with exit code 127: a command was not found", help="is it in the stage's `env`?"
-        )
-    return Failure(f"it ended with exit code {end.code}") if end.code else None
+        return Failure("exit code 127: a command was not found", help="is it in the stage's `env`?")
+    return Failure(f"exit code {end.code}") if end.code else None
 
 
 def disk(e: OSError) -> Failure:

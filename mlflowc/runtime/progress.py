@@ -76,18 +76,18 @@ class Lines(Silent):
         self.line(f"{self.paint(stage, 'bold')}: {visible(text)}")
 
     def finished(self, result: StageResult) -> None:
-        """`✓ train 2.1 s`, or why not."""
+        """`✓ train 2.1 s`, or `✗ train: exit code 1`."""
         mark, colour = MARKS[result.outcome]
         words = {
-            Outcome.RAN: duration(result.seconds),
-            Outcome.RESTORED: "restored from the cache",
-            Outcome.KEPT: "up to date after all",
-            Outcome.FAILED: visible(result.message.partition("\n")[0]),
-            Outcome.SKIPPED: "not run",
-            Outcome.CANCELLED: "interrupted",
+            Outcome.RAN: f" {duration(result.seconds)}",
+            Outcome.RESTORED: " restored from the cache",
+            Outcome.KEPT: " up to date after all",
+            Outcome.FAILED: ": " + visible(result.message.partition("\n")[0]),
+            Outcome.SKIPPED: " not run",
+            Outcome.CANCELLED: " interrupted",
         }[result.outcome]
         note = f": {visible(result.note)}" if result.note else ""
-        self.line(f"{self.paint(mark, colour)} {self.paint(result.stage, 'bold')} {words}{note}")
+        self.line(f"{self.paint(mark, colour)} {self.paint(result.stage, 'bold')}{words}{note}")
 
     def line(self, text: str) -> None:
         """One line, with the time before it where that is wanted."""

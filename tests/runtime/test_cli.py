@@ -225,14 +225,16 @@ def test_a_failing_stage(project: Path, call: Call) -> None:
     result = call("run")
     assert result.code == 1
     assert "train │ so sorry" in result.out
-    assert "error: stage `train` failed: it ended with exit code 7" in result.err
+    assert "error: stage `train` failed: exit code 7" in result.err
     assert ".mlpipe/failed/train" in result.err
     assert (project / "model.txt").read_text() == "1\n2\n"
     assert "1 failed" in result.out
-    assert "gate" not in result.out
+    assert "gate enough: not decided (train failed)" in result.out.splitlines()
     assert "so sorry" in call("show", "train", "--log").out
     as_json = call("run", "--json")
     assert as_json.code == 1
+    assert as_json.json["gates"] == []
+    assert as_json.json["undecided"] == {"enough": "train failed"}
     assert as_json.json["ok"] is False
     assert "so sorry" in as_json.err
 
@@ -335,6 +337,13 @@ def test_verify_in_a_clone_names_what_changed(project: Path, call: Call) -> None
     said = call("verify", "--json").json["problems"]
     assert said["load"].startswith("`raw.txt` changed since ")
     assert said["train"].startswith("code `src/count.py` changed since ")
+
+
+def test_a_gate_whose_stage_did_not_run_is_told(project: Path, call: Call) -> None:
+    (project / "raw.txt").write_text("1\n2\n3\n")
+    (project / "pipeline.mlpipe").write_text(PIPELINE.replace("echo loading;", "exit 4;"))
+    said = call("run").out.splitlines()
+    assert "gate enough: not decided (train did not run)" in said
 
 
 def test_show(project: Path, call: Call) -> None:

@@ -37,7 +37,7 @@ def test_a_failed_stage_leaves_the_previous_outputs(chain: Lab) -> None:
     result = chain.run()
     clean = result.stage("clean")
     assert clean is not None
-    assert clean.message == "it ended with exit code 3"
+    assert clean.message == "exit code 3"
     assert clean.left == chain.root / ".mlpipe/failed/clean"
     assert chain.read("data/best.txt") == "1\n2\n"
     assert chain.read(".mlpipe/failed/clean/data/best.txt") == "half\n"
@@ -183,7 +183,7 @@ def test_retries_with_growing_pauses(lab: Lab) -> None:
     assert clock.waits == [0.5, 1.0]
     assert "trying again in 0.5 s" in lab.heard.notes[0]
     lab.stages = [stage("flaky", "exit 1", writes={"o": "o"}, retry=1)]
-    assert lab.fails("flaky").message == "it ended with exit code 1"
+    assert lab.fails("flaky").message == "exit code 1"
 
 
 def test_preempted_is_tried_again_from_what_was_kept(lab: Lab) -> None:
@@ -392,7 +392,6 @@ def test_a_damaged_index_is_made_anew(chain: Lab, junk: bytes) -> None:
 @pytest.mark.parametrize(
     ("line", "what"),
     [
-        ("<<<<<<< HEAD", "a merge conflict that was not settled"),
         ("stage load {", "not an entry"),
         ("stage load {}", "not the entry of a stage: `load`"),
         ("stage load []", "not an entry"),

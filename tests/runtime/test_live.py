@@ -85,7 +85,7 @@ def test_many_stages(tmp_path: Path) -> None:
 
 def test_what_fails_among_many_is_told(tmp_path: Path) -> None:
     left = screen(watched(tmp_path / "p", 70, code=3))
-    assert "✗ end it ended with exit code 3" in left
+    assert "✗ end: exit code 3" in left
     assert not [line for line in left if line.startswith(("▶", "✓"))]
 
 

@@ -39,7 +39,7 @@ def test_what_ran_is_listed_latest_first(made: project.Checkout) -> None:
         ("@1", "prepare", "ran"),
         ("@1", "load", "ran"),
     ]
-    assert lines[2].strip() == "it ended with exit code 9"
+    assert lines[2].strip() == "exit code 9"
     assert lines[-1].split()[-1] == made.git("rev-parse", "HEAD")[:9]
 
 
@@ -52,7 +52,7 @@ def test_as_json_it_has_parameters_and_metrics(made: project.Checkout) -> None:
     good = next(r for r in runs if r["stage"] == "train" and r["outcome"] == "ran")
     assert good["params"] == {"train.epochs": 8}
     failed = next(r for r in runs if r["outcome"] == "failed")
-    assert failed["note"] == "it ended with exit code 9"
+    assert failed["note"] == "exit code 9"
     assert failed["params"] is None
 
 

@@ -170,7 +170,7 @@ def test_an_interrupted_sweep_leaves_no_result_and_keeps_its_trials(tmp_path: Pa
 def test_all_failed_fails_in_words(tmp_path: Path) -> None:
     made = project(tmp_path, GRID.replace("[0.01, 0.1, 0.5]", "[0.5]"))
     done = made.mlpipec("run", "tune", code=1)
-    assert "all 2 trials of `tune` failed; the first: it ended with exit code 1" in done.err
+    assert "all 2 trials of `tune` failed; the first: exit code 1" in done.err
     assert not (made.path / "sweeps").exists() or not any((made.path / "sweeps").rglob("*.csv"))
     assert len(worked(made.mlpipec("run", "tune", code=1))) == 2, "what failed is tried again"
 
