@@ -80,6 +80,10 @@ class Courier:
         """Passed on."""
         self._listener.note(stage, text)
 
+    def stopping(self, running: int) -> None:
+        """Passed on."""
+        self._listener.stopping(running)
+
     def finished(self, result: StageResult) -> None:
         """Passed on; and what the stage made is put on the way."""
         self._listener.finished(result)

@@ -16,8 +16,8 @@ from mlflowc.runtime.unlike import Unlike
 class Outcome(StrEnum):
     """What became of a stage.
 
-    `KEPT`: it was up to date. `SKIPPED`: a stage before it failed, or any did. `CANCELLED`: the run was
-    interrupted.
+    `KEPT`: it was up to date. `SKIPPED`: it never began, as a stage before it failed, or any did, or the run
+    was interrupted. `CANCELLED`: it was interrupted.
     """
 
     RAN = "ran"
@@ -86,6 +86,7 @@ class Listener(Protocol):
     def started(self, stage: str, reason: str) -> None: ...
     def output(self, stage: str, lines: bytes) -> None: ...
     def note(self, stage: str, text: str) -> None: ...
+    def stopping(self, running: int) -> None: ...
     def finished(self, result: StageResult) -> None: ...
     def ended(self, result: RunResult) -> None: ...
 
@@ -104,6 +105,9 @@ class Silent:
 
     def note(self, stage: str, text: str) -> None:
         """Something worth a line: a retry, waiting for another process."""
+
+    def stopping(self, running: int) -> None:
+        """The run was interrupted; so many commands are asked to end."""
 
     def finished(self, result: StageResult) -> None:
         """A stage is done, one way or another."""

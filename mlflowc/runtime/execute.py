@@ -181,6 +181,7 @@ class _Schedule:
         self._ready: deque[str] = deque()
         self._finished: _Finished = queue.SimpleQueue()
         self._running = 0
+        self._begun: set[str] = set()
         self._closing: set[str] = set()
         self._bug: BaseException | None = None
         self.todo: dict[str, Step] = {}
@@ -213,7 +214,8 @@ class _Schedule:
         for stage in self.todo:
             if stage not in self.results:
                 if self.interrupted:
-                    self._done(StageResult(stage, Outcome.CANCELLED))
+                    begun = stage in self._begun
+                    self._done(StageResult(stage, Outcome.CANCELLED if begun else Outcome.SKIPPED))
                 else:
                     note = "another stage failed; `--keep-going` goes on"
                     self._done(StageResult(stage, Outcome.SKIPPED, note=note))
@@ -228,6 +230,8 @@ class _Schedule:
             if self.interrupted:
                 # Asked for the second time: no more patience.
                 self._shared.hurry.set()
+            else:
+                self._listener.stopping(self._running)
             self.interrupted = True
             self._stop()
             return
@@ -334,6 +338,7 @@ class _Schedule:
                 self._finished.put((stage, e, share))
 
         self._running += 1
+        self._begun.add(stage)
         pool.submit(run)
 
     def _done(self, result: StageResult, *, quiet: bool = False) -> None:
@@ -395,6 +400,10 @@ class _OneByOne:
     def note(self, stage: str, text: str) -> None:
         with self._guard:
             self._listener.note(stage, text)
+
+    def stopping(self, running: int) -> None:
+        with self._guard:
+            self._listener.stopping(running)
 
     def finished(self, result: StageResult) -> None:
         with self._guard:

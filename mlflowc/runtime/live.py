@@ -70,7 +70,10 @@ class LiveLines(Lines):
         """Takes it out again."""
         with self._guard:
             self._running.pop(result.stage, None)
-            self._done += 1
+            if result.outcome in (Outcome.SKIPPED, Outcome.CANCELLED):
+                self._total -= 1
+            else:
+                self._done += 1
         if not (self._quiet and result.outcome in _UNREMARKABLE):
             super().finished(result)
 

@@ -75,6 +75,12 @@ class Lines(Silent):
         """`train: waiting …`."""
         self.line(f"{self.paint(stage, 'bold')}: {visible(text)}")
 
+    def stopping(self, running: int) -> None:
+        """`stopping 1 stage; Ctrl-C again kills it`."""
+        self.line(
+            f"stopping {count(running, 'stage')}; Ctrl-C again kills {'it' if running == 1 else 'them'}"
+        )
+
     def finished(self, result: StageResult) -> None:
         """`✓ train 2.1 s`, or `✗ train: exit code 1`."""
         mark, colour = MARKS[result.outcome]

@@ -447,6 +447,39 @@ def test_an_interrupt_ends_the_command_and_puts_outputs_back(tmp_path: Path, num
     assert not list((tmp_path / ".mlpipe/cache").glob("records/*/*"))
 
 
+STUBBORN = """\
+mlpipe 1
+
+pipeline stubborn
+
+stage one {
+  out   o: file = "o.txt"
+  run   = "trap '' INT TERM; echo $$ > started; while true; do sleep 0.05; done"
+}
+
+stage two {
+  in    o = one.o
+  out   t: file = "t.txt"
+  run   = "cp {{o}} {{t}}"
+}
+"""
+
+
+def test_the_second_interrupt_of_a_stubborn_command_is_offered(tmp_path: Path) -> None:
+    (tmp_path / "pipeline.mlpipe").write_text(STUBBORN)
+    process = mlpipec("run", cwd=tmp_path)
+    wait_for(tmp_path / "started")
+    process.send_signal(signal.SIGINT)
+    assert process.stdout is not None
+    said = iter(process.stdout.readline, b"")
+    assert any(b"stopping 1 stage; Ctrl-C again kills it" in line for line in said)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert b"- one interrupted\n" in out
+    assert b"- two not run\n" in out
+
+
 _PATIENT = """\
 from mlflowc.runtime.process import BashRunner
 BashRunner.__init__.__defaults__ = (3600.0,)
