@@ -63,7 +63,7 @@ class LockFile:
             if not line or line.startswith("#"):
                 continue
             if line.startswith(("<<<<<<<", "=======", ">>>>>>>", "|||||||")):
-                raise _damaged(name, number, "a merge conflict that was not settled")
+                raise _unsettled(name, number)
             try:
                 kind, title, entry = _parse_line(line)
             except (ValueError, TypeError):
@@ -231,6 +231,14 @@ def _raw(entry: StageEntry) -> Entry:
     if entry.params:
         raw["params"] = entry.params
     return raw
+
+
+def _unsettled(name: str, line: int) -> Failure:
+    # Not the committed file: while a merge goes on, git gives none out.
+    help = "settle the other files, then `mlpipec lock --resolve` settles this one"
+    if name != NAME:
+        help = "it was committed like that"
+    return Failure(f"`{name}` has an unsettled merge conflict (line {line})", help=help)
 
 
 def _damaged(name: str, line: int, what: str) -> Failure:

@@ -339,6 +339,22 @@ def test_verify_in_a_clone_names_what_changed(project: Path, call: Call) -> None
     assert said["train"].startswith("code `src/count.py` changed since ")
 
 
+def test_a_stage_that_failed_is_not_told_as_one_that_never_ran(project: Path, call: Call) -> None:
+    (project / "pipeline.mlpipe").write_text(PIPELINE.replace("echo loading;", "exit 4;"))
+    call("run", "load")
+    for command in ("status", "why", "show"):
+        said = call(command, "load").out
+        assert "it never ran here" not in said
+        assert re.search(r"it failed here at \d\d:\d\d:\d\d: exit code 4 \(`mlpipec show load --log`\)", said)
+    call("run", "greet")
+    assert (
+        "@1: `load`, `train`, `greet[ann]` and 1 more had no result here yet" in call("diff", "@1", "@2").out
+    )
+    (project / "pipeline.mlpipe").write_text(PIPELINE.replace("echo loading;", "exit 5;"))
+    assert "it failed here at" in call("run", "-n").out
+    assert "exit code 4; it changed since" in call("why", "load").out
+
+
 def test_a_gate_whose_stage_did_not_run_is_told(project: Path, call: Call) -> None:
     (project / "raw.txt").write_text("1\n2\n3\n")
     (project / "pipeline.mlpipe").write_text(PIPELINE.replace("echo loading;", "exit 4;"))
@@ -381,7 +397,7 @@ def test_a_lock_with_conflict_markers(project: Path, call: Call) -> None:
     for args in (["run"], ["status"], ["verify"], ["why", "load"]):
         result = call(*args)
         assert result.code == 1
-        assert "damaged at line 1: a merge conflict" in result.err
+        assert "an unsettled merge conflict (line 1)" in result.err
 
 
 def test_bad_usage(project: Path, call: Call) -> None:
@@ -478,6 +494,8 @@ def test_the_second_interrupt_of_a_stubborn_command_is_offered(tmp_path: Path) -
     assert process.returncode == 130, err
     assert b"- one interrupted\n" in out
     assert b"- two not run\n" in out
+    why = mlpipec("why", "one", cwd=tmp_path).communicate(timeout=60)[0]
+    assert re.search(rb"it was interrupted here at \d\d:\d\d:\d\d \(`mlpipec show one --log`\)", why)
 
 
 _PATIENT = """\

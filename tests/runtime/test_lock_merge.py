@@ -198,7 +198,12 @@ def test_resolve_from_markers_alone(made: project.Checkout) -> None:
     text = made.read("mlpipe.lock")
     made.git("merge", "--abort")
     made.write({"mlpipe.lock": text})
-    assert "merge conflict that was not settled" in made.mlpipec("status", code=1).err
+    line = text.split("\n").index("<<<<<<< HEAD") + 1
+    for command in ("status", "verify", "run"):
+        told = made.mlpipec(command, code=1).err
+        assert f"`mlpipe.lock` has an unsettled merge conflict (line {line})" in told
+        assert "`mlpipec lock --resolve` settles this one" in told
+        assert "git checkout" not in told
     done = made.mlpipec("lock", "--resolve")
     assert "both changed stage b: ours (it belongs to the files here)" in done.err
     made.mlpipec("verify")

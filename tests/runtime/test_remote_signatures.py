@@ -27,6 +27,8 @@ from mlflowc.runtime.remotes.trust import Trust
 from mlflowc.runtime.store import Store
 from tests.support.remote_project import Checkout, results
 
+ON_MAIN = {"GITHUB_ACTIONS": "true", "GITHUB_EVENT_NAME": "push", "GITHUB_REF": "refs/heads/main"}
+
 KEYS = [hash_bytes(f"key {n}".encode()) for n in range(3)]
 OWN = "untrusted/pr-1"
 
@@ -230,7 +232,18 @@ def test_signed_results_from_key_to_key(tmp_path: Path) -> None:
     assert maker("cache", "key", "show", env=signs).strip() in public
     refused = maker("run")
     assert "there is no signing key here" in refused
+    assert "nothing is pushed, and the results stay here" in refused
     assert "cache key new" in refused
+    assert "`write = trusted` there keeps a person's runs from pushing" in refused
+    foreign = tmp_path / "foreign"
+    checkout("cache", "key", "new", "--out", str(foreign))
+    unlisted = maker("cache", "push", code=1, env={signing.FILE_VARIABLE: str(foreign)})
+    assert "the signing key here is `ed25519:" in unlisted
+    assert "who maintains `keys` in the `cache` block has to add it" in unlisted
+    assert "cache key new" not in unlisted
+    in_ci = maker("cache", "push", code=1, env=ON_MAIN)
+    assert "there is no signing key here" in in_ci
+    assert "a person's runs" not in in_ci
     assert results(refused) == 0
     assert "3 results pushed" in maker("cache", "push", env=signs)
     other = Checkout(tmp_path / "other" / "p").make(block)

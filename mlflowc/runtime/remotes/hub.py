@@ -51,19 +51,9 @@ class Hub:
         target = self.may_write()
         demand = self.place.demand
         made = signing.signer() if demand.keys else None
-        if (
-            demand.required
-            and target in demand.namespaces
-            and (made is None or made.public not in demand.keys)
-        ):
-            which = (
-                "there is no signing key here" if made is None else f"the signing key here is `{made.public}`"
-            )
-            raise Failure(
-                f"results in `{target}` count only when they are signed by a key of `keys`, and {which}",
-                help=f"give the secret key in `{signing.VARIABLE}` or in `{signing.default_file()}`; "
-                "`mlpipec cache key new` makes one",
-            )
+        needed = demand.required and target in demand.namespaces
+        if needed and (made is None or made.public not in demand.keys):
+            raise signing.lacking(target, made, person=self.place.trust.person)
         writer = Writer(self.place.trust.reads, target, demand, made)
         return Pusher(self.engine, self._store, writer, self.library, self.fetcher.bad)
 

@@ -107,6 +107,26 @@ def signer(env: Mapping[str, str] = os.environ) -> Signer | None:
     return _parse(text.strip(), source)
 
 
+def lacking(namespace: str, made: Signer | None, *, person: bool) -> Failure:
+    """The failure of who may write to `namespace` and has no key, or none of those that count there."""
+    if made is None:
+        which = "there is no signing key here"
+        help = (
+            f"give the secret key in `{VARIABLE}` or in `{default_file()}`; `mlpipec cache key new` makes "
+            "one, and who maintains `keys` in the `cache` block has to add it"
+        )
+    else:
+        which = f"the signing key here is `{made.public}`"
+        help = "who maintains `keys` in the `cache` block has to add it"
+    if person:
+        help += "; `write = trusted` there keeps a person's runs from pushing"
+    return Failure(
+        f"results in `{namespace}` count only when they are signed by a key of `keys`, and {which}: "
+        "nothing is pushed, and the results stay here",
+        help=help,
+    )
+
+
 def verifies(public: str, signature: str, namespace: str, key: str, record: bytes) -> bool:
     """Whether that is a signature of the record by that key."""
     return _verifies(public, signature, _message(namespace, key, record))
