@@ -32,11 +32,14 @@ def command() -> None:
 def push(
     names: tuple[str, ...], everything: bool, remote: str | None, as_json: bool, file: str | None
 ) -> int:
-    """Send the results of TARGETs (default: of all stages) to the remote."""
+    """Send the results of TARGETs (default: of all stages) to the remote.
+
+    Ends with exit code 1 when a TARGET, or every stage, has no result here.
+    """
     from mlflowc.commands import caching
 
     done = caching.push(file, remote, names, everything=everything)
-    return _tell(as_json, done.lines, done.as_json, 1 if done.lost else 0)
+    return _tell(as_json, done.lines, done.as_json, 1 if done.failed else 0)
 
 
 @command.command("pull")
@@ -52,7 +55,7 @@ def pull(names: tuple[str, ...], remote: str | None, as_json: bool, file: str | 
     from mlflowc.commands import caching
 
     done = caching.pull(file, remote, names)
-    return _tell(as_json, done.lines, done.as_json, 1 if names and done.missing else 0)
+    return _tell(as_json, done.lines, done.as_json, 1 if names and (done.missing or done.unknown) else 0)
 
 
 @command.command("gc")
@@ -152,11 +155,15 @@ def stat(remote: str | None, as_json: bool, file: str | None) -> int:
 @_json
 @file_option
 def export(target: Path, names: tuple[str, ...], everything: bool, as_json: bool, file: str | None) -> int:
-    """Write results (of TARGETs, or of all stages) into one FILE, to be carried elsewhere."""
+    """Write results (of TARGETs, or of all stages) into one FILE, to be carried elsewhere.
+
+    Ends with exit code 1 when a TARGET, or every stage, has no result here; a FILE without results is not
+    written.
+    """
     from mlflowc.commands import caching
 
-    lines, values = caching.export(file, target, names, everything=everything)
-    return _tell(as_json, lines, values, 1 if values["lost"] else 0)
+    lines, values, failed = caching.export(file, target, names, everything=everything)
+    return _tell(as_json, lines, values, 1 if failed else 0)
 
 
 @command.command("import")

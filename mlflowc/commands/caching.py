@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlflowc import project
-from mlflowc.commands import sharing
+from mlflowc.commands import carrying, sharing
 from mlflowc.errors import Failure
-from mlflowc.runtime import inuse, pins
-from mlflowc.runtime.plan import Action, Plan, make_plan
+from mlflowc.runtime import inuse
+from mlflowc.runtime.plan import Action, make_plan
 from mlflowc.runtime.progress import count, size
-from mlflowc.runtime.records import Record
 from mlflowc.runtime.remotes import names
 from mlflowc.runtime.remotes.hub import Hub
 from mlflowc.runtime.remotes.link import Link
@@ -35,11 +34,11 @@ Told = tuple[list[str], dict[str, Any]]
 
 @dataclass(slots=True)
 class Sent:
-    """What a push came to."""
+    """What a push came to. `failed`: not all that was asked for could be sent."""
 
     lines: list[str]
     as_json: dict[str, Any]
-    lost: list[str]
+    failed: bool
 
 
 @dataclass(slots=True)
@@ -49,6 +48,7 @@ class Fetched:
     new: list[str] = field(default_factory=list)
     here: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    unknown: dict[str, str] = field(default_factory=dict)
     bytes: int = 0
 
     @property
@@ -57,22 +57,24 @@ class Fetched:
         found = [f"not in the remote: {', '.join(self.missing)}"] if self.missing else []
         return [
             *found,
+            *carrying.not_known(self.unknown),
             f"{count(len(self.new), 'result')} fetched ({size(self.bytes)}), {len(self.here)} here already",
         ]
 
     @property
     def as_json(self) -> dict[str, Any]:
         """For machines."""
-        return {"fetched": self.new, "here": self.here, "missing": self.missing, "bytes": self.bytes}
+        missing = [*self.missing, *self.unknown]
+        return {"fetched": self.new, "here": self.here, "missing": missing, "bytes": self.bytes}
 
 
 def push(file: str | None, remote: str | None, targets: Sequence[str], *, everything: bool) -> Sent:
     """Sends results. Raises `Failure`."""
     with workspace(file) as ws, open_hub(ws, remote) as hub:
         pusher = hub.pusher()
-        found, absent = _records(ws, targets, everything)
-        done = pusher.push(found)
-    lines = [f"no result here: {', '.join(absent)}"] if absent else []
+        chosen = carrying.choose(ws, targets, everything=everything)
+        done = pusher.push(chosen.records)
+    lines = chosen.lines
     if done.lost:
         lines.append(f"not all content is in the cache: {', '.join(done.lost)}")
     lines += sharing.differing(done.unlike)
@@ -93,9 +95,9 @@ def push(file: str | None, remote: str | None, targets: Sequence[str], *, everyt
         "lost": done.lost,
         "differs": done.differs,
         "unlike": [other.as_json() for other in done.unlike],
-        "absent": absent,
+        **chosen.as_json,
     }
-    return Sent(lines, values, done.lost)
+    return Sent(lines, values, chosen.failed or bool(done.lost))
 
 
 def pull(file: str | None, remote: str | None, targets: Sequence[str]) -> Fetched:
@@ -110,11 +112,13 @@ def pull(file: str | None, remote: str | None, targets: Sequence[str]) -> Fetche
             ws.prepare()
             with inuse.using(ws.cache_state):
                 plan = make_plan(ws, targets, stored=True)
-                for step in plan.steps:
+                for step in carrying.followed(ws, plan):
                     if step.action is Action.KEEP or _stored(ws, step.outputs):
                         done.here.append(step.stage.id)
                     elif step.action is Action.RESTORE and link.fetch(step.outputs):
                         done.new.append(step.stage.id)
+                    elif step.action is Action.WAIT:
+                        done.unknown[step.stage.id] = carrying.cause(step, done.unknown, done.missing)
                     else:
                         done.missing.append(step.stage.id)
                 # Not flushed: after a power cut, what is not whole is found out by its hash, and is in the
@@ -238,26 +242,35 @@ def _count_remote(hub: Hub) -> dict[str, dict[str, int]]:
     return found
 
 
-def export(file: str | None, target: Path, targets: Sequence[str], *, everything: bool) -> Told:
-    """Writes results into one file. Raises `Failure`."""
+def export(
+    file: str | None, target: Path, targets: Sequence[str], *, everything: bool
+) -> tuple[list[str], dict[str, Any], bool]:
+    """Writes results into one file, if there are any; also says whether something is wanting. Raises
+    `Failure`."""
     from mlflowc.runtime import bundle
 
     with workspace(file) as ws:
         ws.prepare()
         with inuse.using(ws.cache_state):
-            found, absent = _records(ws, targets, everything)
-            whole = [r for r in found if _stored(ws, r.outputs)]
-            lost = [r.stage for r in found if r not in whole]
+            chosen = carrying.choose(ws, targets, everything=everything)
+            whole = [r for r in chosen.records if _stored(ws, r.outputs)]
+            lost = [r.stage for r in chosen.records if r not in whole]
             try:
-                written = bundle.write(bundle.Bundle("export", tuple(whole)), target.absolute(), ws.store)
+                content = bundle.Bundle("export", tuple(whole))
+                written = bundle.write(content, target.absolute(), ws.store) if whole else 0
             except bundle.BundleError as e:
                 raise Failure(f"cannot export: {e}") from e
             except OSError as e:
                 raise Failure(f"cannot write `{target}`: {e.strerror}") from e
-    lines = [f"no result here: {', '.join(absent)}"] if absent else []
+    lines = chosen.lines
     lines += [f"not all content is in the cache: {', '.join(lost)}"] if lost else []
-    lines.append(f"{target}: {count(len(whole), 'result')}, {size(written)}")
-    return lines, {"results": len(whole), "bytes": written, "absent": absent, "lost": lost}
+    lines.append(
+        f"{target}: {count(len(whole), 'result')}, {size(written)}"
+        if whole
+        else f"{target}: not written, for there is no result to put into it"
+    )
+    values = {"results": len(whole), "bytes": written, **chosen.as_json, "lost": lost}
+    return lines, values, chosen.failed or bool(lost) or not whole
 
 
 def take_in(file: str | None, source: Path) -> Told:
@@ -347,24 +360,6 @@ def open_hub(ws: Workspace, remote: str | None) -> Iterator[Hub]:
 
 def _refuse(message: str, help: str) -> None:
     raise Failure(message, help=help)
-
-
-def _records(ws: Workspace, targets: Sequence[str], everything: bool) -> tuple[list[Record], list[str]]:
-    """The results of targets that are here, and the stages without one."""
-    if everything:
-        return list(ws.store.records()), []
-    # Where results stand is of no interest: they come from the cache.
-    plan: Plan = make_plan(ws, targets, stored=True)
-    found, absent = [], []
-    for step in plan.steps:
-        good = step.action in (Action.KEEP, Action.RESTORE)
-        record = (step.record or ws.store.record(step.key)) if good else None
-        if record is not None:
-            found.append(record)
-        else:
-            absent.append(step.stage.id)
-    # The data that they read comes along, as far as it was fetched here.
-    return [*found, *pins.held(ws, (s.stage for s in plan.steps))], absent
 
 
 def _stored(ws: Workspace, outputs: Sequence[Any]) -> bool:
