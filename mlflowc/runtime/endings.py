@@ -9,12 +9,13 @@ from mlflowc.errors import Failure
 from mlflowc.runtime.ports import Exit
 
 PREEMPTED = 75
+INTERRUPTED = "it was interrupted"
 
 
 def failure(end: Exit, limit: int | None) -> Failure | None:
     """Why a command that ended like that failed; None when it did not. `limit` is its timeout, in seconds."""
     if end.cancelled:
-        return Failure("it was interrupted")
+        return Failure(INTERRUPTED)
     if end.timed_out:
         return Failure(
             f"it ran longer than its timeout of {limit} s, and was ended", help="`timeout` sets the limit"

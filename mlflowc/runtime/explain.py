@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from mlflowc.ir import feeds
 from mlflowc.ir.model import Stage
 from mlflowc.runtime import keys
+from mlflowc.runtime.endings import INTERRUPTED
 
 if TYPE_CHECKING:
     from mlflowc.runtime.lockfile import StageEntry
@@ -98,7 +100,7 @@ def reason_to_run(ws: Workspace, stage: Stage, key: str, components: Mapping[str
         return "its result is in the lock file, but not in this cache"
     before = nearest_record(ws, stage, components, key)
     if before is None and locked is None:
-        return "it never ran here"
+        return _without_result(ws, stage, key)
     if before is None:
         found = changed_params(ws, stage)
         lines = [c.text for c in found[:_PARAMS]]
@@ -108,6 +110,24 @@ def reason_to_run(ws: Workspace, stage: Stage, key: str, components: Mapping[str
     lines = [c.text for c in changes(before.components, components)]
     more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
     return lines[0] + more if lines else "its result is gone from the cache"
+
+
+def _without_result(ws: Workspace, stage: Stage, key: str) -> str:
+    """Why a stage has none, neither here nor in the lock: as the history tells."""
+    last = next(iter(ws.index.history(stage.id, 1)), None)
+    if last is None:
+        return "it never ran here"
+    if last.outcome != "failed":
+        return "its result is gone from the cache"
+    import shlex  # few stages have failed
+
+    same_day = time.localtime(last.finished)[:3] == time.localtime(ws.clock.now())[:3]
+    when = time.strftime("%H:%M:%S" if same_day else "%Y-%m-%d %H:%M:%S", time.localtime(last.finished))
+    log = f" (`mlpipec show {shlex.quote(stage.id)} --log`)" if last.key == key else "; it changed since"
+    if last.note == INTERRUPTED:
+        return f"it was interrupted here at {when}{log}"
+    why = last.note.partition("\n")[0]
+    return f"it failed here at {when}: {why}{log}"
 
 
 def changed_params(ws: Workspace, stage: Stage) -> list[Change]:

@@ -140,7 +140,7 @@ def _of_run(ws: Workspace, number: int) -> Moment:
         notes.append(f"@{run}: the results of {_names(lost)} are not in this cache any more")
     strangers = [s for s in ws.stages if s not in {r.stage for r in known}]
     if strangers:
-        notes.append(f"@{run}: {_names(strangers)} had not run here yet")
+        notes.append(f"@{run}: {_names(strangers)} had no result here yet")
     return Moment(f"run @{run}", stages, None, tuple(notes), whole=False)
 
 

@@ -278,7 +278,7 @@ def _run(
                 return _finish(shared, step, tried, started)
             except OSError as e:
                 tried = replace(tried, failure=endings.disk(e))
-        failure = tried.failure or Failure("it was interrupted")
+        failure = tried.failure or Failure(endings.INTERRUPTED)
         outcome = Outcome.CANCELLED if shared.cancel.is_set() else Outcome.FAILED
         left = publish.put_back(shared.at, stage, log)
         failed = StageResult(
