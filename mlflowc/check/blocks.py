@@ -73,6 +73,8 @@ def secret_names(ctx: Context, expr: ast.Expr) -> Any:
     return found
 
 
+_LINK_HELP = "`copy` for outputs that may be written by hand; without `link`, the disk decides"
+
 _CACHE: dict[str, values.Reader] = {
     "remote": values.text,
     "write": values.one_of("trusted", "all", "none"),
@@ -80,6 +82,7 @@ _CACHE: dict[str, values.Reader] = {
     "require_signature": values.boolean,
     "secrets": secret_names,
     "folder": values.text,
+    "link": values.one_of("auto", "reflink", "hardlink", "copy", help=_LINK_HELP),
 }
 
 
@@ -309,6 +312,7 @@ def cache(ctx: Context) -> Block[ir.Cache] | None:
         found.get("require_signature", bool(found.get("keys"))),
         tuple(dict.fromkeys(name for name, _ in found.get("secrets", ()))),
         found.get("folder"),
+        found.get("link", "auto"),
     )
     return Block(made, decl.keyword.span, decl.span, found.spans)
 

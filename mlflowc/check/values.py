@@ -277,8 +277,8 @@ def size(ctx: Context, expr: ast.Expr) -> Any:
     return wrong(ctx, expr, "a size", "write a number with its unit: `512MiB`, `16GiB`, `100GB`")
 
 
-def one_of(*words: str) -> Reader:
-    """A reader of one of `words`, written as a name or a string."""
+def one_of(*words: str, help: str = "") -> Reader:
+    """A reader of one of `words`, written as a name or a string; `help` is for what resembles none."""
 
     def reader(ctx: Context, expr: ast.Expr) -> Any:
         expr = bare(expr)
@@ -295,7 +295,7 @@ def one_of(*words: str) -> Reader:
         wanted = (
             words[0] if len(words) == 1 else ", ".join(f"`{w}`" for w in words[:-1]) + f" or `{words[-1]}`"
         )
-        return wrong(ctx, expr, wanted, f"write `{guess}`?" if guess else "")
+        return wrong(ctx, expr, wanted, f"write `{guess}`?" if guess else help)
 
     return reader
 

@@ -305,7 +305,8 @@ class Cache:
 
     `keys` are public keys whose signatures are good, and with `require_signature` a result in `trusted`
     counts only with one. `secrets` are names of the remote's credentials, which generated jobs are given.
-    `folder` is a cache that several checkouts of this machine share.
+    `folder` is a cache that several checkouts of this machine share. `link` says what large outputs share
+    with the cache: `auto`, `reflink`, `hardlink` or `copy`.
     """
 
     remote: str | None = None
@@ -315,6 +316,7 @@ class Cache:
     require_signature: bool = False
     secrets: tuple[str, ...] = ()
     folder: str | None = None
+    link: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from mlflowc import plainfile
 from mlflowc.runtime import packstore, tree
 from mlflowc.runtime.hashing import hash_bytes, hash_file, is_name
 from mlflowc.runtime.index import Signature, StatIndex
+from mlflowc.runtime.linking import Linking
 from mlflowc.runtime.listings import Listings
 from mlflowc.runtime.packstore import PackStore, Piece
 from mlflowc.runtime.ports import FileSystem, flush_disk
@@ -44,10 +45,11 @@ _NAME = re.compile(r"[0-9a-f]{62}")
 class Store:
     """The cache in the folder `root` (`.mlpipe/cache`)."""
 
-    def __init__(self, root: Path, fs: FileSystem, index: StatIndex) -> None:
+    def __init__(self, root: Path, fs: FileSystem, index: StatIndex, link: str = "auto") -> None:
         self.root = root
         self._fs = fs
         self._index = index
+        self._linking = Linking(fs, link)
         self._folders: set[str] = set()
         self.listings = Listings(root, fs)
         self.packs = PackStore(root, fs, index)
@@ -290,8 +292,8 @@ class Store:
             raise
 
     def put_output_file(self, source: Path, digest: str, executable: bool, mtime_ns: int) -> bool:
-        """Adds an output's file. A large one that cannot be cloned is linked: it becomes read-only in
-        place. False when it was written since it had that `mtime_ns`, before it was hashed.
+        """Adds an output's file. A large one that is linked (`Linking`) becomes read-only in place.
+        False when it was written since it had that `mtime_ns`, before it was hashed.
         """
         if self.has(digest):
             return True
@@ -303,8 +305,8 @@ class Store:
                 if hash_bytes(data) != digest:
                     return False
                 self._fs.write(temporary, data)
-            elif not (self._fs.clone(source, temporary) or self._try_link(source, temporary)):
-                self._fs.copy(source, temporary)
+            else:
+                self._linking.place(source, temporary)
             if os.stat(source, follow_symlinks=False).st_mtime_ns != mtime_ns:  # noqa: PTH116
                 self._fs.remove(temporary)
                 return False
@@ -433,14 +435,12 @@ class Store:
         source = self._path("objects", digest)
         st = os.stat(source)  # noqa: PTH116
         if st.st_size > _COPIED:
-            if self._fs.clone(source, target):
-                self._fs.chmod(target, 0o755 if executable else 0o644)
-                return True
             # A link shares its mode with the object, and so must want the same exec bit.
-            if bool(st.st_mode & 0o100) == executable and self._try_link(source, target):
+            if self._linking.place(source, target, linked=bool(st.st_mode & 0o100) == executable):
                 self._index.remember_object(digest, Signature.of(os.stat(source)), durable=False)  # noqa: PTH116
                 return True
-        self._fs.copy(source, target)
+        else:
+            self._fs.copy(source, target)
         self._fs.chmod(target, 0o755 if executable else 0o644)
         return True
 
@@ -488,12 +488,3 @@ class Store:
 
     def _same_disk(self, path: Path) -> bool:
         return os.stat(path).st_dev == os.stat(self.root).st_dev  # noqa: PTH116
-
-    def _try_link(self, source: Path, target: Path) -> bool:
-        try:
-            self._fs.link(source, target)
-        except FileExistsError:
-            raise
-        except OSError:
-            return False
-        return True
