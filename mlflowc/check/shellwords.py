@@ -17,6 +17,8 @@ _BETWEEN = _SEPARATORS | frozenset(" \t\r<>")
 _PLAIN = re.compile(r"[A-Za-z0-9_./,:=+@%^~!-]+")
 # A whole word of such characters, or one placeholder alone, with what ends it: most of what commands are.
 _WORD = re.compile(r"[ \t]*(([A-Za-z0-9_./,:=+@%^~!-]+)|\{\{[a-z0-9_. ]+\}\})(?=[ \t\n;|()]|\Z)")
+# So deep, commands in commands are followed.
+_LEVELS = 20
 _ESCAPED_QUOTED = frozenset('"\\$`\n')
 _ESCAPED = {"\n": " ", "n": "\n", "t": "\t", '"': '"', "'": "'", "\\": "\\"}
 
@@ -66,6 +68,7 @@ class _Reader:
         self._text, self._file = source.text, literal.file
         self._at, self._end = literal.start + marks, literal.end - marks
         self._chars: list[str] = []
+        self._level = 0
         self._start = self._at
         self._first, self._open, self._quoted, self._glue = True, False, False, ""
 
@@ -99,18 +102,16 @@ class _Reader:
             if not in_word:
                 self._start = start
             if char == "{{":
-                # `{{'{{'}}` says braces, and is no placeholder.
-                if quote and self._text[start + 2 : start + size - 2].strip()[:1] not in ("'", '"', "\\"):
-                    yield Quoted(Span(self._file, start, start + size), quote)
+                yield from self._placed(start, size, quote)
                 self._open = in_word = True
             elif quote:
                 if char == quote:
                     quote = ""
-                elif char == "\\" and quote == '"' and start + size < self._end:
-                    self._escape_quoted(start + size)
+                elif quote == '"' and char in "\\$`":
+                    self._at = start + size
+                    yield from self._in_quotes(char)
                     size = self._at - start
                 else:
-                    self._open |= char in "$`" and quote == '"'
                     self._chars.append(char)
             elif char in "\"'":
                 quote, in_word, self._quoted = char, True, True
@@ -152,16 +153,57 @@ class _Reader:
         self._chars.append(escaped)
         return True
 
-    def _escape_quoted(self, at: int) -> None:
-        """An escape between `"`: it is one before what means something there, else the backslash stays."""
-        self._at = at
-        escaped, size = self._next()
-        if escaped not in _ESCAPED_QUOTED:
-            self._chars.append("\\")
+    def _placed(self, start: int, size: int, quote: str) -> Iterator[Quoted]:
+        """The placeholder there, when it is between quotes; `{{'{{'}}` says braces, and is none."""
+        if quote and self._text[start + 2 : start + size - 2].strip()[:1] not in ("'", '"', "\\"):
+            yield Quoted(Span(self._file, start, start + size), quote)
+
+    def _in_quotes(self, char: str) -> Iterator[Quoted]:
+        """What means something between `"`, the character before the reader's place: an escape of some
+        characters, else the backslash stays; or an expansion."""
+        if char == "\\":
+            escaped, size = self._next() if self._at < self._end else ("", 0)
+            if escaped not in _ESCAPED_QUOTED:
+                self._chars.append(char)
+                return
+            self._at += size
+            self._chars.append(escaped.strip("\n"))
             return
-        self._at = at + size
-        if escaped != "\n":
-            self._chars.append(escaped)
+        self._open = True
+        self._chars.append(char)
+        if char == "`":
+            yield from self._substituted("`")
+        elif self._text.startswith("(", self._at):
+            self._at += 1
+            self._chars.append("(")
+            yield from self._substituted(")")
+
+    def _substituted(self, close: str) -> Iterator[Quoted]:
+        """The rest of a command between the quotes of another: quotes begin anew in it. It stays a part of
+        the word around it."""
+        if self._level == _LEVELS:
+            return
+        self._level += 1
+        quote, depth = "", 1
+        while depth and self._at < self._end:
+            start = self._at
+            char, size = self._next()
+            self._at += size
+            if char == "{{":
+                yield from self._placed(start, size, quote)
+                continue
+            if quote == "'" or (char in "\"'" and quote in ("", char)):
+                quote = char if not quote else "" if char == quote else quote
+            elif char == "\\" and not quote and self._at < self._end:
+                self._escape(self._at)
+                continue
+            elif char in "\\$" or (char == "`" and close != "`"):
+                yield from self._in_quotes(char)
+                continue
+            elif not quote and char in (close, "("):
+                depth += -1 if char == close else close == ")"
+            self._chars.append(char)
+        self._level -= 1
 
     def _between(self, at: int, char: str) -> None:
         """Takes in what stands between words: a separator begins a command."""

@@ -85,13 +85,41 @@ def test_an_escaped_quote_does_not_end_the_quotes() -> None:
     assert not any(w.open for w in command(r'"echo \"\\$x \\`y\""')[1].words)
 
 
+@pytest.mark.parametrize(
+    ("command_text", "quoted"),
+    [
+        ('printf %s "$(wc -l < {{a}})" > {{b}}', ""),
+        ('x "$(cat {{a}}) {{b}}"', "b"),
+        ('x "$(cat "{{a}}" {{b}}) {{c}}" {{d}}', "ac"),
+        ("x \"$(cat '{{a}}' {{b}} '\\\")' {{c}})\" {{d}}", "a"),
+        ('x "$(( $(wc -l < {{a}}) - 1 )) {{b}}" {{c}}', "b"),
+        ('x "$(a "$(b {{a}} "{{b}}")" {{c}})" {{d}}', "b"),
+        ('x "`cat {{a}}` {{b}}" {{c}}', "b"),
+        ('x "$(a `b {{a}}` {{b}})" {{c}}', ""),
+        ('x "$(a \\\\) {{a}})" {{b}} "$c {{c}}"', "c"),
+        ('x "${Y:-{{a}}}" {{b}}', "a"),
+        ('x "$(cat {{a}} "{{b}}" {{c}}', "b"),
+        ("x '$(cat {{a}})' '`{{b}}`' {{c}}", "ab"),
+    ],
+)
+def test_quotes_begin_anew_in_a_command_between_quotes(command_text: str, quoted: str) -> None:
+    source, found = command(f'"""\n{command_text}\n"""')
+    assert "".join(source.text[q.span.start + 2] for q in found.quoted) == quoted
+
+
+@pytest.mark.parametrize("mark", ["$(", '$("', "`$("])
+def test_commands_in_commands_without_end(mark: str) -> None:
+    _, found = command('"""\nx "' + mark * 20_000 + '{{a}}\n"""')
+    assert [w.text for w in found.words if w.first] == ["x"]
+
+
 @given(st.lists(st.text("abc./-_=09 ;'", min_size=1, max_size=8), max_size=6))
 def test_quoted_words_are_read_as_the_shell_reads_them(words: list[str]) -> None:
     literal = '"' + shlex.join(words).replace("\\", "\\\\").replace('"', '\\"') + '"'
     assert [word.text for word in command(literal)[1].words] == words
 
 
-@given(st.text("ab '\"{}\\;|&#$<>\n", max_size=30))
+@given(st.text("ab '\"{}()`\\;|&#$<>\n", max_size=30))
 def test_any_text_is_read(text: str) -> None:
     source, found = command('"""' + text + '"""')
     for word in found.words:
