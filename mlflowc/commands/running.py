@@ -70,7 +70,7 @@ def bring_up_to_date(asked: Asked) -> int:
             return 0
         _demand(ws, plan)
         options = execute.Options(asked.jobs, asked.keep_going, guard, asked.gpus)
-        courier = Courier(link, ws, _listener(plan, asked.as_json))
+        courier = Courier(link, ws, _listener(ws, plan, asked))
         result = execute.run(ws, plan, options, courier)
         git = laststate.git_looks(ws.root) if ws.pipeline.gates else None
         gates = _gates(ws, plan) if result.ok else []
@@ -102,6 +102,9 @@ def bring_up_to_date(asked: Asked) -> int:
         _show(ws, result, gates, undecided)
         for name in plan.wanted.actions:
             print(f"action {name} was not run: the job of an event does that, `mlpipec exec JOB --on EVENT`")
+        if result.ok:
+            for name in plan.wanted.reports:
+                print(f"`mlpipec report {name}` shows the report")
         for line in shared:
             print(line)
         if asked.sandbox == "audit":
@@ -178,14 +181,14 @@ def _audit(ws: Workspace, result: RunResult, asked: Asked) -> list[dict[str, Any
     return sandboxing.as_json(sandboxing.report(ws.root, ws.pipeline, result, fix))
 
 
-def _listener(plan: Plan, as_json: bool) -> Listener:
-    if as_json:
+def _listener(ws: Workspace, plan: Plan, asked: Asked) -> Listener:
+    if asked.as_json:
         return progress.Lines(sys.stderr)
     if not plan.idle and sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
         # Only for a person who watches.
         from mlflowc.runtime.live import LiveLines
 
-        return LiveLines(sys.stdout)
+        return LiveLines(sys.stdout, ws.index.lasted(), asked.jobs or os.cpu_count() or 1)
     return progress.Lines(sys.stdout)
 
 

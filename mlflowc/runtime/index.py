@@ -311,6 +311,15 @@ class StatIndex:
         )
         return [_run(row) for row in rows]
 
+    def lasted(self) -> dict[str, float]:
+        """How many seconds each stage took when it last ran."""
+        rows = self._read(
+            "SELECT stage, seconds FROM history WHERE id IN"
+            " (SELECT MAX(id) FROM history WHERE outcome = 'ran' GROUP BY stage)",
+            (),
+        )
+        return dict(rows)
+
     def keys(self, start: str) -> list[Run]:
         """Successful runs whose key begins with `start` (hexadecimal), latest first, one a key."""
         rows = self._read(

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from typing import TextIO
 
 from mlflowc.runtime.events import Outcome, RunResult, StageResult
 from mlflowc.runtime.plan import Action, Plan
 from mlflowc.runtime.progress import Lines, duration
+from mlflowc.runtime.remaining import Remaining
 from mlflowc.terminal import width
 
 _SHOWN = 8
@@ -26,16 +28,20 @@ _BAR = 24
 _MANY = 60
 # More than that is passed on as it comes, and the region below comes back a little later.
 _LITTLE = 4096
-# Before so many stages and seconds, nobody can tell how long it will take.
-_GUESS_STAGES, _GUESS_SECONDS = 10, 3.0
+# So often, in seconds, it is worked out how long it will take; less than that is not told.
+_GUESS = 1.0
 _UNREMARKABLE = frozenset({Outcome.RAN, Outcome.RESTORED, Outcome.KEPT, Outcome.SKIPPED})
 
 
 class LiveLines(Lines):
     """`Lines` with a region below that is drawn again a few times a second."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, lasted: Mapping[str, float], jobs: int) -> None:
+        """`lasted`: how many seconds stages took when they last ran. `jobs`: how many run at once."""
         super().__init__(stream, stamps=False)
+        self._lasted, self._jobs = lasted, jobs
+        self._remaining: Remaining | None = None
+        self._guessed, self._guessed_at = "", -_GUESS
         self._guard = threading.RLock()
         self._running: dict[str, float] = {}
         self._planned: set[str] = set()
@@ -43,7 +49,6 @@ class LiveLines(Lines):
         self._drawn = 0
         self._whole_line = True
         self._quiet = False
-        self._began = time.monotonic()
         self._frame = 0
         self._over = threading.Event()
         self._ticker: threading.Thread | None = None
@@ -52,6 +57,7 @@ class LiveLines(Lines):
         """Opens the region."""
         self._total = sum(s.action is not Action.KEEP for s in plan.steps)
         self._quiet = self._total >= _MANY
+        self._remaining = Remaining(plan, self._lasted, self._jobs)
         self._planned = {s.stage.id for s in plan.steps}
         if not plan.idle:
             self._ticker = threading.Thread(target=self._tick, daemon=True, name="display")
@@ -70,6 +76,9 @@ class LiveLines(Lines):
         """Takes it out again."""
         with self._guard:
             self._running.pop(result.stage, None)
+            if self._remaining is not None:
+                ran = result.outcome is Outcome.RAN
+                self._remaining.done(result.stage, result.seconds if ran else None)
             if result.outcome in (Outcome.SKIPPED, Outcome.CANCELLED):
                 self._total -= 1
             else:
@@ -128,8 +137,9 @@ class LiveLines(Lines):
         return [self.paint(line, "dim") for line in lines]
 
     def _guess(self, now: float) -> str:
-        """How long it will still take, as far as the stages until now say."""
-        passed, left = now - self._began, self._total - self._done
-        if self._done < _GUESS_STAGES or passed < _GUESS_SECONDS or left <= 0:
-            return ""
-        return f", about {duration(passed / self._done * left)}"
+        """How long it will still take, as far as stages that ran before say."""
+        if now - self._guessed_at >= _GUESS and self._remaining is not None:
+            self._guessed_at = now
+            left = self._remaining.seconds({s: now - began for s, began in self._running.items()})
+            self._guessed = f", about {duration(left)}" if left is not None and left >= _GUESS else ""
+        return self._guessed

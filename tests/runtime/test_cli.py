@@ -339,6 +339,12 @@ def test_verify_in_a_clone_names_what_changed(project: Path, call: Call) -> None
     assert said["train"].startswith("code `src/count.py` changed since ")
 
 
+def test_a_report_as_a_target_says_how_to_see_it(project: Path, call: Call) -> None:
+    for _ in range(2):
+        assert "`mlpipec report review` shows the report" in call("run", "review").out.splitlines()
+    assert "mlpipec report" not in call("run").out
+
+
 def test_a_stage_that_failed_is_not_told_as_one_that_never_ran(project: Path, call: Call) -> None:
     (project / "pipeline.mlpipe").write_text(PIPELINE.replace("echo loading;", "exit 4;"))
     call("run", "load")

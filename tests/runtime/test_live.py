@@ -108,3 +108,49 @@ def test_what_is_up_to_date_is_not_among_what_is_to_go(tmp_path: Path) -> None:
     assert process.wait(timeout=60) == 0
     assert "0 done, 1 running, 0 to go" in sent.decode()
     assert "▶ end: " in sent.decode()
+
+
+AGAIN = """\
+mlpipe 1
+
+pipeline again
+
+stage long {
+  in  code = "code"
+  out o = "o.txt"
+  run = "sleep 1.3; cp {{code}} {{o}}"
+}
+
+stage next {
+  in  o = long.o
+  out n = "n.txt"
+  run = "sleep 1.3; cp {{o}} {{n}}"
+}
+"""
+
+
+def test_how_long_it_will_take_is_told_by_the_last_time(tmp_path: Path) -> None:
+    made = project.new(tmp_path / "p", AGAIN)
+    made.write({"code": "1"})
+    assert ", about" not in run_on_a_terminal(made.path)
+    made.write({"code": "2"})
+    sent = run_on_a_terminal(made.path)
+    told = [float(t) for t in re.findall(r"0 done, 1 running, 1 to go, about ([\d.]+) s", sent)]
+    assert told and told[0] > 1.3, sent
+
+
+def run_on_a_terminal(path: Path) -> str:
+    """What a terminal is sent by a run that ends well."""
+    ours, theirs = pty.openpty()
+    env = {**os.environ, "TERM": "xterm", "COLUMNS": "80", "NO_COLOR": "1"}
+    process = subprocess.Popen(
+        [str(project.MLPIPEC), "run"], cwd=path, stdout=theirs, stderr=subprocess.DEVNULL, env=env
+    )
+    os.close(theirs)
+    sent = b""
+    with contextlib.suppress(OSError):
+        while chunk := os.read(ours, 65536):
+            sent += chunk
+    os.close(ours)
+    assert process.wait(timeout=60) == 0
+    return sent.decode()
