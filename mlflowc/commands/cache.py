@@ -140,9 +140,9 @@ def verify(in_remote: bool, drop: bool, remote: str | None, as_json: bool, file:
 @file_option
 def stat(remote: str | None, as_json: bool, file: str | None) -> int:
     """Say how much is in the cache, and in the remote if there is one."""
-    from mlflowc.commands import caching
+    from mlflowc.commands import counting
 
-    lines, values = caching.stat(file, remote)
+    lines, values = counting.stat(file, remote)
     return _tell(as_json, lines, values)
 
 
@@ -171,7 +171,10 @@ def export(target: Path, names: tuple[str, ...], everything: bool, as_json: bool
 @_json
 @file_option
 def import_(source: Path, as_json: bool, file: str | None) -> int:
-    """Take in the results of a FILE that `cache export` or a job wrote."""
+    """Take in the results of a FILE that `cache export` or a job wrote.
+
+    FILE may be the folder of another cache: `.mlpipe/cache`, where the project uses a shared one since.
+    """
     from mlflowc.commands import caching
 
     lines, values = caching.take_in(file, source)

@@ -18,7 +18,6 @@ from mlflowc.errors import Failure
 from mlflowc.runtime import inuse
 from mlflowc.runtime.plan import Action, make_plan
 from mlflowc.runtime.progress import count, size
-from mlflowc.runtime.remotes import names
 from mlflowc.runtime.remotes.hub import Hub
 from mlflowc.runtime.remotes.link import Link
 from mlflowc.runtime.remotes.place import Place
@@ -27,6 +26,7 @@ from mlflowc.runtime.workspace import Workspace, open_workspace
 
 if TYPE_CHECKING:
     # What only one of them needs is imported by it: a push and a pull should not wait for that.
+    from mlflowc.runtime.collect import Collected
     from mlflowc.runtime.survey import Survey
 
 Told = tuple[list[str], dict[str, Any]]
@@ -150,7 +150,7 @@ def collect(file: str | None, limits: tuple[float | None, float | None], *, refs
     would = "would go" if dry else "removed"
     lines = [
         f"{count(done.records, 'result')} and {count(done.files, 'file')} {would}, {size(done.bytes)}; "
-        f"{size(done.left)} stay"
+        f"{size(done.left)} stay{_too_much(done, most)}"
     ]
     values = {
         "results": done.records,
@@ -160,6 +160,13 @@ def collect(file: str | None, limits: tuple[float | None, float | None], *, refs
         "dry": dry,
     }
     return lines, values
+
+
+def _too_much(done: Collected, most: float | None) -> str:
+    """Why a limit of bytes was not kept to."""
+    if most is None or done.named <= most:
+        return ""
+    return f", more than {size(int(most))}: `mlpipe.lock` names {size(done.named)} of it"
 
 
 def verify_local(file: str | None) -> Told:
@@ -202,46 +209,6 @@ def _surveyed(found: Survey, damaged: str) -> Told:
     return lines, values
 
 
-def stat(file: str | None, remote: str | None) -> Told:
-    """How much there is. A remote that cannot be asked is a warning."""
-    from mlflowc.runtime import survey
-
-    with workspace(file) as ws:
-        here = survey.stat(ws.store)
-        lines = [
-            f"cache: {count(here['results'], 'result')}, {count(here['files'], 'file')}, "
-            f"{size(here['bytes'])}"
-        ]
-        values: dict[str, Any] = {"cache": here}
-        place = sharing.place(ws, remote)
-        if place is not None:
-            try:
-                with contextlib.closing(Hub(place, ws.store)) as hub:
-                    there = _count_remote(hub)
-            except RemoteError as e:
-                sharing.warn(e.message, e.help)
-                return lines, values
-            values["remote"] = {"address": hub.engine.transport.shown, "namespaces": there}
-            for namespace, found in sorted(there.items()):
-                lines.append(
-                    f"{place.address} {namespace}: {count(found['results'], 'result')}, "
-                    f"{count(found['files'], 'file')}, {size(found['bytes'])}"
-                )
-    return lines, values
-
-
-def _count_remote(hub: Hub) -> dict[str, dict[str, int]]:
-    found: dict[str, dict[str, int]] = {}
-    for name, length, _ in hub.engine.names(f"{names.VERSION}/"):
-        parts = name.split("/")
-        namespace = "/".join(parts[1:3]) if parts[1] == "untrusted" else parts[1]
-        sums = found.setdefault(namespace, {"results": 0, "files": 0, "bytes": 0})
-        sums["results"] += "/records/" in name
-        sums["files"] += 1
-        sums["bytes"] += length
-    return found
-
-
 def export(
     file: str | None, target: Path, targets: Sequence[str], *, everything: bool
 ) -> tuple[list[str], dict[str, Any], bool]:
@@ -277,6 +244,8 @@ def take_in(file: str | None, source: Path) -> Told:
     """Takes in the results of a file. Raises `Failure`."""
     from mlflowc.runtime import bundle
 
+    if source.is_dir():
+        return _take_over(file, source)
     with workspace(file) as ws:
         if not source.is_file():
             raise Failure(f"there is no file `{source}`")
@@ -292,6 +261,25 @@ def take_in(file: str | None, source: Path) -> Told:
         "results": len(got.stages),
         "new": got.new,
         "stages": list(got.stages),
+        "unlike": [other.as_json() for other in got.unlike],
+    }
+
+
+def _take_over(file: str | None, folder: Path) -> Told:
+    from mlflowc.runtime import takeover
+
+    with workspace(file) as ws:
+        ws.prepare()
+        with inuse.using(ws.cache_state):
+            got = takeover.take_over(ws, folder)
+    sharing.tell_unlike(got.unlike)
+    lines = [f"not whole, and left out: {', '.join(got.lost)}"] if got.lost else []
+    lines.append(f"{count(len(got.stages), 'result')}, {got.new} new")
+    return lines, {
+        "results": len(got.stages),
+        "new": got.new,
+        "stages": got.stages,
+        "lost": got.lost,
         "unlike": [other.as_json() for other in got.unlike],
     }
 

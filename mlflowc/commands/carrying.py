@@ -8,6 +8,7 @@ from typing import Any
 
 from mlflowc.runtime import pins, targets
 from mlflowc.runtime.plan import Action, Outputs, Plan, Step, make_plan
+from mlflowc.runtime.progress import count
 from mlflowc.runtime.records import Record
 from mlflowc.runtime.workspace import Workspace
 
@@ -16,13 +17,15 @@ from mlflowc.runtime.workspace import Workspace
 class Chosen:
     """`records` are the results that are here. Ids of stages without one: `absent`, the cache has none;
     `in_place`, their outputs stand in their places, and the cache has none; `unknown`, which result is theirs
-    depends on what the stage that is named will make. `failed`: what was asked for is not here.
+    depends on what the stage that is named will make. `left` tells of another cache that may have them.
+    `failed`: what was asked for is not here.
     """
 
     records: list[Record] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
     in_place: list[str] = field(default_factory=list)
     unknown: dict[str, str] = field(default_factory=dict)
+    left: list[str] = field(default_factory=list)
     failed: bool = False
 
     @property
@@ -39,7 +42,7 @@ class Chosen:
                 f"in place, but not in the cache: {', '.join(self.in_place)}; "
                 f"`mlpipec run --force {' '.join(self.in_place)}` makes the results anew"
             )
-        return lines + not_known(self.unknown)
+        return [*lines, *not_known(self.unknown), *self.left]
 
     @property
     def as_json(self) -> dict[str, Any]:
@@ -81,7 +84,22 @@ def choose(ws: Workspace, names: Sequence[str], *, everything: bool) -> Chosen:
     asked = set(plan.wanted.stages) if names else set()
     missing = chosen.missing
     chosen.failed = not asked.isdisjoint(missing) or (bool(missing) and not chosen.records)
+    chosen.left = left_behind(ws) if missing else []
     return chosen
+
+
+def left_behind(ws: Workspace) -> list[str]:
+    """A line about results in the project's own cache, where it uses a shared one that lacks them."""
+    # Most never have one: a push should not wait for what reads them.
+    from mlflowc.runtime.takeover import OWN, left_behind
+
+    left = left_behind(ws) if ws.shared is not None else 0
+    if not left:
+        return []
+    return [
+        f"`{OWN}` still holds {count(left, 'result')} of before the shared cache: "
+        f"`mlpipec cache import {OWN}` takes {'it' if left == 1 else 'them'} over"
+    ]
 
 
 def followed(ws: Workspace, plan: Plan) -> Iterator[Step]:

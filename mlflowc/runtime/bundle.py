@@ -131,7 +131,7 @@ def read(path: Path, store: Store, fs: FileSystem) -> Imported:
     Raises `BundleError` when it is not good, and then nothing of it counts.
     """
     texts: dict[str, bytes] = {}
-    small = _Small(store)
+    small = Small(store)
     try:
         with os.fdopen(plainfile.opened(path), "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
             manifest = _read_manifest(tar)
@@ -162,7 +162,7 @@ def read(path: Path, store: Store, fs: FileSystem) -> Imported:
             wrong = measured.lie(record, store)
             if wrong is not None:
                 raise BundleError(f"has a result of `{record.stage}` that is not believed: {wrong}")
-        taken = [_take_record(record, store) for record in found]
+        taken = [take_record(record, store) for record in found]
     except OSError as e:
         raise BundleError(f"cannot be taken into the cache: {e.strerror}") from e
     others = tuple(t for t in taken if isinstance(t, Unlike))
@@ -282,7 +282,7 @@ def _check(member: tarfile.TarInfo, expected: str) -> tuple[str, str]:
     return match[1], match[2]
 
 
-class _Small:
+class Small:
     """Small contents on their way into the store, where many of them stand together."""
 
     def __init__(self, store: Store) -> None:
@@ -347,7 +347,7 @@ def _texts(texts: Mapping[str, bytes]) -> tuple[list[list[tree.Entry]], list[Rec
     return listings, found
 
 
-def _take_record(record: Record, store: Store) -> bool | Unlike:
+def take_record(record: Record, store: Store) -> bool | Unlike:
     """Adds a record, unless there is one whose contents are there: that one can be used, this one may not.
 
     Says whether it was new, or in what it is different from the one that stays.

@@ -39,12 +39,14 @@ class Limits:
 
 @dataclass(slots=True)
 class Collected:
-    """What went, or would go: results, files and bytes; and the bytes that stay."""
+    """What went, or would go: results, files and bytes; the bytes that stay, and how many of them stay
+    whatever the limits, for lock files name them."""
 
     records: int = 0
     files: int = 0
     bytes: int = 0
     left: int = 0
+    named: int = 0
 
 
 @dataclass(slots=True)
@@ -98,6 +100,7 @@ class Collector:
         gone = [r for r in results if r not in kept]
         named = {path for r in results for path in r.contents}
         done = Collected(left=sum(r.size for r in kept))
+        done.named = sum(self._pinned.values()) + sum(r.size for r in kept if r.pinned)
         for result in gone:
             self._take(_path("records", result.record.key), done, dry)
             done.records += 1

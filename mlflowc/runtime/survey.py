@@ -59,10 +59,15 @@ def verify(store: Store) -> Survey:
 
 
 def stat(store: Store) -> dict[str, int]:
-    """Results, files and bytes."""
-    sizes = [p.stat().st_size for kind in ("objects", "trees", "records") for p in _files(store, kind)]
-    sizes += [held.size for held in store.packs.all()]
-    return {"results": len(list(_files(store, "records"))), "files": len(sizes), "bytes": sum(sizes)}
+    """Results, contents (objects and packs), files of all kinds, and bytes."""
+    sizes = {k: [p.stat().st_size for p in _files(store, k)] for k in ("objects", "trees", "records")}
+    sizes["packs"] = [held.size for held in store.packs.all()]
+    return {
+        "results": len(sizes["records"]),
+        "contents": len(sizes["objects"]) + len(sizes["packs"]),
+        "files": sum(map(len, sizes.values())),
+        "bytes": sum(map(sum, sizes.values())),
+    }
 
 
 def _files(store: Store, kind: str) -> Iterator[Path]:
