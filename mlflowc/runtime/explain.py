@@ -97,7 +97,9 @@ def reason_to_run(ws: Workspace, stage: Stage, key: str, components: Mapping[str
     """Why there is no result for `key`, in a line."""
     locked = ws.lock.stage(stage.id)
     if locked is not None and locked.key == key:
-        return "its result is in the lock file, but not in this cache"
+        from mlflowc.runtime import edited  # only where content is lost
+
+        return edited.told(ws, key) or "its result is in the lock file, but not in this cache"
     before = nearest_record(ws, stage, components, key)
     if before is None and locked is None:
         return _without_result(ws, stage, key)

@@ -154,3 +154,44 @@ def test_a_job_of_ci_goes_by_it(project: Path, call: Call) -> None:
     write(project, "copy")
     assert call("exec", "make").code == 0
     assert shared(project) == OWN
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_what_was_edited_in_place_is_told_and_made_again(project: Path, call: Call, name: str) -> None:
+    write(project, "auto")
+    assert call("run").code == 0
+    good = (project / name).read_bytes()
+    mode = (project / name).stat().st_mode
+    # As root does, whom no mode stops.
+    (project / name).chmod(0o644)
+    with (project / name).open("ab") as file:
+        file.write(b"z")
+    (project / name).chmod(mode)
+    reason = f"`{name}` was edited in place, and the cache's copy with it (they were one file)"
+    assert reason in call("status").out
+    # Each that looks drops what is wrong; the next must not tell something else.
+    assert reason in call("status").out
+    assert reason in call("why", "make").out
+    assert reason in call("run").out
+    assert (project / name).read_bytes() == good
+    assert "nothing to do" in call("run").out
+
+
+def test_who_made_it_writable_is_told_what_is_known(project: Path, call: Call) -> None:
+    write(project, "auto")
+    assert call("run").code == 0
+    (project / "out/one.bin").chmod(0o644)
+    (project / "out/one.bin").write_bytes(b"mine")
+    reason = "`out/one.bin` was changed, and the cache has no good copy of what it was"
+    assert reason in call("status").out
+    assert reason in call("run").out
+
+
+def test_a_clone_without_results_is_told_as_before(project: Path, call: Call) -> None:
+    write(project, "auto")
+    assert call("run").code == 0
+    for name in ("one.bin", "tool.sh", "many/big.bin", "many/small.txt"):
+        (project / "out" / name).unlink()
+    for path in (project / ".mlpipe/cache/objects").glob("??/*"):
+        path.unlink()
+    assert "its result is in the lock file, but not in this cache" in call("status").out
