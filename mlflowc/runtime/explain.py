@@ -8,12 +8,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from mlflowc.ir import feeds
-from mlflowc.ir.model import Stage
+from mlflowc.ir.model import Env, Input, Stage, StageOutput
 from mlflowc.runtime import keys
 from mlflowc.runtime.endings import INTERRUPTED
 
 if TYPE_CHECKING:
-    from mlflowc.runtime.lockfile import StageEntry
     from mlflowc.runtime.records import Record
     from mlflowc.runtime.workspace import Workspace
 
@@ -23,11 +22,15 @@ _PARAMS = 3
 
 
 class Change(NamedTuple):
-    """A component that differs; `before` is None when it is new, `now` when it is gone."""
+    """A component that differs; `before` is None when it is new, `now` when it is gone.
+
+    `file` is the project's file that the component is made from, where its name does not say so.
+    """
 
     component: str
     before: str | None
     now: str | None
+    file: str = ""
 
     @property
     def text(self) -> str:
@@ -47,6 +50,8 @@ class Change(NamedTuple):
             "goal": "the goal",
             "parallel": "how many trials are chosen at once",
         }.get(kind, self.component)
+        if self.file:
+            what += f" of `{self.file}`"
         if self.before is None:
             return f"{what} is new"
         if self.now is None:
@@ -62,8 +67,8 @@ class Change(NamedTuple):
         return f"{what} changed"
 
 
-def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[Change]:
-    """The components that differ, in the order in which a reader cares."""
+def changes(before: Mapping[str, str], now: Mapping[str, str], env: Env | None = None) -> list[Change]:
+    """The components that differ, in the order in which a reader cares. `env` is the stage's environment."""
     order = ("vary", "search", "goal", "param", "each", "input", "code", "command", "env", "output", "secret")
     names = [n for n in before.keys() | now.keys() if before.get(n) != now.get(n)]
 
@@ -71,12 +76,17 @@ def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[Change]:
         kind = name.partition(":")[0]
         return (order.index(kind) if kind in order else len(order), name)
 
-    return [Change(n, before.get(n), now.get(n)) for n in sorted(names, key=rank)]
+    files = {
+        "env:requirements": env.requirements if env else None,
+        "env:lock": env.lock if env else None,
+        "env:conda": env.conda if env else None,
+    }
+    return [Change(n, before.get(n), now.get(n), files.get(n) or "") for n in sorted(names, key=rank)]
 
 
 def nearest_record(ws: Workspace, stage: Stage, components: Mapping[str, str], key: str) -> Record | None:
     """Of the stage's earlier results, the one whose key has the fewest other components; the latest of
-    equals.
+    equals. That of the lock is asked of the remote, if there is one.
     """
     candidates: list[str] = []
     locked = ws.lock.stage(stage.id)
@@ -85,7 +95,11 @@ def nearest_record(ws: Workspace, stage: Stage, components: Mapping[str, str], k
     candidates += [r.key for r in ws.index.history(stage.id, _LOOK_BACK) if r.outcome != "failed"]
     best: tuple[int, Record] | None = None
     for candidate in dict.fromkeys(candidates):
-        record = None if candidate == key else ws.store.record(candidate)
+        if candidate == key:
+            continue
+        record = ws.store.record(candidate)
+        if record is None and ws.remote is not None and locked is not None and candidate == locked.key:
+            record = ws.remote.record(candidate)
         if record is not None:
             distance = len(changes(record.components, components))
             if best is None or distance < best[0]:
@@ -104,12 +118,12 @@ def reason_to_run(ws: Workspace, stage: Stage, key: str, components: Mapping[str
     if before is None and locked is None:
         return _without_result(ws, stage, key)
     if before is None:
-        found = changed_params(ws, stage)
-        lines = [c.text for c in found[:_PARAMS]]
-        if locked and lines and (found[_PARAMS:] or not only_params(components, locked)):
+        found, all_told = beside_lock(ws, stage, components)
+        lines = found[:_PARAMS]
+        if lines and (found[_PARAMS:] or not all_told):
             lines.append("and more")
-        return ", ".join(lines) or "something changed since it last ran"
-    lines = [c.text for c in changes(before.components, components)]
+        return ", ".join(lines) or "its key is not that of the lock"
+    lines = [c.text for c in changes(before.components, components, ws.envs.get(stage.env or ""))]
     more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
     return lines[0] + more if lines else "its result is gone from the cache"
 
@@ -144,11 +158,37 @@ def changed_params(ws: Workspace, stage: Stage) -> list[Change]:
     ]
 
 
-def only_params(components: Mapping[str, str], locked: StageEntry) -> bool:
-    """Whether the key of these components would be the lock's with the parameters of the lock."""
+def beside_lock(ws: Workspace, stage: Stage, components: Mapping[str, str]) -> tuple[list[str], bool]:
+    """What the lock alone tells of why the stage's key is not the lock's: parameters, and what stages before
+    made. Whether that is all.
+    """
+    locked = ws.lock.stage(stage.id)
+    if locked is None:
+        return [], False
     others = {n: t for n, t in components.items() if not n.startswith("param:")}
-    params = {f"param:{n}": keys.canonical(v) for n, v in locked.params.items()}
-    return keys.digest({**others, **params}) == locked.key
+    then = {**others, **{f"param:{n}": keys.canonical(v) for n, v in locked.params.items()}}
+    lines = [c.text for c in changed_params(ws, stage)]
+    for entry in stage.inputs:
+        name = f"input:{entry.name}"
+        if name in components:
+            then[name] = _as_locked(ws, entry, components[name])
+            if then[name] != components[name]:
+                lines.append(f"input `{entry.name}` is other than in the lock")
+    return lines, keys.digest(then) == locked.key
+
+
+def _as_locked(ws: Workspace, entry: Input, component: str) -> str:
+    """An input's component, if what stages made of it were what the lock says."""
+    made = {
+        o.path.rstrip("/"): (o.path.rstrip("/"), o.kind, o.hash)
+        for source in entry.sources
+        if isinstance(source, StageOutput) and (before := ws.lock.stage(source.stage)) is not None
+        for o in before.outputs
+        if o.name == source.output
+    }
+    return keys.input_component(
+        made.get(path, (path, kind, digest)) for path, kind, digest in json.loads(component)
+    )
 
 
 def shown_command(component: str) -> str:

@@ -1,7 +1,8 @@
 """Why a key is not that of the lock, in a clone that has no record of the result: what the lock and git tell.
 
-The lock has the values of a stage's parameters, so whether these alone make the key what it was can be worked
-out. Which files are others is told by git: since the commit that brought the key into the lock.
+The lock has the values of a stage's parameters, and what the stages before it made, so whether these alone
+make the key another can be worked out. Which files are others is told by git: since the commit that brought
+the key into the lock.
 """
 
 from __future__ import annotations
@@ -31,11 +32,8 @@ class SinceLock:
         locked = self._ws.lock.stage(step.stage.id)
         if locked is None:
             return []
-        params = explain.changed_params(self._ws, step.stage)
-        said = [c.text for c in params]
-        if params and explain.only_params(step.components, locked):
-            return said
-        return said + self._files(step, locked.key)
+        said, all_told = explain.beside_lock(self._ws, step.stage, step.components)
+        return said if said and all_told else said + self._files(step, locked.key)
 
     def _files(self, step: Step, key: str) -> list[str]:
         if self._left <= 0:
