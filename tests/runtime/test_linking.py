@@ -177,6 +177,22 @@ def test_what_was_edited_in_place_is_told_and_made_again(project: Path, call: Ca
     assert "nothing to do" in call("run").out
 
 
+def test_why_tells_it_also_where_there_are_older_results(project: Path, call: Call) -> None:
+    write(project, "auto")
+    text = (project / "pipeline.mlpipe").read_text()
+    (project / "pipeline.mlpipe").write_text(text.replace("head -c 100000", "head -c 150000"))
+    assert call("run").code == 0
+    write(project, "auto")
+    assert call("run").code == 0
+    (project / "out/one.bin").chmod(0o644)
+    with (project / "out/one.bin").open("ab") as file:
+        file.write(b"z")
+    (project / "out/one.bin").chmod(0o444)
+    said = call("why", "make").out
+    assert "`out/one.bin` was edited in place" in said
+    assert "changed" not in said
+
+
 def test_who_made_it_writable_is_told_what_is_known(project: Path, call: Call) -> None:
     write(project, "auto")
     assert call("run").code == 0
