@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -14,8 +15,9 @@ from mlflowc.commands.log import cut
 from mlflowc.commands.options import file_option
 from mlflowc.errors import Failure
 from mlflowc.render.columns import plain, width
-from mlflowc.runtime import history
+from mlflowc.runtime import baseline, folderchange, history
 from mlflowc.runtime.difference import Difference, Row, difference
+from mlflowc.runtime.folderchange import FolderChange
 from mlflowc.runtime.gate_table import number, signed
 from mlflowc.runtime.history import Moment
 from mlflowc.runtime.workspace import Workspace, open_workspace
@@ -52,12 +54,13 @@ def command(names: tuple[str, ...], as_json: bool, file: str | None) -> int:
     try:
         a, b, stages = _asked(ws, names)
         found = difference(a, b, stages)
+        folders = _folders(ws, found)
     finally:
         ws.close()
     if as_json:
-        print(json.dumps(_as_json(a, b, found), indent=2, ensure_ascii=False))
+        print(json.dumps(_as_json(a, b, found, folders), indent=2, ensure_ascii=False))
         return 0
-    for line in text(a, b, found, terminal.width()):
+    for line in text(a, b, found, terminal.width(), folders):
         print(line)
     return 0
 
@@ -74,6 +77,15 @@ def _asked(ws: Workspace, names: Sequence[str]) -> tuple[Moment, Moment, set[str
     for name in rest:
         if not stages[name]:
             raise _unknown(ws, name)
+    if not moments and baseline.resolve(ws.root, "HEAD^{commit}").hash is None:
+        last = ws.index.last_run()
+        raise Failure(
+            "there is no commit yet to compare with",
+            help=f"`mlpipec diff @{last}` compares with a run, see `mlpipec log`"
+            if last
+            else "nothing ran here either; without names it compares the latest commit with now",
+            code=2,
+        )
     a = history.moment(ws, moments[0] if moments else "HEAD")
     b = history.moment(ws, moments[1] if len(moments) > 1 else history.NOW)
     if not b.whole and len(b.stages) == 1 and len(a.stages) == 1:
@@ -89,7 +101,14 @@ def _unknown(ws: Workspace, name: str) -> Failure:
     return Failure(f"`{name}` is neither a run, nor a revision, nor a stage", help=help, code=2)
 
 
-def _as_json(a: Moment, b: Moment, found: Difference) -> dict[str, Any]:
+def _folders(ws: Workspace, found: Difference) -> dict[Row, FolderChange]:
+    """Of the outputs and inputs that are folders, which files are other."""
+    rows = [r for r in found.rows if r.section in ("outputs", "inputs") and r.before and r.after]
+    told = ((r, folderchange.between(ws.store, str(r.before), str(r.after))) for r in rows)
+    return {row: change for row, change in told if change is not None}
+
+
+def _as_json(a: Moment, b: Moment, found: Difference, folders: Mapping[Row, FolderChange]) -> dict[str, Any]:
     sections: dict[str, dict[str, Any]] = {s: {} for s in _TITLES}
     for row in found.rows:
         before, after = row.before, row.after
@@ -98,17 +117,31 @@ def _as_json(a: Moment, b: Moment, found: Difference) -> dict[str, Any]:
         sections[row.section][row.name] = {"before": before, "after": after}
         if row.section == "metrics":
             sections[row.section][row.name]["change"] = row.change
+        if row in folders:
+            sections[row.section][row.name]["files"] = folders[row]._asdict()
     return {"a": a.title, "b": b.title, **sections, "notes": list(found.notes)}
 
 
-def text(a: Moment, b: Moment, found: Difference, columns: int) -> list[str]:
-    """The lines for a terminal of that width."""
+def text(
+    a: Moment,
+    b: Moment,
+    found: Difference,
+    columns: int,
+    folders: Mapping[Row, FolderChange] = MappingProxyType({}),
+) -> list[str]:
+    """The lines for a terminal of that width; `folders` says of rows which files are other."""
     lines = [terminal.style(f"{a.title} → {b.title}", "bold")]
     for section, title in _TITLES.items():
         rows = [r for r in found.rows if r.section == section]
         if rows:
-            shown = _texts(rows, columns) if section == "commands" else _table(map(_cells, rows), columns)
-            lines += ["", terminal.style(title, "cyan"), *shown]
+            lines += ["", terminal.style(title, "cyan")]
+            if section == "commands":
+                lines += _texts(rows, columns)
+                continue
+            for row, line in zip(rows, _table(map(_cells, rows), columns), strict=True):
+                lines.append(line)
+                if row in folders:
+                    lines.append(cut(f"    {folders[row].text}", columns))
     if not found.rows:
         lines.append("no difference")
     if found.notes:

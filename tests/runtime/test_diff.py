@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -188,3 +189,47 @@ def test_the_text_fits(columns: int) -> None:
     assert "+0.25 (+100.0 %)" in shown
     assert "--flag 1`" in shown
     assert "--flag 2`" in shown
+
+
+FOLDER = """\
+mlpipe 1
+pipeline p
+
+stage split {
+  in  names = "names.txt"
+  out parts = "parts/"
+  run = "mkdir {{parts}}; while read n t; do echo $t > {{parts}}/$n; done < {{names}}"
+}
+"""
+
+
+def test_files_of_a_folder_are_named(tmp_path: Path) -> None:
+    made = project.new(tmp_path / "p", FOLDER)
+    made.write({"names.txt": "".join(f"f{n} {n}\n" for n in range(9))})
+    made.mlpipec("run")
+    made.write({"names.txt": "f0 x\nf1 y\n" + "".join(f"f{n} {n}\n" for n in range(3, 10))})
+    made.mlpipec("run")
+    told = made.mlpipec("diff", "@1").out.splitlines()
+    place = next(n for n, line in enumerate(told) if line.startswith("  split.parts  "))
+    assert told[place + 1] == "    2 changed (f0, f1), 1 new (f9), 1 gone (f2)"
+    found = compared(made, "@1")
+    assert found["outputs"]["split.parts"]["files"] == {
+        "changed": ["f0", "f1"],
+        "new": ["f9"],
+        "gone": ["f2"],
+    }
+    assert "files" not in found["inputs"]["names.txt"]
+
+
+def test_without_a_commit_it_says_what_can_be_compared(tmp_path: Path) -> None:
+    made = project.new(tmp_path / "p", FOLDER)
+    made.write({"names.txt": "a 1\n"})
+    shutil.rmtree(made.path / ".git")
+    made.git("init", "-q")
+    told = made.mlpipec("diff", code=2).err
+    assert "error: there is no commit yet to compare with\n" in told
+    assert "nothing ran here either" in told
+    made.mlpipec("run")
+    told = made.mlpipec("diff", "split", code=2).err
+    assert "help: `mlpipec diff @1` compares with a run" in told
+    assert "HEAD" not in told
