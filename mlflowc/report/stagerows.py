@@ -94,7 +94,8 @@ def _why(
         then = explain.nearest_record(ws, stage, record.components, entry.key) if record else None
     if then is None or record is None:
         return ""
-    lines = [change.text for change in explain.changes(then.components, record.components)]
+    env = ws.envs.get(stage.env or "")
+    lines = [change.text for change in explain.changes(then.components, record.components, env)]
     more = f" (and {len(lines) - _SHOWN} more)" if len(lines) > _SHOWN else ""
     return "; ".join(lines[:_SHOWN]) + more
 

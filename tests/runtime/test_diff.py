@@ -131,6 +131,7 @@ def test_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made.mlpipec("run")
     made.commit()
     made.write({"requirements.txt": f"{start}alpha==2.0\nbeta\n"})
+    assert "environment: requirements of `requirements.txt` changed\n" in made.mlpipec("status").out
     made.mlpipec("run")
     assert compared(made)["packages"] == {
         "py.alpha": {"before": "==1.0", "after": "==2.0"},
