@@ -98,7 +98,7 @@ def s3_server(folder: Path, iam: Mapping[str, Any] | None = None) -> Iterator[S3
     command = [
         *(str(program), "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer"),
         *("-s3", f"-s3.config={folder / 's3.json'}", "-s3.port.iceberg=0", "-s3.port.lance=0"),
-        *("-master.volumeSizeLimitMB=256", "-volume.max=16", *flags),
+        *("-master.volumeSizeLimitMB=256", "-volume.max=64", *flags),
     ]
     if iam is not None:
         (folder / "iam.json").write_text(json.dumps(iam))
