@@ -4,8 +4,9 @@
     python bench/remotes.py --files 10000 --bytes 1000 --large 200 --without dvc
 
 Many small files: `cache push` and `cache pull` of one folder, beside `dvc push` and `dvc pull` of the same
-folder, and beside one file of the same size through the same client. One large file: beside the AWS command
-line. The server is SeaweedFS on loopback; peers have an environment of their own below `.cache/bench`.
+folder, and beside one file of the same size through the same client and through the AWS command line. One
+large file: beside these two. The server is SeaweedFS on loopback; peers have an environment of their own
+below `.cache/bench`.
 Seconds by the clock, and in brackets those of processor time: on a busy machine these say more.
 """
 
@@ -236,10 +237,12 @@ def main() -> None:
             if "small" not in args.without:
                 figures = [mlpipec(work, env, args.files, args.bytes)]
                 figures.append(obstore_client(work, env, total))
+                if "aws" not in args.without:
+                    figures.append(aws(work, env, total))
                 if "dvc" not in args.without:
                     figures.append(dvc(work, env, args.files, args.bytes, server))
                 show(
-                    f"{args.files:,} files of {args.bytes:,} bytes (bare client: one file of {total:,})",
+                    f"{args.files:,} files of {args.bytes:,} bytes (bare client, aws: one of {total:,})",
                     figures,
                 )
             if "large" not in args.without:
