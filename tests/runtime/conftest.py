@@ -7,9 +7,11 @@ import pytest
 
 from tests.e2e.conftest import absent
 from tests.runtime.lab import Lab, metrics, stage
-from tests.support import azure, google, servers
+from tests.support import azure, google, oidc, servers
 from tests.support.azure import Azure
+from tests.support.faulty import Faults
 from tests.support.google import Google
+from tests.support.oidc import Issuer
 from tests.support.servers import S3, SshServer
 
 
@@ -78,3 +80,18 @@ def ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
         absent("OpenSSH's server is not installed: apt-get install openssh-server")
     with servers.ssh_server(tmp_path_factory.mktemp("ssh") / "server") as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def faults() -> Iterator[Faults]:
+    """The server of faults of a module."""
+    made = Faults()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def issuer() -> Iterator[Issuer]:
+    """What signs the tokens of jobs."""
+    with oidc.issuer() as made:
+        yield made

@@ -21,7 +21,7 @@ import pytest
 from mlflowc.runtime.remotes.transport import RemoteError, Transport, connect
 from tests.e2e.conftest import absent
 from tests.runtime.test_remote_transports import BIG, use, whole
-from tests.support import oidc, s3calls, servers
+from tests.support import s3calls, servers
 from tests.support.oidc import Issuer
 from tests.support.remote_project import Checkout
 from tests.support.servers import S3, role
@@ -91,12 +91,6 @@ def configured(issuer: str) -> dict[str, Any]:
             for name, document in trust.items()
         ]
     return made
-
-
-@pytest.fixture(scope="module")
-def issuer() -> Iterator[Issuer]:
-    with oidc.issuer() as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

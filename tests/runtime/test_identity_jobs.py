@@ -53,12 +53,6 @@ on pull_request { run = [made] }
 
 
 @pytest.fixture(scope="module")
-def issuer() -> Iterator[Issuer]:
-    with oidc.issuer() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
 def s3(tmp_path_factory: pytest.TempPathFactory, issuer: Issuer) -> Iterator[S3]:
     if servers.weed() is None:
         pytest.skip("SeaweedFS is not installed: run `make tools`")

@@ -11,12 +11,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import random
-import shutil
-import subprocess
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -28,7 +24,8 @@ from mlflowc.runtime.lockfile import LockFile
 from mlflowc.runtime.ports import LocalFileSystem
 from mlflowc.runtime.store import Store
 from tests.conftest import EXAMPLES
-from tests.support.faulty import Ended, Faults
+from tests.support import kills
+from tests.support.faulty import Faults
 
 STEPS = 3 if EXAMPLES <= 100 else 10_000
 
@@ -76,24 +73,8 @@ on push("main") { run = [both] }
 """
 
 
-@pytest.fixture(scope="module")
-def faults() -> Iterator[Faults]:
-    """The server of this module."""
-    made = Faults()
-    yield made
-    made.close()
-
-
-@dataclass
-class World:
-    """A project in `project`, and what is beside it: a remote, files, another checkout."""
-
-    root: Path
-    faults: Faults = field(repr=False)
-
-    @property
-    def project(self) -> Path:
-        return self.root / "project"
+class World(kills.World):
+    """With the project above."""
 
     def begin(self, p: int = 1) -> None:
         """The project's own files."""
@@ -101,25 +82,6 @@ class World:
         (self.project / "pipeline.mlpipe").write_text(PIPELINE)
         (self.project / "raw.txt").write_text("raw\n")
         self.set(p)
-
-    def set(self, p: int) -> None:
-        (self.project / "params.yaml").write_text(f"p:\n  x: {p}\n")
-
-    def call(self, *words: str, code: int | None = 0) -> Ended:
-        """A command without a fault."""
-        done = self.faults.call(self.project, words)
-        assert code is None or done.code == code, done
-        assert done.code in (0, 1, 2), done
-        return done
-
-    def forget(self, *names: str) -> None:
-        """Removes files and folders of the project."""
-        for name in names:
-            path = self.project / name
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
 
     def fresh(self) -> None:
         """As a fresh clone: no state, no outputs."""
@@ -326,17 +288,11 @@ def tidy(world: World) -> None:
     assert not list((state / "aside").glob("*"))
 
 
-def _copy(world: World, root: Path) -> World:
-    # With its hard links and times.
-    subprocess.run(["cp", "-a", str(world.root), str(root)], check=True)
-    return World(root, world.faults)
-
-
 def _prepared(make: Callable[[World], list[str]], root: Path, faults: Faults) -> tuple[World, list[str], int]:
     """The world in its situation, to be copied; the command; and how many changes it makes there."""
     world = World(root / "prepared", faults)
     words = make(world)
-    counted = _copy(world, root / "counted")
+    counted = world.copy(root / "counted")
     done = faults.call(counted.project, words, root=counted.root)
     assert done.code == (1 if make in _FINDS else 0), done
     assert done.changes > 2, done
@@ -344,22 +300,11 @@ def _prepared(make: Callable[[World], list[str]], root: Path, faults: Faults) ->
     return world, words, done.changes
 
 
-def _sample(changes: int, salt: str) -> list[int]:
-    """All changes, or some of them: the same in every run of the tests."""
-    return sorted(random.Random(salt).sample(range(1, changes + 1), min(STEPS, changes)))
-
-
-def _said_well(done: Ended) -> None:
-    assert done.code in (0, 1), done
-    assert "Traceback" not in done.err, done
-    assert "this is a bug" not in done.err, done
-
-
 @pytest.mark.parametrize("make", SITUATIONS, ids=lambda f: f.__name__[1:])
 def test_killed_at_any_change(tmp_path: Path, faults: Faults, make: Callable[[World], list[str]]) -> None:
     prepared, words, changes = _prepared(make, tmp_path, faults)
-    for n, at in enumerate(_sample(changes, f"{make.__name__} kill")):
-        world = _copy(prepared, tmp_path / str(at))
+    for n, at in enumerate(kills.sample(changes, f"{make.__name__} kill", STEPS)):
+        world = prepared.copy(tmp_path / str(at))
         how = "torn" if n % 2 else "kill"
         done = faults.call(world.project, words, root=world.root, at=at, how=how)
         # Threads may have been quicker this time, or the last changes fewer.
@@ -373,11 +318,11 @@ def test_a_disk_that_fails_at_any_change(
 ) -> None:
     prepared, words, changes = _prepared(make, tmp_path, faults)
     kinds = [("once", errno.ENOSPC), ("once", errno.EIO), ("always", errno.ENOSPC), ("always", errno.EROFS)]
-    for n, at in enumerate(_sample(changes, f"{make.__name__} fail")):
-        world = _copy(prepared, tmp_path / str(at))
+    for n, at in enumerate(kills.sample(changes, f"{make.__name__} fail", STEPS)):
+        world = prepared.copy(tmp_path / str(at))
         how, number = kinds[n % len(kinds)]
         done = faults.call(world.project, words, root=world.root, at=at, how=how, number=number)
-        _said_well(done)
+        kills.said_well(done)
         if done.code == 0 and words[0] == "run":
             check(world)
         sound(world, words, make)
@@ -389,11 +334,11 @@ def test_writes_that_are_cut_short(
 ) -> None:
     """A write may take less than it was given; and a file may not grow beyond a limit."""
     prepared, words, _ = _prepared(make, tmp_path, faults)
-    world = _copy(prepared, tmp_path / "short")
+    world = prepared.copy(tmp_path / "short")
     done = faults.call(world.project, words, root=world.root, how="short")
     assert done.code == (1 if make in _FINDS else 0), done
     sound(world, words, make)
     for limit in (0, 1000, 71_000):
-        world = _copy(prepared, tmp_path / f"full{limit}")
-        _said_well(faults.call(world.project, words, root=world.root, at=limit, how="full"))
+        world = prepared.copy(tmp_path / f"full{limit}")
+        kills.said_well(faults.call(world.project, words, root=world.root, at=limit, how="full"))
         sound(world, words, make)

@@ -34,10 +34,15 @@ def watched(path: Path, stages: int, code: int = 0) -> str:
     made = project.new(path, PIPELINE.replace("NUMBERS", ", ".join(map(str, range(1, stages + 1)))))
     made.write({"code": str(code)})
     made.mlpipec("check")
+    return run_on_a_terminal(made.path, 1 if code else 0)
+
+
+def run_on_a_terminal(path: Path, code: int = 0) -> str:
+    """What a terminal of 80 columns is sent by a run that ends with `code`."""
     ours, theirs = pty.openpty()
     env = {**os.environ, "TERM": "xterm", "COLUMNS": "80", "NO_COLOR": "1"}
     process = subprocess.Popen(
-        [str(project.MLPIPEC), "run"], cwd=made.path, stdout=theirs, stderr=subprocess.DEVNULL, env=env
+        [str(project.MLPIPEC), "run"], cwd=path, stdout=theirs, stderr=subprocess.DEVNULL, env=env
     )
     os.close(theirs)
     chunks = []
@@ -45,7 +50,7 @@ def watched(path: Path, stages: int, code: int = 0) -> str:
         while chunk := os.read(ours, 65536):
             chunks.append(chunk)
     os.close(ours)
-    assert process.wait(timeout=60) == (1 if code else 0)
+    assert process.wait(timeout=60) == code
     return b"".join(chunks).decode().replace("\r\n", "\n")
 
 
@@ -94,20 +99,9 @@ def test_what_is_up_to_date_is_not_among_what_is_to_go(tmp_path: Path) -> None:
     (tmp_path / "p/code").write_text("0")
     made = project.Checkout(tmp_path / "p")
     made.replace("pipeline.mlpipe", "exit $(cat code)", "sleep 0.4; exit $(cat code)")
-    ours, theirs = pty.openpty()
-    env = {**os.environ, "TERM": "xterm", "NO_COLOR": "1"}
-    process = subprocess.Popen(
-        [str(project.MLPIPEC), "run"], cwd=made.path, stdout=theirs, stderr=subprocess.DEVNULL, env=env
-    )
-    os.close(theirs)
-    sent = b""
-    with contextlib.suppress(OSError):
-        while chunk := os.read(ours, 65536):
-            sent += chunk
-    os.close(ours)
-    assert process.wait(timeout=60) == 0
-    assert "0 done, 1 running, 0 to go" in sent.decode()
-    assert "▶ end: " in sent.decode()
+    sent = run_on_a_terminal(made.path)
+    assert "0 done, 1 running, 0 to go" in sent
+    assert "▶ end: " in sent
 
 
 AGAIN = """\
@@ -137,20 +131,3 @@ def test_how_long_it_will_take_is_told_by_the_last_time(tmp_path: Path) -> None:
     sent = run_on_a_terminal(made.path)
     told = [float(t) for t in re.findall(r"0 done, 1 running, 1 to go, about ([\d.]+) s", sent)]
     assert told and told[0] > 1.3, sent
-
-
-def run_on_a_terminal(path: Path) -> str:
-    """What a terminal is sent by a run that ends well."""
-    ours, theirs = pty.openpty()
-    env = {**os.environ, "TERM": "xterm", "COLUMNS": "80", "NO_COLOR": "1"}
-    process = subprocess.Popen(
-        [str(project.MLPIPEC), "run"], cwd=path, stdout=theirs, stderr=subprocess.DEVNULL, env=env
-    )
-    os.close(theirs)
-    sent = b""
-    with contextlib.suppress(OSError):
-        while chunk := os.read(ours, 65536):
-            sent += chunk
-    os.close(ours)
-    assert process.wait(timeout=60) == 0
-    return sent.decode()
