@@ -103,6 +103,8 @@ class PackStore:
         self._map = _Map()
         # Of packs that were found to be good: what they look like. And what is known to be bad in others.
         self._good: dict[str, Signature] = {}
+        # What indexes looked like when they were read.
+        self._read: dict[str, Signature] = {}
         self._bad: dict[str, set[str]] = {}
         self._listed: tuple[int, int] | None = None
 
@@ -257,8 +259,8 @@ class PackStore:
             self._good[name] = now
             if self._listed is None or name in self._map.packs:
                 self._refresh(anew=True)
-            else:
-                self._map.packs[name] = index
+            elif (looks := self._looks(name)) is not None:
+                self._map.packs[name], self._read[name] = index, looks
         return name
 
     def leave(self, name: str, wanted: Collection[str]) -> int:
@@ -317,6 +319,10 @@ class PackStore:
         """Whether all of a pack is as it should be. If not, what is known of places is not what it was."""
         path = self._path(name, "pack")
         try:
+            if self._looks(name) != self._read.get(name):
+                self._refresh(anew=True)
+                if name not in self._map.packs:
+                    return False
             now = Signature.of(os.stat(path))  # noqa: PTH116
             if self._good.get(name) == now:
                 return True
@@ -404,10 +410,17 @@ class PackStore:
             if anew or not names.issuperset(known.packs):
                 known = _Map()
             for name in sorted(names.difference(known.packs)):
+                looks = self._looks(name)
                 index = self._index_of(name)
-                if index is not None:
-                    known.packs[name] = index
+                if index is not None and looks is not None:
+                    known.packs[name], self._read[name] = index, looks
             self._map, self._listed = known, (changed, now)
+
+    def _looks(self, name: str) -> Signature | None:
+        """What the index of a pack looks like now; None where there is none."""
+        with contextlib.suppress(OSError):
+            return Signature.of(os.stat(self._path(name, "index")))  # noqa: PTH116
+        return None
 
     def _index_of(self, name: str) -> Index | None:
         """The index of a pack; None when it is not what its name says."""

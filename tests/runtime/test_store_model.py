@@ -482,3 +482,15 @@ def test_a_pack_whose_index_somebody_removed_is_not_there() -> None:
         state.fetch(at=0, hand=0, how="before", number=1)
     finally:
         state.teardown()
+
+
+def test_a_pack_whose_index_was_damaged_in_place_is_not_there() -> None:
+    """Who knows it by heart sees that, too: all who share a cache believe the same."""
+    state = StoreMachine()
+    try:
+        state.fetch(at=0, hand=0, how="before", number=2)
+        (index,) = (state.root / "cache/packs").glob("*.index")
+        index.write_bytes(index.read_bytes()[:40])
+        state.drop(content=b"", hand=1)
+    finally:
+        state.teardown()
